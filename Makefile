@@ -1,0 +1,27 @@
+# `make demo` and `make test` do all their set-up themselves; nothing but Python 3.11 and pip is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check clean
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -e '.[dev]'
+	touch $@
+
+demo: $(VENV)/.installed  ## train on scenes of handwritten digits from tags alone, then open report/index.html
+	$(BIN)/getam demo --out report --overwrite
+
+check: $(VENV)/.installed  ## ruff, mypy --strict, docstring examples
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest --doctest-modules src/getam -p no:cacheprovider
+
+test: check  ## everything but the slow real-data runs
+	$(BIN)/python -m pytest -m 'not slow'
+
+clean:
+	rm -rf $(VENV) report .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Image tags go in, pixel masks come out."""

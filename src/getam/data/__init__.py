@@ -1,0 +1,1 @@
+"""Photos, tags and masks: reading, checking, transforming, writing."""

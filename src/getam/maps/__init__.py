@@ -1,0 +1,1 @@
+"""Class-specific maps, one file per method."""

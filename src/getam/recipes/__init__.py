@@ -1,0 +1,1 @@
+"""One file per system that is trained: what it builds, its step, its defaults."""

@@ -1,0 +1,1 @@
+"""Image-guided refiners of maps, one file each."""
