@@ -1,4 +1,4 @@
-"""One data set: photos with their tags and, where there are any, masks and saliency maps, in one of two layouts."""
+"""One data set: photos, their tags and, where there are any, masks and saliency maps, in one of two layouts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Sample:
     """One photo and what is known about it."""
 
     name: str
-    """VOC id, or the photo's path in its folder without the suffix: unique, and the name of the mask written for it."""
+    """VOC id, or path in the folder without the suffix: unique, and what a mask written for it is called."""
     photo: Path
     tags: tuple[str, ...]
     others: tuple[str, ...] = ()
@@ -90,18 +90,18 @@ def load_collection(
 ) -> Collection:
     """Find and check everything a run will read, before it starts.
 
-    Two layouts are known. A folder of photos: the `image` column of tags.csv is relative to it, or to tags.csv.
-    VOC: `JPEGImages/`, `ImageSets/Segmentation/{split}.txt`, and `SegmentationClass/`, which is taken for the masks
-    when `masks` is not given; the `image` column is an id, a file of `JPEGImages/` or a path in `data`.
+    Two layouts are known. A folder of photos: the `image` column of tags.csv is relative to it, or else to
+    tags.csv. VOC: `JPEGImages/`, `ImageSets/Segmentation/{split}.txt` and, taken for the masks when `masks` is
+    not given, `SegmentationClass/`; the `image` column is an id, a file of `JPEGImages/` or a path in `data`.
 
     Args:
         data: The folder.
         tags: The tags file; `tags.csv` in `data` when left out. Masks are never used as tags.
         classes: A subset of the tags, in this order; other tags go to `Sample.others`.
-        split: Take only the ids listed in `{split}.txt`, which lies in `ImageSets/Segmentation/` (VOC) or in `data`.
+        split: Take only the ids listed in `{split}.txt`, in `ImageSets/Segmentation/` (VOC) or in `data`.
         saliency: A folder with one saliency map a photo, of the same name, any image suffix.
-        masks: A folder with label PNGs named after the photos; photos without one are allowed. Its `classes.txt`
-            lies in it or in the folder above; VOC's own class list is taken for a VOC folder without one.
+        masks: A folder with label PNGs named after the photos; photos without one are allowed. `classes.txt`
+            lies in it or in the folder above; a VOC folder without one has VOC's own class list.
 
     Raises `InputError` for anything missing, naming the line of tags.csv where there is one.
     """
@@ -139,7 +139,7 @@ def load_collection(
 def load_sample_mask(sample: Sample, collection: Collection, size: tuple[int, int]) -> LabelMap:
     """The truth of a sample in the collection's numbers: (H, W) uint8, classes outside the collection 255.
 
-    `size` is the (height, width) of the photo. Raises `InputError` when the sample has no mask, or it does not fit.
+    `size` is the (height, width) of the photo. Raises `InputError` when there is no mask or it does not fit.
     """
     if sample.mask is None:
         raise InputError(f"photo {sample.photo} has no mask: add {sample.name}.png to the folder of masks.")
@@ -151,7 +151,7 @@ def load_sample_mask(sample: Sample, collection: Collection, size: tuple[int, in
 
 
 def read_split(path: Path | str) -> tuple[str, ...]:
-    """The ids of a split file, one a line. Raises `InputError` when it is missing, empty or names an id twice."""
+    """The ids of a split file, one a line; `InputError` when it is missing, empty or names an id twice."""
     path = Path(path)
     if not path.is_file():
         there = sorted(found.stem for found in path.parent.glob("*.txt")) if path.parent.is_dir() else []
@@ -183,7 +183,8 @@ def _name_rows(tags: Path, rows: Sequence[TagRow], is_voc: bool) -> dict[str, Ta
         name = short.name if is_voc or short.is_absolute() or ".." in short.parts else str(short)
         if name in named:
             raise InputError(
-                f"{tags}, line {row.line}: {row.image} and {named[name].image} (line {named[name].line}) would both be"
+                f"{tags}, line {row.line}: {row.image} and {named[name].image} (line {named[name].line})"
+                " would both be"
                 f" called {name!r}, and so would their masks; rename one of them."
             )
         named[name] = row
@@ -200,7 +201,8 @@ def _select(rows: dict[str, TagRow], path: Path, tags: Path) -> dict[str, TagRow
             missing.append(listed)
     if missing:
         raise InputError(
-            f"{path} lists {len(missing)} photos that have no row in {tags}, the first is {missing[0]!r}: add their rows"
+            f"{path} lists {len(missing)} photos that have no row in {tags}, the first is {missing[0]!r}:"
+            " add their rows"
             " (an empty tags cell means none of the classes) or take them off the list."
         )
     return selected
@@ -219,12 +221,13 @@ def _find_photo(row: TagRow, data: Path, tags: Path, is_voc: bool) -> Path:
         if place.is_file():
             return place
     raise InputError(
-        f"{tags}, line {row.line}: photo {row.image} is not in {data}; correct the name, add the photo or delete the row."
+        f"{tags}, line {row.line}: photo {row.image} is not in {data}; correct the name, add the photo or"
+        " delete the row."
     )
 
 
 def _match_files(folder: Path, photos: dict[str, Path], what: str, required: bool) -> dict[str, Path]:
-    """Files of `folder` for every sample, by its name or else by the last part of its name, if that is unambiguous."""
+    """Files of `folder` by sample name: of that name or, where unambiguous, of the last part of that name."""
     if not folder.is_dir():
         raise InputError(f"{what} folder {folder} does not exist or is no folder: check the path.")
     files: dict[str, Path] = {}
@@ -244,11 +247,13 @@ def _match_files(folder: Path, photos: dict[str, Path], what: str, required: boo
             matched[name] = file_or_none
         elif required:
             raise InputError(
-                f"photo {photos[name]} has no {what} in {folder}: add {name}.png there (any image suffix will do)."
+                f"photo {photos[name]} has no {what} in {folder}: add {name}.png there (any image suffix"
+                " will do)."
             )
     if not matched:
         raise InputError(
-            f"{folder} has no {what} for any of the {len(photos)} photos: its files must be named after the photos, for"
+            f"{folder} has no {what} for any of the {len(photos)} photos: its files must be named after the"
+            " photos, for"
             f" example {next(iter(photos))}.png."
         )
     return matched
@@ -261,7 +266,8 @@ def _mask_classes(masks: Path, classes: tuple[str, ...], is_voc: bool) -> tuple[
     for name in classes:
         if name not in listed:
             raise InputError(
-                f"masks in {masks} have no class {name!r} according to {source}: write the classes of the masks in"
+                f"masks in {masks} have no class {name!r} according to {source}: write the classes of the"
+                " masks in"
                 f" {masks / CLASSES_FILE}, one a line, the first 'background'; {suggest(name, listed)}."
             )
     return listed

@@ -1,4 +1,4 @@
-"""Label maps and their files: (H, W) uint8, 0 background, 1..C classes, 255 ignore; palette PNGs as in PASCAL VOC."""
+"""Label maps, (H, W) uint8: 0 background, 1..C classes, 255 ignore; their files are palette PNGs as in VOC."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def read_mask(path: Path | str, size: tuple[int, int] | None = None) -> LabelMap
     """The label numbers of a palette or grey PNG: (H, W) uint8.
 
     `size` is the (height, width) of the photo; a mask of another size is an error, never resized.
-    Raises `InputError` for a missing or damaged file, an RGB mask, a 16-bit one, and a JPEG (its labels are blurred).
+    Raises `InputError` for a missing or damaged file, an RGB or 16-bit mask, and a JPEG (its labels are blurred).
     """
     path = Path(path)
     if not path.is_file():
@@ -74,7 +74,8 @@ def read_mask(path: Path | str, size: tuple[int, int] | None = None) -> LabelMap
         raise
     except Exception as error:  # as in photos: Pillow's plugins raise many types on broken files
         raise InputError(
-            f"mask {path} cannot be read: the file is truncated, damaged or no image; write it again as a palette PNG."
+            f"mask {path} cannot be read: the file is truncated, damaged or no image; write it again as a"
+            " palette PNG."
         ) from error
     if kind == "JPEG":
         raise InputError(f"mask {path} is a JPEG, which blurs labels: export the masks as palette PNGs.")
@@ -82,7 +83,8 @@ def read_mask(path: Path | str, size: tuple[int, int] | None = None) -> LabelMap
         raise InputError(f"mask {path} is {_describe(mode)}")
     if size is not None and label.shape != size:
         raise InputError(
-            f"mask {path} is {label.shape[1]}×{label.shape[0]} but its photo is {size[1]}×{size[0]} (width×height):"
+            f"mask {path} is {label.shape[1]}×{label.shape[0]} but its photo is {size[1]}×{size[0]}"
+            " (width×height):"
             " write the mask at the size of the photo, resizing with nearest neighbour."
         )
     return label
@@ -107,7 +109,8 @@ def read_classes(folder: Path | str) -> tuple[str, ...]:
     path = Path(folder) / CLASSES_FILE
     if not path.is_file():
         raise InputError(
-            f"{path} does not exist: write one class name a line, the first line 'background', in the order of the labels."
+            f"{path} does not exist: write one class name a line, the first line 'background', in the order"
+            " of the labels."
         )
     try:
         names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
@@ -120,7 +123,8 @@ def read_classes(folder: Path | str) -> tuple[str, ...]:
     if not names or names[0] != BACKGROUND:
         first = names[0] if names else ""
         raise InputError(
-            f"{path}, line 1: {first!r} where 'background' is expected; line n names label n − 1, and label 0 is always"
+            f"{path}, line 1: {first!r} where 'background' is expected; line n names label n − 1, and label"
+            " 0 is always"
             " background."
         )
     _check_names(path, names[1:])
@@ -130,8 +134,8 @@ def read_classes(folder: Path | str) -> tuple[str, ...]:
 def remap(label: LabelMap, from_classes: Sequence[str], to_classes: Sequence[str]) -> LabelMap:
     """The same label map in the numbers of another class list, matched by name; (H, W) uint8 to (H, W) uint8.
 
-    Classes that `to_classes` does not have become 255 (ignore); 0 and 255 stay. Both lists are without background.
-    Raises `InputError` for a label beyond `from_classes`.
+    Classes that `to_classes` does not have become 255 (ignore); 0 and 255 stay. Both lists are without
+    background. Raises `InputError` for a label beyond `from_classes`.
 
     >>> remap(np.array([[0, 1, 2, 255]], np.uint8), ("cat", "dog"), ("dog",)).tolist()
     [[0, 255, 1, 255]]
@@ -140,7 +144,8 @@ def remap(label: LabelMap, from_classes: Sequence[str], to_classes: Sequence[str
     beyond = present[(present > len(from_classes)) & (present != IGNORE)]
     if beyond.size:
         raise InputError(
-            f"label {beyond[0]} is beyond the {len(from_classes)} classes of the list ({', '.join(from_classes)}): complete"
+            f"label {beyond[0]} is beyond the {len(from_classes)} classes of the list"
+            f" ({', '.join(from_classes)}): complete"
             f" {CLASSES_FILE} or correct the mask."
         )
     table = np.full(256, IGNORE, np.uint8)
@@ -152,7 +157,7 @@ def remap(label: LabelMap, from_classes: Sequence[str], to_classes: Sequence[str
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` to a hidden neighbour of `path`, then rename: a crash leaves the old file or the new one."""
+    """Write to a hidden neighbour of `path`, then rename: a crash leaves the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.partial")
     try:
@@ -181,10 +186,11 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
 
 def _describe(mode: str) -> str:
     if mode.startswith(("I", "F")):
-        return f"stored with more than 8 bits a pixel (mode {mode}): write the label numbers as an 8-bit palette PNG."
+        return f"deeper than 8 bits a pixel (mode {mode}): write the label numbers as an 8-bit palette PNG."
     if mode == "1":
-        return "black and white (mode 1), where white would read as 255, ignore: write label numbers as an 8-bit PNG."
+        return "black and white (mode 1), where white means ignore: write the label numbers as an 8-bit PNG."
     return (
-        f"{'RGB' if mode.startswith('RGB') else mode} colours, not label numbers: convert it to a palette PNG whose"
+        f"{'RGB' if mode.startswith('RGB') else mode} colours, not label numbers: convert it to a palette"
+        " PNG whose"
         " palette indices are the labels, by looking every colour up in your colour table."
     )

@@ -56,18 +56,18 @@ def find_photos(path: Path | str) -> list[Path]:
 def read_photo(path: Path | str) -> Image.Image:
     """The photo at its displayed size, mode RGB.
 
-    The EXIF orientation is applied; CMYK, grey, palette and 16-bit files (the full range 0–65535 becomes 0–255)
-    are converted; transparent ones are laid on white; of an animation the first frame is taken.
+    The EXIF orientation is applied; CMYK, grey, palette and 16-bit files are converted (of 16 bits the full range
+    0–65535 becomes 0–255); transparent ones are laid on white; of an animation the first frame is taken.
     Raises `InputError` when the file is missing, truncated or no photo.
     """
     return _decode(Path(path), long_side=None)[0]
 
 
 def read_photo_near(path: Path | str, long_side: int) -> tuple[Image.Image, tuple[int, int]]:
-    """As `read_photo`, but a JPEG may be decoded smaller, its long side never below `long_side` unless it was.
+    """As `read_photo`, but a JPEG may come back smaller, though not below `long_side`; the fast way to a thumbnail.
 
-    Returns the photo and the (height, width) it has at full size. JPEG decoders scale by 1/2, 1/4 and 1/8 almost
-    for free, which makes large photos several times faster to read.
+    Returns the photo and the (height, width) it has at full size. JPEG decoders scale by 1/2, 1/4 and 1/8 at less
+    than no cost, which makes large photos several times faster to read.
     """
     return _decode(Path(path), long_side)
 
@@ -102,7 +102,8 @@ def _decode(path: Path, long_side: int | None) -> tuple[Image.Image, tuple[int, 
     except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, … on broken files
         reason = f"{error}".strip().rstrip(".") or type(error).__name__
         raise InputError(
-            f"photo {path} cannot be read ({_without_path(reason, path)}): the file is truncated, damaged or no photo;"
+            f"photo {path} cannot be read ({_without_path(reason, path)}): the file is truncated, damaged"
+            " or no photo;"
             " copy it again, convert it to JPEG or PNG, or remove it."
         ) from error
     if turn in _UPRIGHT:
@@ -124,13 +125,15 @@ def _as_rgb(image: Image.Image) -> Image.Image:
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
             raise InputError(
-                f"photo {getattr(image, 'filename', '')} has values from {values.min()} to {values.max()}, more than"
+                f"photo {getattr(image, 'filename', '')} has values from {values.min()} to {values.max()},"
+                " more than"
                 " 16 bits: convert it to 8 bits per channel first."
             )
         return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         raise InputError(
-            f"photo {getattr(image, 'filename', '')} holds floating-point values of unknown range: convert it to 8 bits"
+            f"photo {getattr(image, 'filename', '')} holds floating-point values of unknown range: convert"
+            " it to 8 bits"
             " per channel first."
         )
     if image.has_transparency_data:

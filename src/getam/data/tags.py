@@ -20,7 +20,7 @@ BACKGROUND = "background"
 
 @dataclass(frozen=True)
 class TagRow:
-    """One photo of tags.csv: its path as written (with forward slashes), its tags and its line in the file."""
+    """One photo of tags.csv: its path as written (with forward slashes), its tags and its line."""
 
     image: str
     tags: tuple[str, ...]
@@ -32,7 +32,7 @@ class TagRow:
 
 @dataclass(frozen=True)
 class TagTable:
-    """Everything tags.csv says: the classes (without background) and one row a photo, in the order of the file."""
+    """Everything tags.csv says: the classes (without background) and the rows, in the order of the file."""
 
     classes: tuple[str, ...]
     rows: tuple[TagRow, ...]
@@ -41,12 +41,11 @@ class TagTable:
 def read_tags(path: Path | str, classes: Sequence[str] | None = None) -> TagTable:
     """Read and check a tags.csv.
 
-    The file is UTF-8 (with or without a byte order mark) with the header `image,tags`; further columns are passed
-    over, blank lines too. An empty tags cell is a photo that shows none of the classes.
+    The file is UTF-8 (with or without a byte order mark) with the header `image,tags`; further columns and blank
+    lines are passed over. An empty tags cell is a photo that shows none of the classes.
 
     `classes` selects a subset, in that order; the tags outside it are kept in `TagRow.others`. Without it the
-    classes are all tags of the file, sorted. Raises `InputError`, naming file and line, for everything that is
-    not as described.
+    classes are all tags of the file, sorted. Raises `InputError`, naming file and line, for anything else.
     """
     path = Path(path)
     found = _read_rows(path)
@@ -61,7 +60,8 @@ def read_tags(path: Path | str, classes: Sequence[str] | None = None) -> TagTabl
         chosen = _check_classes(path, tuple(classes), known)
     if len(chosen) > MAX_CLASSES:
         raise InputError(
-            f"{path} has {len(chosen)} classes, but 8-bit masks have room for {MAX_CLASSES}: select fewer with `classes`."
+            f"{path} has {len(chosen)} classes, but 8-bit masks have room for {MAX_CLASSES}: select fewer"
+            " with `classes`."
         )
     order = {name: place for place, name in enumerate(chosen)}
     rows = tuple(
@@ -95,7 +95,8 @@ def _check_classes(path: Path, classes: tuple[str, ...], known: list[str]) -> tu
     for place, name in enumerate(classes):
         if name.casefold() == BACKGROUND:
             raise InputError(
-                f"the class list for {path} names {name!r}, which is always label 0: leave it out of the classes."
+                f"the class list for {path} names {name!r}, which is always label 0: leave it out of the"
+                " classes."
             )
         if name in classes[:place]:
             raise InputError(f"the class list for {path} names {name!r} twice: name every class once.")
@@ -121,14 +122,16 @@ def _read_rows(path: Path) -> list[tuple[str, tuple[str, ...], int]]:
                 image, tags = _check_row(path, cells, columns, line)
                 if image in lines_of:
                     raise InputError(
-                        f"{path}, line {line}: {image} is already on line {lines_of[image]}; join its tags in one row."
+                        f"{path}, line {line}: {image} is already on line {lines_of[image]}; join its tags"
+                        " in one row."
                     )
                 lines_of[image] = line
                 rows.append((image, tags, line))
             line = reader.line_num + 1
     except csv.Error as error:
         raise InputError(
-            f"{path}, line {line}: not valid CSV ({error}); put cells with commas or quotes in double quotes and"
+            f"{path}, line {line}: not valid CSV ({error}); put cells with commas or quotes in double"
+            " quotes and"
             " double the quotes inside."
         ) from error
     if columns is None:
@@ -162,7 +165,8 @@ def _read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise InputError(
-            f"{path}, line {line}: byte 0x{content[error.start]:02x} is not UTF-8; if this is a CSV file, save it again as"
+            f"{path}, line {line}: byte 0x{content[error.start]:02x} is not UTF-8; if this is a CSV file,"
+            " save it again as"
             " CSV in UTF-8."
         ) from error
 
@@ -176,7 +180,8 @@ def _check_header(path: Path, cells: list[str], line: int) -> list[str]:
             hint = "; separate columns by commas, tags by semicolons" if ";" in shown else ""
             how = "no" if needed not in columns else "more than one"
             raise InputError(
-                f"{path}, line {line}: the header {shown!r} has {how} column {needed!r}; it must be 'image,tags'{hint}."
+                f"{path}, line {line}: the header {shown!r} has {how} column {needed!r}; it must be"
+                f" 'image,tags'{hint}."
             )
     return columns
 
@@ -184,7 +189,8 @@ def _check_header(path: Path, cells: list[str], line: int) -> list[str]:
 def _check_row(path: Path, cells: list[str], columns: list[str], line: int) -> tuple[str, tuple[str, ...]]:
     if len(cells) != len(columns):
         raise InputError(
-            f"{path}, line {line}: {len(cells)} columns where the header has {len(columns)}; join the tags of a photo by"
+            f"{path}, line {line}: {len(cells)} columns where the header has {len(columns)}; join the tags"
+            " of a photo by"
             " ';' and quote cells that contain commas."
         )
     image = cells[columns.index("image")].strip().replace("\\", "/")
@@ -198,7 +204,8 @@ def _check_row(path: Path, cells: list[str], columns: list[str], line: int) -> t
     for tag in tags:
         if tag.casefold() == BACKGROUND:
             raise InputError(
-                f"{path}, line {line}: the tag {tag!r} is reserved for label 0; leave it out (an empty cell means none"
+                f"{path}, line {line}: the tag {tag!r} is reserved for label 0; leave it out (an empty cell"
+                " means none"
                 " of the classes)."
             )
         if not tag.isprintable():

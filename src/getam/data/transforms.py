@@ -30,7 +30,7 @@ PAD_COLOUR = (123.675, 116.28, 103.53)
 """Mean colour of ImageNet in 0–255: zero after the usual normalisation."""
 
 JITTER = 0.2
-"""Largest relative change of brightness, contrast and saturation when colour jitter is on; ours, a mild one."""
+"""Largest relative change of brightness, contrast and saturation with colour jitter; ours, a mild one."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Augmentation:
 def draw_augmentation(
     size: tuple[int, int], generator: torch.Generator, *, colour_jitter: bool = False
 ) -> Augmentation:
-    """Draw the augmentation of one crop of `size` (height, width); the same generator state, the same crop."""
+    """Draw the augmentation of one crop of `size` (height, width); same generator state, same crop."""
     low, high = LONG_SIDE_LOW * max(size), LONG_SIDE_HIGH * max(size)
     drawn = torch.rand(7, generator=generator).tolist()
     gains = [1.0 + JITTER * (2 * value - 1) for value in drawn[4:]] if colour_jitter else [1.0, 1.0, 1.0]
@@ -57,7 +57,7 @@ def draw_augmentation(
 
 
 def crop_generator(seed: int, epoch: int, index: int) -> torch.Generator:
-    """The random numbers of one photo in one epoch: independent of workers, order and of where a run was resumed."""
+    """The random numbers of one photo in one epoch, whichever worker asks and wherever a run was resumed."""
     mixed = np.random.SeedSequence([seed, epoch, index]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(mixed) >> 1)
 
@@ -84,7 +84,7 @@ class TagDataset(Dataset[dict[str, torch.Tensor]]):
     - `saliency` (H, W) float32 in [0, 1], 0 in the padding; only when the collection has saliency maps.
     - `mask` (H, W) int64, 0 background, 1..C classes, 255 ignore and padding; only with `with_masks`.
 
-    Crops depend on (seed, epoch, index) alone. `size` is the crop: one number for a square, or (height, width).
+    Crops depend on (seed, epoch, index) alone. `size` is the crop: a number for a square, or (height, width).
     Raises `InputError` when masks are asked for and a sample has none.
     """
 
@@ -164,8 +164,8 @@ class TagDataset(Dataset[dict[str, torch.Tensor]]):
     ) -> dict[str, torch.Tensor]:
         """The photo without augmentation, whole: `image` (3, h, w) float32 in 0–255, `tags`, `index`, `size`.
 
-        `long_side` keeps the shape of the photo, `square` gives h = w = `square`; with neither the photo keeps
-        its size. `size` (2,) int64 is the (height, width) the photo has on disk, upright, and its mask must have.
+        `long_side` keeps the shape of the photo, `square` gives h = w = `square`, neither keeps its size.
+        `size` (2,) int64 is the (height, width) the photo is displayed at, the size its mask has.
         """
         sample = self.collection.samples[index]
         photo = as_tensor(read_photo(sample.photo))
@@ -207,7 +207,8 @@ def read_saliency(sample: Sample, size: tuple[int, int]) -> torch.Tensor:
     # one pixel of rounding when a model's smaller output was saved, two per cent for its own rounding
     if abs(width - height * size[1] / size[0]) > 1 + 0.02 * width:
         raise InputError(
-            f"saliency map {sample.saliency} is {width}×{height} but its photo is {size[1]}×{size[0]} (width×height): save"
+            f"saliency map {sample.saliency} is {width}×{height} but its photo is {size[1]}×{size[0]}"
+            " (width×height): save"
             " it in the shape of the photo."
         )
     return tv_tensors.Image(torch.from_numpy(saliency)[None])
@@ -219,8 +220,8 @@ def augment(
     """Resize, crop or pad, flip and recolour: one geometry for all layers.
 
     Args:
-        layers: `image` (3, h, w) uint8 tv_tensors.Image and, if wanted, `saliency` (1, h, w) uint8 tv_tensors.Image
-            and `mask` (1, H, W) uint8 tv_tensors.Mask; their resolutions may differ, their content is aligned.
+        layers: `image` (3, h, w) uint8 tv_tensors.Image and, if wanted, `saliency` (1, h, w) uint8
+            tv_tensors.Image and `mask` (1, h, w) uint8 tv_tensors.Mask; each shows the whole photo.
         photo_size: (height, width) of the whole photo.
         size: (height, width) of the crop.
         drawn: From `draw_augmentation`.
