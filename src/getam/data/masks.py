@@ -1,4 +1,4 @@
-"""Label maps, (H, W) uint8: 0 background, 1..C classes, 255 ignore; their files are palette PNGs as in VOC."""
+"""Label maps, (H, W) uint8: 0 background, 1..C classes, 255 ignore; as files, palette PNGs like VOC's."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def read_mask(path: Path | str, size: tuple[int, int] | None = None) -> LabelMap
     """The label numbers of a palette or grey PNG: (H, W) uint8.
 
     `size` is the (height, width) of the photo; a mask of another size is an error, never resized.
-    Raises `InputError` for a missing or damaged file, an RGB or 16-bit mask, and a JPEG (its labels are blurred).
+    Raises `InputError` for a missing or damaged file, an RGB or 16-bit mask, and a JPEG (which blurs labels).
     """
     path = Path(path)
     if not path.is_file():

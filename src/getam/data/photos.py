@@ -56,18 +56,18 @@ def find_photos(path: Path | str) -> list[Path]:
 def read_photo(path: Path | str) -> Image.Image:
     """The photo at its displayed size, mode RGB.
 
-    The EXIF orientation is applied; CMYK, grey, palette and 16-bit files are converted (of 16 bits the full range
-    0–65535 becomes 0–255); transparent ones are laid on white; of an animation the first frame is taken.
+    The EXIF orientation is applied; CMYK, grey, palette and 16-bit files are converted, of 16 bits the full
+    range 0–65535 to 0–255; transparent ones are laid on white; of an animation the first frame is taken.
     Raises `InputError` when the file is missing, truncated or no photo.
     """
     return _decode(Path(path), long_side=None)[0]
 
 
 def read_photo_near(path: Path | str, long_side: int) -> tuple[Image.Image, tuple[int, int]]:
-    """As `read_photo`, but a JPEG may come back smaller, though not below `long_side`; the fast way to a thumbnail.
+    """As `read_photo`, but a JPEG may come back smaller, though its long side not below `long_side`.
 
-    Returns the photo and the (height, width) it has at full size. JPEG decoders scale by 1/2, 1/4 and 1/8 at less
-    than no cost, which makes large photos several times faster to read.
+    Returns the photo and the (height, width) it has at full size. JPEG decoders can scale by 1/2, 1/4 and 1/8
+    while they decode, which makes large photos several times faster to read.
     """
     return _decode(Path(path), long_side)
 
@@ -94,10 +94,8 @@ def _decode(path: Path, long_side: int | None) -> tuple[Image.Image, tuple[int, 
                 image.draft(None, (max(1, round(width * scale)), max(1, round(height * scale))))
             image.load()  # before the orientation: a PNG may carry its EXIF after the pixels
             turn = _orientation(image)
-            photo = _as_rgb(image)
-    except InputError:
-        raise
-    except MemoryError:
+            photo = _as_rgb(image, path)
+    except (InputError, MemoryError):
         raise
     except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, … on broken files
         reason = f"{error}".strip().rstrip(".") or type(error).__name__
@@ -120,19 +118,19 @@ def _orientation(image: Image.Image) -> int:
     return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
+def _as_rgb(image: Image.Image, path: Path) -> Image.Image:
     if image.mode in _WIDE_INTEGERS:  # Pillow's own conversion clips at 255 instead of scaling
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
             raise InputError(
-                f"photo {getattr(image, 'filename', '')} has values from {values.min()} to {values.max()},"
+                f"photo {path} has values from {values.min()} to {values.max()},"
                 " more than"
                 " 16 bits: convert it to 8 bits per channel first."
             )
         return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         raise InputError(
-            f"photo {getattr(image, 'filename', '')} holds floating-point values of unknown range: convert"
+            f"photo {path} holds floating-point values of unknown range: convert"
             " it to 8 bits"
             " per channel first."
         )

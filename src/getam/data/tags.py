@@ -41,8 +41,8 @@ class TagTable:
 def read_tags(path: Path | str, classes: Sequence[str] | None = None) -> TagTable:
     """Read and check a tags.csv.
 
-    The file is UTF-8 (with or without a byte order mark) with the header `image,tags`; further columns and blank
-    lines are passed over. An empty tags cell is a photo that shows none of the classes.
+    The file is UTF-8 (with or without a byte order mark) and begins with `image,tags`; further columns and
+    blank lines are passed over. An empty tags cell is a photo that shows none of the classes.
 
     `classes` selects a subset, in that order; the tags outside it are kept in `TagRow.others`. Without it the
     classes are all tags of the file, sorted. Raises `InputError`, naming file and line, for anything else.
