@@ -54,8 +54,10 @@ def dense_energy(
 
     >>> photo, unsure = torch.zeros(1, 3, 8, 8), torch.full((1, 2, 8, 8), 0.5)
     >>> labels, roi = torch.zeros(1, 8, 8, dtype=torch.uint8), torch.ones(1, 8, 8)
-    >>> bool(dense_energy(unsure, photo, labels, roi) < 0), bool(dense_energy(unsure, photo, labels, 0 * roi) == 0)
-    (True, True)
+    >>> bool(dense_energy(unsure, photo, labels, roi) < 0)
+    True
+    >>> bool(dense_energy(unsure, photo, labels, 0 * roi) == 0)
+    True
     """
     _require_one_batch(probabilities, images, labels, roi)
     size = [max(1, int(side * scale)) for side in probabilities.shape[-2:]]
@@ -96,7 +98,7 @@ class _GatedEnergy(torch.autograd.Function):
 
 
 def _gaussian(image: Tensor, inside: Tensor, values: Tensor, sigma_xy: float, sigma_rgb: float) -> Tensor:
-    """W over the pixels of the region: image (3,H,W), inside (H,W) bool, N of them true; values (N,K) -> (N,K)."""
+    """W over the region's pixels: image (3,H,W), inside (H,W) bool with N true, values (N,K) -> (N,K)."""
     lattice = PermutohedralLattice.bilateral(image, inside, sigma_xy=sigma_xy, sigma_rgb=sigma_rgb)
     return lattice.filter(values)
 
@@ -111,5 +113,5 @@ def _require_one_batch(probabilities: Tensor, images: Tensor, labels: Tensor, ro
     if not fitting or batch == 0:
         raise InputError(
             f"probabilities are {tuple(probabilities.shape)}, images {tuple(images.shape)}, labels "
-            f"{tuple(labels.shape)} and roi {tuple(roi.shape)}: pass (B,C+1,H,W), (B,3,H,W) and twice (B,H,W)."
+            f"{tuple(labels.shape)} and roi {tuple(roi.shape)}: pass (B,C+1,H,W), (B,3,H,W), twice (B,H,W)."
         )

@@ -1,4 +1,4 @@
-"""Gaussian filter of N points in any dimension, linear in N: the permutohedral lattice (Adams et al. 2010)."""
+"""Gaussian filtering in any dimension, linear in the points: permutohedral lattice (Adams et al., 2010)."""
 
 import math
 from typing import Self
@@ -160,7 +160,7 @@ def _embedding(dimensions: int) -> Tensor:
 
 
 def _key_strides(corners: Tensor) -> list[int]:
-    """Strides that give every cell in the box of the corners (d+1,d,N), plus a step each side, its own key."""
+    """Strides that give each cell in the box of the corners (d+1,d,N), plus a step around, its own key."""
     dimensions = corners.shape[1]
     spans = (corners.amax((0, 2)) - corners.amin((0, 2)) + 2 * (dimensions + 1) + 1).tolist()
     strides = [math.prod(spans[:dimension]) for dimension in range(dimensions)]
