@@ -1,4 +1,4 @@
-"""Finds the material handed over beside the repository (golden tensors); tests that need it skip without it."""
+"""Finds the material handed over beside the repository (golden tensors); who needs it skips without it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Pixel-adaptive mask refinement, PAMR: maps spread between look-alike pixels (arXiv 2005.08104, section 3.3)."""
+"""Pixel-adaptive mask refinement, PAMR: maps spread among look-alike pixels (arXiv 2005.08104, 3.3)."""
 
 from collections.abc import Sequence
 
@@ -36,7 +36,7 @@ def pamr(
 
     Args:
         images: (B,3,H,W), any float or integer dtype, values 0–255.
-        maps: (B,K,h,w), any size: brought to (H,W) first (bilinear, aligned corners). Present classes suffice.
+        maps: (B,K,h,w), any size: brought to (H,W) first (bilinear, aligned corners). Present classes only.
         iterations: how often the maps are averaged; 0 returns them at photo size, unrefined.
         dilations: distances, in pixels, at which the 8 neighbours are taken.
 
