@@ -40,7 +40,12 @@ class Encoder(nn.Module):
         conv_taps: how many of the four taps are conv maps (0 plain, 2 hybrid).
         patch: stride of the patch grid in pixels.
         mean, std: what the backbone's photos are normalised with, in 0–255.
+
+    `forward` takes normalised images (B,3,H,W), H and W multiples of `patch`, and gives the four taps as `Feature`s,
+    shallow to deep.
     """
+
+    backbone_name: str
 
     dims: tuple[int, ...]
     prefix: int
@@ -49,9 +54,10 @@ class Encoder(nn.Module):
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    def forward(self, images: Tensor) -> list[Feature]:
-        """Normalised images (B,3,H,W), H and W multiples of `patch` → four taps, shallow to deep."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how to compute its features")
+    @property
+    def backbone(self) -> nn.Module:
+        """The timm module that pretrained weights belong to."""
+        return self.get_submodule(self.backbone_name)
 
     def geometry(self, height: int, width: int) -> Geometry:
         """Token geometry; the read-out mixes CLS into the patches, so its row is read where there is one."""
@@ -61,6 +67,8 @@ class Encoder(nn.Module):
 
 class VitEncoder(Encoder):
     """A timm vision transformer, unmodified; `timm.create_model(..., num_classes=0)` plus its tapped blocks."""
+
+    backbone_name = "model"
 
     def __init__(self, model: nn.Module, taps: Sequence[int] | None = None) -> None:
         super().__init__()
@@ -132,6 +140,8 @@ class HybridEncoder(Encoder):
     The paper's best network is a conv-stem hybrid too; this is its light relative for pretrained CNNs.
     """
 
+    backbone_name = "stem"
+
     def __init__(
         self,
         stem: nn.Module,
@@ -187,31 +197,21 @@ def build_encoder(backbone: str, *, pretrained: bool = False) -> Encoder:
 
 def _cnn_hybrid(backbone: str, pretrained: bool) -> HybridEncoder:
     try:
-        stem: Any = timm.create_model(backbone, pretrained=pretrained, features_only=True, output_stride=STEM_STRIDE)
+        stem: Any = timm.create_model(backbone, features_only=True, output_stride=STEM_STRIDE)
     except (RuntimeError, TypeError, NotImplementedError, AttributeError) as error:
         raise InputError(
             f"{backbone} is neither a plain timm vision transformer nor a CNN with dilated features: {error}"
         ) from None
-    strides, dims = stem.feature_info.reduction(), stem.feature_info.channels()
+    strides = stem.feature_info.reduction()
     at = {stride: index for index, stride in enumerate(strides)}  # the deepest map of each stride
     if not {STEM_STRIDE // 4, STEM_STRIDE // 2, STEM_STRIDE} <= at.keys():
         raise InputError(f"{backbone} has feature maps at strides {strides}; a hybrid needs 4, 8 and 16")
     chosen = [at[STEM_STRIDE // 4], at[STEM_STRIDE // 2], at[STEM_STRIDE]]
-    cfg = stem.pretrained_cfg if hasattr(stem, "pretrained_cfg") else timm.get_pretrained_cfg(backbone).to_dict()
-    mean, std = _statistics(cfg)
-    return HybridEncoder(_Chosen(stem, chosen), [dims[i] for i in chosen], STEM_STRIDE, mean=mean, std=std)
-
-
-class _Chosen(nn.Module):
-    """Three of the maps of a timm features_only network."""
-
-    def __init__(self, features: nn.Module, chosen: Sequence[int]) -> None:
-        super().__init__()
-        self.features, self.chosen = features, list(chosen)
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        maps = self.features(images)
-        return [maps[i] for i in self.chosen]
+    stem = timm.create_model(
+        backbone, pretrained=pretrained, features_only=True, output_stride=STEM_STRIDE, out_indices=chosen
+    )
+    mean, std = _statistics(stem.pretrained_cfg)
+    return HybridEncoder(stem, stem.feature_info.channels(), STEM_STRIDE, mean=mean, std=std)
 
 
 def _conv_stages(backbone: Any) -> list[tuple[nn.Module, int]]:
