@@ -14,14 +14,20 @@ SMALL_HYBRID = "small-hybrid"  # the demo's network: 3 strided convolutions + 4 
 
 
 def build_segmenter(
-    backbone: str, classes: Sequence[str], channels: Sequence[int], width: int, *, weights: str | None = None
+    backbone: str,
+    classes: Sequence[str],
+    channels: Sequence[int],
+    width: int,
+    enlarge: int = 2,
+    *,
+    weights: str | None = None,
 ) -> Segmenter:
     """The joint network for a backbone.
 
     Args:
         backbone: a timm name (transformers as they are, CNNs as the stem of a light hybrid), or "small-hybrid".
         classes: class names without background.
-        channels, width: of the decoder.
+        channels, width, enlarge: of the decoder.
         weights: path of a local safetensors file with timm's names; None asks timm's hub; "" starts from nothing.
 
     Raises:
@@ -29,7 +35,7 @@ def build_segmenter(
         InputError: the backbone does not exist or does not fit.
     """
     if backbone == SMALL_HYBRID:
-        return Segmenter(_small_hybrid(), classes, channels, width)
+        return Segmenter(_small_hybrid(), classes, channels, width, enlarge)
     try:
         encoder = build_encoder(backbone, pretrained=weights is None)
     except (OSError, RuntimeError) as error:
@@ -41,7 +47,7 @@ def build_segmenter(
         ) from error
     if weights:
         load_backbone(encoder.backbone, weights)
-    return Segmenter(encoder, classes, channels, width)
+    return Segmenter(encoder, classes, channels, width, enlarge)
 
 
 def _small_hybrid() -> Encoder:

@@ -91,7 +91,7 @@ class SqueezeExcite(nn.Module):
 
 
 class DPT(nn.Module):
-    """Reassembled taps → logits (B,C+1,H/2,W/2) and the deepest reassembled map, which the class head pools.
+    """Reassembled taps → logits (B,C+1,h,w) and the deepest reassembled map, which the class head pools.
 
     Args:
         encoder: gives `dims`, `prefix`, `conv_taps`.
@@ -99,10 +99,15 @@ class DPT(nn.Module):
         channels: of the four reassembled maps: (96,192,384,768) for ViT-B in the paper, (256,512,768,768) for its
             ResNet-50 hybrid.
         width: fusion width (paper: 256).
+        enlarge: of the last fusion: 2 in the paper (logits at half the photo's size for 16-pixel patches), 1 for a
+            head that costs a quarter.
     """
 
-    def __init__(self, encoder: Encoder, classes: int, channels: Sequence[int], width: int) -> None:
+    def __init__(
+        self, encoder: Encoder, classes: int, channels: Sequence[int], width: int, enlarge: int = 2
+    ) -> None:
         super().__init__()
+        self.enlarge = enlarge
         factors = (4.0, 2.0, 1.0, 0.5)
         self.reassemble = nn.ModuleList(
             Reassemble(dim, out, 1.0 if i < encoder.conv_taps else factor,
@@ -122,12 +127,12 @@ class DPT(nn.Module):
         return self.reassemble[3](features[3])
 
     def forward(self, features: Sequence[Feature], deepest: Tensor) -> Tensor:
-        """Four taps and the deepest map → logits at half the photo's size."""
+        """Four taps and the deepest map → logits at `enlarge` times the finest map."""
         maps = [self.reassemble[i](features[i]) for i in range(3)] + [deepest]
         maps = [scratch(m) for scratch, m in zip(self.scratch, maps)]
         x = maps[3]
         for level in (3, 2, 1, 0):
             finest = level == 0
-            size = [2 * s for s in maps[0].shape[-2:]] if finest else maps[level - 1].shape[-2:]
+            size = [self.enlarge * s for s in maps[0].shape[-2:]] if finest else maps[level - 1].shape[-2:]
             x = self.fusion[level](x, None if level == 3 else maps[level], size)
         return self.head(self.excite(x))

@@ -27,14 +27,16 @@ class Segmenter(nn.Module):
     Args:
         encoder: see `getam.nets.encoder`.
         classes: class names without background.
-        channels, width: of the decoder, see `getam.nets.dpt`.
+        channels, width, enlarge: of the decoder, see `getam.nets.dpt`.
     """
 
-    def __init__(self, encoder: Encoder, classes: Sequence[str], channels: Sequence[int], width: int) -> None:
+    def __init__(
+        self, encoder: Encoder, classes: Sequence[str], channels: Sequence[int], width: int, enlarge: int = 2
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.classes = tuple(classes)
-        self.decoder = DPT(encoder, len(self.classes), channels, width)
+        self.decoder = DPT(encoder, len(self.classes), channels, width, enlarge)
         self.classifier = nn.Linear(channels[3], len(self.classes))
         self.register_buffer("mean", torch.tensor(encoder.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(encoder.std).view(3, 1, 1), persistent=False)

@@ -9,6 +9,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from getam.nets.build import build_segmenter
 from getam.nets.segmenter import Segmenter
 
 
@@ -25,6 +26,7 @@ class Config(BaseModel):
     seed: int = Field(default=0, ge=0)
     channels: tuple[int, int, int, int] = (48, 64, 128, 192)  # reassembled maps of the decoder
     width: int = Field(default=64, ge=8)  # fusion width of the decoder
+    enlarge: Literal[1, 2] = 1  # of the decoder's last fusion; the paper's head works at 2
     optimizer: Literal["adamw", "sgd"] = "adamw"
     lr: float = Field(default=5e-4, gt=0)  # of freshly initialised parameters
     pretrained_lr: float = Field(default=1e-4, gt=0)  # of the pretrained backbone
@@ -32,6 +34,13 @@ class Config(BaseModel):
     momentum: float = Field(default=0.0, ge=0, lt=1)  # SGD only
     warmup: float = Field(default=0.05, ge=0, lt=1)  # share of the steps
     poly_power: float = Field(default=0.9, ge=0)
+
+
+    def build(self, classes: Sequence[str]) -> Segmenter:
+        """The joint network of this configuration, backbone weights loaded."""
+        return build_segmenter(
+            self.backbone, classes, self.channels, self.width, self.enlarge, weights=self.weights
+        )
 
 
 class Recipe(Protocol):

@@ -23,7 +23,6 @@ from getam.losses.dense_energy import dense_energy
 from getam.losses.saliency import saliency_loss
 from getam.maps.base import class_slots
 from getam.maps.getam import attribute
-from getam.nets.build import build_segmenter
 from getam.nets.segmenter import Segmenter
 from getam.recipes.base import Config, poly
 from getam.refine.pamr import normalise_maps, pamr
@@ -50,7 +49,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # the paper's VOC settings (§5, §6): SGD 0.04 without momentum, poly 0.9, batch 4, crop 256, 20 epochs of 10,582
     "paper-voc": {
         "backbone": "vit_base_r50_s16_384", "size": 256, "batch_size": 4, "steps": 52_910,
-        "channels": (256, 512, 768, 768), "width": 256, "optimizer": "sgd", "lr": 0.04, "pretrained_lr": 0.04,
+        "channels": (256, 512, 768, 768), "width": 256, "enlarge": 2, "optimizer": "sgd", "lr": 0.04, "pretrained_lr": 0.04,
         "weight_decay": 5e-4, "momentum": 0.0, "warmup": 0.0, "poly_power": 0.9, "joint_from": 0.5,
         "joint_lr_factor": 0.1, "pamr_scale": 1.0, "saliency_weight": 1.0,
     },
@@ -67,7 +66,7 @@ class GetamRecipe:
 
     def build(self, config: GetamConfig, classes: Sequence[str]) -> Segmenter:
         """Encoder, DPT decoder and class head."""
-        return build_segmenter(config.backbone, classes, config.channels, config.width, weights=config.weights)
+        return config.build(classes)
 
     def lr_factor(self, progress: float, config: GetamConfig) -> float:
         """Warm-up, poly, and the factor of the joint phase."""
