@@ -1,7 +1,7 @@
 """How good are class maps as masks? Their mIoU at every background threshold, from one pass over the pixels.
 
-The seed evaluation of the field (IRN, arXiv 1904.05044, and all after it): a pixel is background where its largest
-map is below the threshold t, else it has the class of that map. The threshold that scores best was chosen on the
+The seed evaluation of the field (IRN, arXiv 1904.05044, and all after it): a pixel is background where its
+largest map is below the threshold t, else it has the class of that map. The best threshold was chosen on the
 truth: report it as such, next to the score at a threshold fixed beforehand (arXiv 2001.07437).
 """
 
