@@ -23,8 +23,8 @@ class Scores:
     """What a confusion matrix says; per class in the order of the labels, background first.
 
     With TP, FP and FN counted in pixels and their sum U, the union: IoU = TP / U, painted too much FP / U,
-    painted too little FN / U; the three add up to 1. A class that is in neither the truth nor the prediction has
-    U = 0: its scores are NaN and stay out of the means.
+    painted too little FN / U; the three add up to 1. A class in neither the truth nor the prediction has U = 0:
+    its scores are NaN and stay out of the means.
     """
 
     iou: tuple[float, ...]

@@ -68,8 +68,8 @@ def evaluate(
 ) -> Evaluation:
     """Score predicted masks against true ones: IoU per class, their mean, pixel accuracy.
 
-    Masks are matched by file name, classes by name. Pixels that the truth marks 255, or as a class that is not
-    scored, do not count.
+    Masks are matched by file name, classes by name. Pixels that the truth marks 255, or as a class that is
+    not scored, do not count.
 
     Args:
         masks: Folder of predicted masks (palette PNGs) with classes.txt in it or in the folder above.
@@ -183,7 +183,7 @@ def _pair(
 
 
 def _by_last_part(predicted: dict[str, Path], true: dict[str, Path]) -> dict[str, Path]:
-    """The true masks under the predicted names where only their folders differ: `images/a` and `a` are one photo."""
+    """The true masks by predicted name where only the folders differ: `images/a` and `a` are one photo."""
     names = {PurePosixPath(name).name: name for name in predicted}
     short = {PurePosixPath(name).name: file for name, file in true.items()}
     if len(names) < len(predicted) or len(short) < len(true):
