@@ -90,8 +90,8 @@ def load_collection(
 ) -> Collection:
     """Find and check everything a run will read, before it starts.
 
-    Two layouts are known. A folder of photos: the `image` column of tags.csv is relative to it, or else to
-    tags.csv. VOC: `JPEGImages/`, `ImageSets/Segmentation/{split}.txt`, and `SegmentationClass/` as the default
+    Two layouts are known. A folder of photos: the `image` column of tags.csv is relative to it or else to
+    tags.csv. VOC: `JPEGImages/`, `ImageSets/Segmentation/{split}.txt`, and `SegmentationClass/`, the default
     of `masks`; the `image` column is an id, a file of `JPEGImages/` or a path in `data`.
 
     Args:

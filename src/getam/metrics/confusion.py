@@ -22,8 +22,8 @@ Matrix = npt.NDArray[np.int64]
 class Scores:
     """What a confusion matrix says; per class in the order of the labels, background first.
 
-    With TP, FP and FN counted in pixels and their sum U, the union: IoU = TP / U, painted too much FP / U,
-    painted too little FN / U; the three add up to 1. A class in neither the truth nor the prediction has U = 0:
+    With TP, FP and FN counted in pixels and U their sum: IoU = TP / U, painted too much FP / U, painted
+    too little FN / U; the three add up to 1. A class in neither the truth nor the prediction has U = 0:
     its scores are NaN and stay out of the means.
     """
 
