@@ -71,9 +71,9 @@ class ExactLattice:
 
 @pytest.fixture
 def scene():
-    """Photo (1,3,30,40) with a bright disc on a shaded ground, and noisy beliefs (1,3,30,40) about it."""
+    """Photo (1,3,20,28) with a bright disc on a shaded ground, and noisy beliefs (1,3,20,28) about it."""
     generator = torch.Generator().manual_seed(0)
-    y, x = torch.meshgrid(torch.linspace(0, 1, 30), torch.linspace(0, 1, 40), indexing="ij")
+    y, x = torch.meshgrid(torch.linspace(0, 1, 20), torch.linspace(0, 1, 28), indexing="ij")
     disc = ((x - 0.4) ** 2 + (y - 0.5) ** 2 < 0.08).float()
     image = torch.stack([60 + 60 * x + 90 * disc, 90 - 40 * y + 60 * disc, 80 + 40 * x * y - 40 * disc])
     image = (image + 6 * torch.randn(image.shape, generator=generator)).clamp(0, 255)
@@ -107,7 +107,7 @@ def test_the_lattice_comes_to_the_same_decisions_as_all_pairs(scene):
 def test_every_preset_cleans_up_and_gives_probabilities(scene, parameters):
     images, probabilities, disc = scene
     refined = dense_crf(images, probabilities, parameters=parameters)
-    torch.testing.assert_close(refined.sum(1), torch.ones(1, 30, 40))
+    torch.testing.assert_close(refined.sum(1), torch.ones(1, 20, 28))
     before, after = ((p[0].argmax(0) == disc).float().mean() for p in (probabilities, refined))
     assert after > before
 
@@ -149,7 +149,7 @@ def test_hard_labels_come_back_when_nothing_speaks_against_them():
 
 def test_impossible_input_is_refused_by_name(scene):
     images, probabilities, _ = scene
-    with pytest.raises(InputError, match=r"\(1, 3, 30, 40\).*\(1, 3, 15, 40\)"):
+    with pytest.raises(InputError, match=r"\(1, 3, 20, 28\).*\(1, 3, 10, 28\)"):
         dense_crf(images, probabilities[:, :, ::2])
     with pytest.raises(InputError, match="label 3"):
         label_probabilities(torch.tensor([[[3]]]), 3)

@@ -187,7 +187,7 @@ def _axis_steps(strides: list[int]) -> list[int]:
 
 
 def _numbered(keys: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
-    """Keys and weights (N,d+1) of every point's corners -> M distinct keys, vertex numbers (N,d+1), splatting.
+    """Keys, weights (N,d+1) of every point's corners -> M distinct keys, vertex numbers (N,d+1), splatting.
 
     Splatting is slicing transposed: points and weights listed vertex by vertex, and where each vertex begins.
     """
@@ -206,10 +206,8 @@ def _neighbours(keys: Tensor, step: int, dtype: torch.dtype) -> tuple[Tensor, Te
     own = torch.arange(len(keys), device=keys.device)
     following = torch.searchsorted(keys, keys + step).clamp_(max=len(keys) - 1)
     pairs = torch.nonzero(keys[following] == keys + step)[:, 0]
-    neighbours, weights = (
-        own[:, None].repeat(1, 3),
-        torch.zeros(len(keys), 3, dtype=dtype, device=keys.device),
-    )
+    neighbours = own[:, None].repeat(1, 3)
+    weights = torch.zeros(neighbours.shape, dtype=dtype, device=keys.device)
     centre, ahead, behind = BLUR_KERNEL
     weights[:, 0] = centre
     neighbours[pairs, 1], weights[pairs, 1] = following[pairs], ahead
