@@ -1,6 +1,6 @@
 """Times refiners and the dense energy on the CPU, and holds the lattice against all pairs; asserts nothing.
 
-Run as `python benchmarks/refine.py [threads]`, on an otherwise idle machine: figures are the best of five runs.
+Run as `python benchmarks/refine.py [threads]`, on an otherwise idle machine: figures are the best of three.
 """
 
 import sys
@@ -61,11 +61,11 @@ def main(threads: int) -> None:
 
 def report(what: str, run: Callable[[], object]) -> None:
     durations = []
-    for _ in range(5):
+    for _ in range(3):
         start = time.perf_counter()
         run()
         durations.append(time.perf_counter() - start)
-    print(f"{what}: {min(durations):.3f} s")
+    print(f"{what}: {min(durations):.3f} s", flush=True)
 
 
 def photo(name: str, height: int, width: int) -> Tensor:
