@@ -90,9 +90,9 @@ def load_collection(
 ) -> Collection:
     """Find and check everything a run will read, before it starts.
 
-    Two layouts are known. A folder of photos: the `image` column of tags.csv is relative to it, or else to
-    tags.csv. VOC: `JPEGImages/`, `ImageSets/Segmentation/{split}.txt` and `SegmentationClass/`, which are the masks
-    when `masks` is not given; the `image` column is an id, a file of `JPEGImages/` or a path in `data`.
+    Two layouts are known. A folder of photos: the `image` column of tags.csv is relative to it or else to
+    tags.csv. VOC: `JPEGImages/`, `ImageSets/Segmentation/{split}.txt`, and `SegmentationClass/`, the default
+    of `masks`; the `image` column is an id, a file of `JPEGImages/` or a path in `data`.
 
     Args:
         data: The folder.

@@ -1,4 +1,4 @@
-"""Mean IoU as PASCAL VOC defines it: one confusion matrix over all pixels of all photos, then scores per class.
+"""Mean IoU as PASCAL VOC defines it: one confusion matrix over all pixels of all photos, then the scores.
 
 An average of per-photo IoUs, which some libraries report under the same name, is another, higher number.
 """
@@ -22,9 +22,8 @@ Matrix = npt.NDArray[np.int64]
 class Scores:
     """What a confusion matrix says; per class in the order of the labels, background first.
 
-    With TP, FP and FN counted in pixels and U = TP + FP + FN:
-    IoU = TP / U, and of the union that was missed, FP / U is what was painted too much, FN / U what was painted
-    too little; IoU + FP / U + FN / U = 1. A class that is neither in the truth nor in the prediction has U = 0:
+    With TP, FP and FN counted in pixels and U their sum: IoU = TP / U, painted too much FP / U, painted
+    too little FN / U; the three add up to 1. A class in neither the truth nor the prediction has U = 0:
     its scores are NaN and stay out of the means.
     """
 
@@ -74,8 +73,8 @@ def confusion_matrix(prediction: npt.ArrayLike, truth: npt.ArrayLike, classes: i
     """(C+1, C+2) int64 counts of pixels: row = truth 0..C, column = prediction 0..C, last column = no label.
 
     `prediction` and `truth` are integer arrays of one shape with labels 0 (background) to `classes`, or 255.
-    Pixels whose truth is 255 are left out. A prediction of 255 is "no label": it is missed by the true class and
-    falsely claimed by none. Raises `InputError` for other labels, other dtypes, or two shapes.
+    Pixels whose truth is 255 are left out. A prediction of 255 is "no label": the true class missed it and no
+    class painted it falsely. Raises `InputError` for other labels, other dtypes, or two shapes.
     """
     predicted, true = np.asarray(prediction), np.asarray(truth)
     if predicted.shape != true.shape:
@@ -85,18 +84,14 @@ def confusion_matrix(prediction: npt.ArrayLike, truth: npt.ArrayLike, classes: i
     for what, label in (("prediction", predicted), ("truth", true)):
         if label.dtype.kind not in "ui":
             raise InputError(f"the {what} is {label.dtype}: labels are whole numbers, for example uint8.")
+        beyond = ((label < 0) | (label > classes)) & (label != IGNORE)
+        if beyond.any():
+            raise InputError(
+                f"the {what} has label {label[beyond][0]}: labels are 0 to {classes}, or {IGNORE}."
+            )
     scored = true != IGNORE
     rows, columns = true[scored].astype(np.int64), predicted[scored].astype(np.int64)
     columns[columns == IGNORE] = classes + 1
-    if rows.size and (rows.min() < 0 or rows.max() > classes):
-        raise InputError(
-            f"the truth has label {_worst(rows, classes)}: labels are 0 to {classes}, or {IGNORE}."
-        )
-    if columns.size and (
-        columns.min() < 0 or columns.max() > classes + 1 or (predicted[scored] == classes + 1).any()
-    ):
-        found = _worst(predicted[scored & (predicted != IGNORE)].astype(np.int64), classes)
-        raise InputError(f"the prediction has label {found}: labels are 0 to {classes}, or {IGNORE}.")
     shape = (classes + 1, classes + 2)
     counts = np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1])
     return counts.reshape(shape).astype(np.int64)
@@ -131,8 +126,3 @@ def _ratios(part: npt.NDArray[np.float64], union: npt.NDArray[np.float64]) -> np
 def _mean(values: npt.NDArray[np.float64]) -> float:
     present = values[~np.isnan(values)]
     return float(present.mean()) if present.size else float("nan")
-
-
-def _worst(labels: npt.NDArray[np.int64], classes: int) -> int:
-    """The first label outside 0..classes."""
-    return int(labels[(labels < 0) | (labels > classes)][0])

@@ -1,8 +1,8 @@
 """How good are class maps as masks? Their mIoU at every background threshold, from one pass over the pixels.
 
-The seed evaluation of the field (IRN, arXiv 1904.05044, and everything after it): a pixel is background where its
-largest map is below the threshold t, else it has the class of that map. The threshold that scores best was chosen
-on the truth: report it as such, next to the score at a threshold fixed beforehand (arXiv 2001.07437).
+The seed evaluation of the field (IRN, arXiv 1904.05044, and all after it): a pixel is background where its
+largest map is below the threshold t, else it has the class of that map. The best threshold was chosen on the
+truth: report it as such, next to the score at a threshold fixed beforehand (arXiv 2001.07437).
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def _histogram(
 
 
 def _matrices(histogram: Matrix) -> Matrix:
-    """At threshold i, pixels that reached more than i thresholds keep their class, the others are background."""
+    """At threshold i, pixels that reached more than i thresholds keep their class, others are background."""
     from_top = histogram[::-1].cumsum(axis=0)[::-1]
     matrices = from_top[1:].copy()
     matrices[:, :, 0] += (histogram.sum(axis=0)[None] - from_top[1:]).sum(axis=2)

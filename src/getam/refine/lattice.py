@@ -59,11 +59,10 @@ class PermutohedralLattice:
         dimensions = features.shape[1]
         weights, corners = _enclosing_simplices(features)
         strides = _key_strides(corners)
-        keys, corner_of = torch.unique(_dot(corners, strides), return_inverse=True)
+        keys, self._corner_of, self._splat = _numbered(_dot(corners, strides).T, weights.T)
         self.vertices = len(keys)
         self.scale = (4 * math.pi / 3) ** (dimensions / 2) * math.sqrt(dimensions + 1)
-        self._corner_of, self._weights = corner_of.T.contiguous(), weights.T.contiguous()  # (N,d+1)
-        self._splat = _transposed(self._corner_of, self._weights, len(keys))
+        self._weights = weights.T.contiguous()  # (N,d+1), like _corner_of
         self._neighbours = [_neighbours(keys, step, weights.dtype) for step in _axis_steps(strides)]
         self._row_sums: Tensor | None = None
 
@@ -91,7 +90,7 @@ class PermutohedralLattice:
                 f"values are {tuple(values.shape)}: this lattice filters ({len(self._corner_of)},C)."
             )
         values = values.to(self._weights.dtype)
-        points, begins, weights = self._splat
+        points, weights, begins = self._splat
         splatted = F.embedding_bag(points, values, begins, mode="sum", per_sample_weights=weights)
         forward = backward = splatted
         for there, back in zip(self._neighbours, reversed(self._neighbours)):
@@ -187,25 +186,33 @@ def _axis_steps(strides: list[int]) -> list[int]:
     return [everywhere + (len(strides) + 1) * stride for stride in strides] + [everywhere]
 
 
+def _numbered(keys: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
+    """Keys, weights (N,d+1) of every point's corners -> M distinct keys, vertex numbers (N,d+1), splatting.
+
+    Splatting is slicing transposed: points and weights listed vertex by vertex, and where each vertex begins.
+    """
+    ordered, order = torch.sort(keys.flatten(), stable=True)
+    first = torch.ones_like(ordered, dtype=torch.bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    vertex_of = torch.empty_like(order)
+    vertex_of[order] = first.cumsum(0) - 1
+    begins = torch.nonzero(first)[:, 0]
+    splat = order // keys.shape[1], weights.flatten()[order], begins
+    return ordered[begins], vertex_of.reshape(keys.shape), splat
+
+
 def _neighbours(keys: Tensor, step: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Sorted keys (M,) -> vertices (M,3) a blur along one axis reads, and their weights (0 where absent)."""
     own = torch.arange(len(keys), device=keys.device)
-    columns, present = [own], [torch.ones_like(own, dtype=torch.bool)]
-    for sought in (keys + step, keys - step):
-        position = torch.searchsorted(keys, sought).clamp_(max=len(keys) - 1)
-        found = keys[position] == sought
-        columns.append(torch.where(found, position, own))
-        present.append(found)
-    kernel = torch.tensor(BLUR_KERNEL, dtype=dtype, device=keys.device)
-    return torch.stack(columns, 1), torch.stack(present, 1) * kernel
-
-
-def _transposed(corner_of: Tensor, weights: Tensor, vertices: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Slicing turned into splatting: points listed vertex by vertex, where each vertex begins, weights."""
-    flat = corner_of.flatten()
-    order = torch.argsort(flat, stable=True)
-    counts = torch.bincount(flat, minlength=vertices)
-    return order // corner_of.shape[1], counts.cumsum(0) - counts, weights.flatten()[order]
+    following = torch.searchsorted(keys, keys + step).clamp_(max=len(keys) - 1)
+    pairs = torch.nonzero(keys[following] == keys + step)[:, 0]
+    neighbours = own[:, None].repeat(1, 3)
+    weights = torch.zeros(neighbours.shape, dtype=dtype, device=keys.device)
+    centre, ahead, behind = BLUR_KERNEL
+    weights[:, 0] = centre
+    neighbours[pairs, 1], weights[pairs, 1] = following[pairs], ahead
+    neighbours[following[pairs], 2], weights[following[pairs], 2] = pairs, behind
+    return neighbours, weights
 
 
 def _bag(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:

@@ -34,9 +34,7 @@ class Protocol:
     split: str | None
     metric: str = "one confusion matrix over all pixels; mean IoU over background and the classes that occur"
     ignored: str = "truth pixels of 255, and of classes that are not scored"
-    unlabelled: str = (
-        "predicted pixels of 255, and of classes that are not scored: missed, but no false positive"
-    )
+    unlabelled: str = "predicted pixels of 255, and of classes that are not scored: a miss, no false positive"
 
 
 @dataclass(frozen=True)
@@ -70,15 +68,15 @@ def evaluate(
 ) -> Evaluation:
     """Score predicted masks against true ones: IoU per class, their mean, pixel accuracy.
 
-    Masks are matched by file name, classes by name. What the truth marks 255, or as a class that is not scored,
-    does not count.
+    Masks are matched by file name, classes by name. Pixels that the truth marks 255, or as a class that is
+    not scored, do not count.
 
     Args:
         masks: Folder of predicted masks (palette PNGs) with classes.txt in it or in the folder above.
         truth: Folder of true masks of the same names and sizes, with its own classes.txt.
         classes: Score only these classes; all of the predicted masks' classes.txt when left out.
-        split: Text file with one photo id a line; score only these. Without it every true mask needs a predicted
-            one, so that hard photos cannot be left out unnoticed.
+        split: Text file with one photo id a line; score only these. Without it every true mask needs a
+            predicted one, so that hard photos cannot be left out unnoticed.
         out: Write the scores and the protocol to this JSON file.
         overwrite: Replace the JSON file if it exists.
 
@@ -150,22 +148,21 @@ def _choose_classes(
 
 
 def _masks_in(folder: Path) -> dict[str, Path]:
-    """Name, the path in the folder without suffix → file."""
-    return {
-        file.relative_to(folder).with_suffix("").as_posix(): file for file in sorted(folder.rglob("*.png"))
-    }
+    """Name, which is the path in the folder without suffix → file."""
+    files = (file for file in sorted(folder.rglob("*.png")) if not file.name.startswith("."))
+    return {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
 
 
 def _pair(
     predicted: dict[str, Path], true: dict[str, Path], masks: Path, truth: Path, split: Path | None
 ) -> dict[str, tuple[Path, Path]]:
-    """Name → (predicted, true), complete or an error; names agree whole, or else in their last parts."""
+    """Name → (predicted, true), complete or an error."""
     if not predicted:
         raise InputError(f"{masks} holds no PNG: give the folder with the predicted masks.")
     if not true:
         raise InputError(f"{truth} holds no PNG: give the folder with the true masks.")
     if not predicted.keys() & true.keys():
-        predicted, true = _by_last_part(predicted), _by_last_part(true)
+        true = _by_last_part(predicted, true)
     wanted = sorted(predicted) if split is None else list(read_split(split))
     where = "" if split is None else f" listed in {split}"
     for what, there, folder in (("predicted", predicted, masks), ("true", true, truth)):
@@ -185,9 +182,13 @@ def _pair(
     return {name: (predicted[name], true[name]) for name in wanted}
 
 
-def _by_last_part(files: dict[str, Path]) -> dict[str, Path]:
-    short = {PurePosixPath(name).name: file for name, file in files.items()}
-    return short if len(short) == len(files) else files
+def _by_last_part(predicted: dict[str, Path], true: dict[str, Path]) -> dict[str, Path]:
+    """The true masks by predicted name where only the folders differ: `images/a` and `a` are one photo."""
+    names = {PurePosixPath(name).name: name for name in predicted}
+    short = {PurePosixPath(name).name: file for name, file in true.items()}
+    if len(names) < len(predicted) or len(short) < len(true):
+        return true
+    return {names.get(last, last): file for last, file in short.items()}
 
 
 def _remap(file: Path, label: Any, from_classes: Sequence[str], to_classes: Sequence[str]) -> Any:

@@ -1,0 +1,238 @@
+"""Photos of every kind are read as a viewer shows them; files that are none are named in one sentence."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+
+from getam.data.photos import as_tensor, find_photos, read_photo, read_photo_near
+from getam.errors import InputError
+
+
+def gradient(height: int = 12, width: int = 20) -> np.ndarray:
+    """An RGB picture without symmetry, so that every turn of it is another picture."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x * 255 // width, y * 255 // height, (x * 7 + y * 3) % 256], axis=-1).astype(np.uint8)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
+def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"turned{suffix}"
+    Image.fromarray(gradient()).save(path, exif=exif, quality=95)
+
+    with Image.open(path) as image:
+        upright = np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    photo = read_photo(path)
+
+    assert photo.mode == "RGB"
+    assert photo.size == ((12, 20) if orientation >= 5 else (20, 12))
+    np.testing.assert_array_equal(np.array(photo), upright)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_unreadable_exif_counts_as_upright(tmp_path: Path) -> None:
+    path = tmp_path / "odd.jpg"
+    Image.fromarray(gradient()).save(path, exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
+    assert read_photo(path).size == (20, 12)
+
+
+def test_cmyk_is_converted(tmp_path: Path) -> None:
+    path = tmp_path / "print.jpg"
+    Image.new("CMYK", (8, 8), (255, 0, 0, 0)).save(path, quality=100)
+    red, green, blue = read_photo(path).getpixel((4, 4))
+    assert red < 10
+    assert green > 245
+    assert blue > 245
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".pgm"])
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path, suffix: str) -> None:
+    values = np.array([[0, 257, 128 * 257, 65535], [128, 129, 65406, 65407]], np.uint16)
+    path = tmp_path / f"deep{suffix}"
+    Image.fromarray(values).save(path)
+    expected = np.rint(values / 257)
+    np.testing.assert_array_equal(np.array(read_photo(path))[..., 1], expected)
+
+
+def test_more_than_sixteen_bits_is_an_error(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 70000]], np.int32)).save(tmp_path / "deep.tif")
+    with pytest.raises(InputError, match=r"deep\.tif has values from 0 to 70000.*convert it to 8 bits"):
+        read_photo(tmp_path / "deep.tif")
+
+
+def test_floating_point_is_an_error(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 0.5]], np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(InputError, match=r"float\.tif holds floating-point values.*convert it to 8 bits"):
+        read_photo(tmp_path / "float.tif")
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "LA", "P", "RGBA", "PA", "YCbCr", "HSV", "LAB"])
+def test_every_mode_comes_out_as_rgb(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / ("x.png" if mode in ("L", "1", "LA", "P", "RGBA") else "x.tif")
+    image = Image.fromarray(gradient())
+    if mode in ("PA", "LAB", "HSV"):
+        image = Image.new(mode, (20, 12))
+    try:
+        image.convert(mode).save(path)
+    except OSError:
+        pytest.skip(f"Pillow writes no file of mode {mode}")
+    photo = read_photo(path)
+    assert photo.mode == "RGB"
+    assert photo.size == (20, 12)
+
+
+def test_grey_has_three_equal_channels(tmp_path: Path) -> None:
+    Image.fromarray(gradient()[..., 0]).save(tmp_path / "grey.png")
+    pixels = np.array(read_photo(tmp_path / "grey.png"))
+    for channel in range(3):
+        np.testing.assert_array_equal(pixels[..., channel], gradient()[..., 0])
+
+
+def test_palette_is_looked_up(tmp_path: Path) -> None:
+    image = Image.fromarray(np.array([[0, 1]], np.uint8)).convert("P")
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    image.save(tmp_path / "palette.png")
+    np.testing.assert_array_equal(
+        np.array(read_photo(tmp_path / "palette.png")), [[[10, 20, 30], [40, 50, 60]]]
+    )
+
+
+def test_transparent_is_laid_on_white(tmp_path: Path) -> None:
+    clear, half, solid = (200, 0, 0, 0), (200, 0, 0, 128), (200, 0, 0, 255)
+    Image.fromarray(np.array([[clear, half, solid]], np.uint8)).save(tmp_path / "clear.png")
+    row = np.array(read_photo(tmp_path / "clear.png"))[0]
+    np.testing.assert_array_equal(row[0], [255, 255, 255])
+    np.testing.assert_allclose(row[1], [227, 127, 127], atol=1)
+    np.testing.assert_array_equal(row[2], [200, 0, 0])
+
+
+def test_transparent_palette_entry_is_white(tmp_path: Path) -> None:
+    image = Image.fromarray(np.array([[0, 1]], np.uint8)).convert("P")
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    image.save(tmp_path / "palette.png", transparency=0)
+    np.testing.assert_array_equal(
+        np.array(read_photo(tmp_path / "palette.png")), [[[255, 255, 255], [40, 50, 60]]]
+    )
+
+
+def test_animation_gives_its_first_frame(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    assert read_photo(tmp_path / "moving.gif").getpixel((0, 0)) == (255, 0, 0)
+
+
+def jpeg_bytes(height: int = 64, width: int = 96) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(gradient(height, width)).save(buffer, format="JPEG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kept", [0.2, 0.5, 0.9])
+def test_truncated_jpeg_is_named(tmp_path: Path, kept: float) -> None:
+    content = jpeg_bytes()
+    path = tmp_path / "half.jpg"
+    path.write_bytes(content[: int(len(content) * kept)])
+    with pytest.raises(InputError, match=r"half\.jpg cannot be read.*truncated.*copy it again") as caught:
+        read_photo(path)
+    assert str(caught.value).count("half.jpg") == 1
+    with pytest.raises(InputError, match=r"half\.jpg cannot be read"):
+        read_photo_near(path, 16)
+
+
+def test_truncated_png_is_named(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(gradient(64, 96)).save(buffer, format="PNG")
+    (tmp_path / "half.png").write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
+    with pytest.raises(InputError, match=r"half\.png cannot be read"):
+        read_photo(tmp_path / "half.png")
+
+
+def test_enormous_photo_is_refused_not_decoded(tmp_path: Path) -> None:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0))
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IEND", b""))
+    with pytest.raises(InputError, match=r"bomb\.png cannot be read.*decompression bomb"):
+        read_photo(tmp_path / "bomb.png")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "is empty"), (b"just text", "cannot be read"), (bytes(1000), "cannot be read")],
+)
+def test_what_is_no_photo_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "no.jpg").write_bytes(content)
+    with pytest.raises(InputError, match=rf"no\.jpg {message}"):
+        read_photo(tmp_path / "no.jpg")
+
+
+def test_missing_photo_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"gone\.jpg does not exist"):
+        read_photo(tmp_path / "gone.jpg")
+    with pytest.raises(InputError, match="is no file"):
+        read_photo(tmp_path)
+
+
+@settings(max_examples=60, deadline=None)
+@given(place=st.integers(0, 1200), value=st.integers(0, 255), kept=st.integers(1, 1300))
+def test_damaged_files_are_read_or_refused_cleanly(
+    tmp_path_factory: pytest.TempPathFactory, place: int, value: int, kept: int
+) -> None:
+    content = bytearray(jpeg_bytes())
+    content[place % len(content)] = value
+    path = tmp_path_factory.mktemp("damaged") / "photo.jpg"
+    path.write_bytes(content[:kept])
+    try:
+        outcome = read_photo(path).mode
+    except InputError as error:
+        outcome = str(error)
+    assert outcome == "RGB" or "photo.jpg" in outcome
+
+
+def test_decoding_near_a_size_keeps_at_least_that_size(tmp_path: Path) -> None:
+    path = tmp_path / "large.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(gradient(600, 800)).save(path, exif=exif, quality=95)
+
+    small, full = read_photo_near(path, 150)
+
+    assert full == (800, 600)
+    assert small.size == (150, 200)  # a quarter is enough, an eighth would be 100
+    whole = np.asarray(read_photo(path).resize(small.size, Image.Resampling.BOX), np.int64)
+    assert np.abs(np.asarray(small, np.int64) - whole).mean() < 3
+    assert read_photo_near(path, 5000)[0].size == (600, 800)
+
+
+def test_find_photos_searches_folders_whatever_the_case(tmp_path: Path) -> None:
+    for name in ("b.JPG", "a.png", "deep/er/c.TiFf", "notes.txt", ".hidden.jpg", ".cache/d.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = [path.relative_to(tmp_path).as_posix() for path in find_photos(tmp_path)]
+    assert found == ["a.png", "b.JPG", "deep/er/c.TiFf"]
+    assert find_photos(tmp_path / "notes.txt") == [tmp_path / "notes.txt"]
+
+
+def test_find_photos_names_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere does not exist"):
+        find_photos(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"holds no photo.*\.jpg"):
+        find_photos(tmp_path)
+
+
+def test_as_tensor_is_channels_first_uint8() -> None:
+    pixels = gradient()
+    tensor = as_tensor(Image.fromarray(pixels))
+    assert tensor.dtype == torch.uint8
+    np.testing.assert_array_equal(tensor.numpy(), pixels.transpose(2, 0, 1))

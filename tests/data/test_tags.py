@@ -1,0 +1,181 @@
+"""tags.csv: what is accepted, and the sentence for everything that is not."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from getam.data.tags import TagRow, read_tags
+from getam.errors import InputError
+
+
+def write(folder: Path, content: str | bytes) -> Path:
+    path = folder / "tags.csv"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def test_rows_and_sorted_classes(tmp_path: Path) -> None:
+    table = read_tags(write(tmp_path, "image,tags\nb.jpg,dog;cat\na.jpg,\n"))
+    assert table.classes == ("cat", "dog")
+    assert table.rows == (TagRow("b.jpg", ("cat", "dog"), 2), TagRow("a.jpg", (), 3))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbfimage,tags\na.jpg,cat\n",
+        b"image,tags\r\na.jpg,cat\r\n",
+        b"image,tags\ra.jpg,cat\r",
+        b'"image","tags"\n"a.jpg","cat"',
+        b"tags,image\ncat,a.jpg\n",
+        b"Image , Tags\n a.jpg , cat ; cat;;\n",
+        b"image,size,tags\na.jpg,12,cat\n",
+        b"\nimage,tags\n\na.jpg,cat\n   \n",
+        b"image,tags\n.\\a.jpg,cat\n",
+    ],
+)
+def test_the_same_table_in_many_spellings(tmp_path: Path, content: bytes) -> None:
+    table = read_tags(write(tmp_path, content))
+    assert table.classes == ("cat",)
+    assert [(row.image, row.tags) for row in table.rows] == [("a.jpg", ("cat",))]
+
+
+def test_quoted_names_and_unicode(tmp_path: Path) -> None:
+    table = read_tags(write(tmp_path, 'image,tags\n"a, ""b"".jpg",Kühe;traffic light\n'))
+    assert table.rows[0].image == 'a, "b".jpg'
+    assert table.classes == ("Kühe", "traffic light")
+
+
+def test_subset_keeps_other_tags_apart(tmp_path: Path) -> None:
+    path = write(tmp_path, "image,tags\na.jpg,sofa;dog;cat;bird\nb.jpg,bird\n")
+    table = read_tags(path, classes=("dog", "cat"))
+    assert table.classes == ("dog", "cat")
+    assert table.rows[0].tags == ("dog", "cat")
+    assert table.rows[0].others == ("bird", "sofa")
+    assert table.rows[1].tags == ()
+
+
+def test_line_numbers_survive_quoted_line_breaks_in_other_columns(tmp_path: Path) -> None:
+    path = write(tmp_path, 'image,tags,note\na.jpg,cat,"two\nlines"\nb.jpg,cat\n')
+    with pytest.raises(InputError, match=r"tags\.csv, line 4: 2 columns where the header has 3"):
+        read_tags(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"tags\.csv is empty.*image,tags"),
+        (b" \n\n", r"tags\.csv is empty"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0", r"line 3: a binary file"),
+        (b"\xff\xd8\xff\xe0abc", r"line 1: byte 0xff is not UTF-8"),
+        ("image,tags\na.jpg,cat\nb.jpg,Kühe\n".encode("latin-1"), r"line 3: byte 0xfc is not UTF-8"),
+        ("image,tags\n".encode("utf-16"), r"UTF-16.*UTF-8"),
+        (b"a.jpg,cat\nb.jpg,dog\n", r"line 1: the header 'a\.jpg,cat' has no column 'image'"),
+        (b"image,labels\na.jpg,cat\n", r"line 1: .*no column 'tags'"),
+        (b"image;tags\na.jpg;cat\n", r"line 1: .*separate columns by commas"),
+        (b"image,tags,tags\na.jpg,cat,dog\n", r"line 1: .*more than one column 'tags'"),
+        (b"image,tags\n", r"a header and no rows"),
+        (
+            b"image,tags\na.jpg,cat\nb.jpg,cat,dog\n",
+            r"line 3: 3 columns where the header has 2; join .* by ';'",
+        ),
+        (b"image,tags\na.jpg\n", r"line 2: 1 columns"),
+        (b"image,tags\na.jpg,cat\nb.jpg,cat\na.jpg,dog\n", r"line 4: a\.jpg is already on line 2"),
+        (b"image,tags\na.jpg,cat\n./a.jpg,dog\n", r"line 3: a\.jpg is already on line 2"),
+        (b"image,tags\n,cat\n", r"line 2: the image cell is empty"),
+        (b"image,tags\na.jpg,cat;background\n", r"line 2: the tag 'background' is reserved"),
+        (b"image,tags\na.jpg,Background\n", r"line 2: the tag 'Background' is reserved"),
+        (b'image,tags\na.jpg,"cat\ndog"\n', r"line 2: the tag 'cat\\ndog' contains a line break"),
+        (b"image,tags\na.jpg,\n", r"1 rows and no tag"),
+        (b'image,tags\na.jpg,"cat\n', r"line 2: not valid CSV"),
+    ],
+)
+def test_bad_files_get_one_sentence(tmp_path: Path, content: bytes, message: str) -> None:
+    path = write(tmp_path, content)
+    with pytest.raises(InputError, match=message) as caught:
+        read_tags(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_file_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.csv does not exist"):
+        read_tags(tmp_path / "none.csv")
+    with pytest.raises(InputError, match="is a folder"):
+        read_tags(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (("hrose",), r"no row of .*tags\.csv is tagged 'hrose'; did you mean 'horse'\? Known: cat, horse"),
+        (("zebra",), r"tagged 'zebra'; Known: cat, horse"),
+        (("cat", "cat"), "names 'cat' twice"),
+        (("background", "cat"), "always label 0"),
+        ((), "is empty"),
+    ],
+)
+def test_bad_class_lists(tmp_path: Path, classes: tuple[str, ...], message: str) -> None:
+    path = write(tmp_path, "image,tags\na.jpg,cat;horse\n")
+    with pytest.raises(InputError, match=message):
+        read_tags(path, classes)
+
+
+def test_at_most_254_classes(tmp_path: Path) -> None:
+    def names(count: int) -> str:
+        return "image,tags\n" + "".join(f"{n}.jpg,class{n}\n" for n in range(count))
+
+    assert len(read_tags(write(tmp_path, names(254))).classes) == 254
+    with pytest.raises(InputError, match=r"255 classes.*room for 254"):
+        read_tags(write(tmp_path, names(255)))
+    assert read_tags(tmp_path / "tags.csv", classes=("class7",)).classes == ("class7",)
+
+
+plain = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "Zs")), min_size=1).filter(
+    lambda text: text.strip() and text.isprintable()
+)
+tag_names = plain.filter(lambda text: ";" not in text and text.strip().casefold() != "background").map(
+    str.strip
+)
+image_names = plain.map(lambda text: text.replace("\\", "_").strip()).filter(
+    lambda text: not text.startswith("./")
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    rows=st.dictionaries(image_names, st.lists(tag_names, unique=True, max_size=4), min_size=1, max_size=8)
+)
+def test_what_csv_writes_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory, rows: dict[str, list[str]]
+) -> None:
+    known = {tag for tags in rows.values() for tag in tags}
+    if not known:
+        return
+    path = tmp_path_factory.mktemp("csv") / "tags.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "tags"])
+        writer.writerows([image, ";".join(tags)] for image, tags in rows.items())
+    table = read_tags(path)
+    assert table.classes == tuple(sorted(known))
+    assert {row.image: set(row.tags) for row in table.rows} == {
+        image: set(tags) for image, tags in rows.items()
+    }
+
+
+@settings(max_examples=100, deadline=None)
+@given(content=st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused_cleanly(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    path = tmp_path_factory.mktemp("bytes") / "tags.csv"
+    path.write_bytes(b"image,tags\n" + content)
+    try:
+        outcome = f"{path}" if read_tags(path).classes else "a table without classes"
+    except InputError as error:
+        outcome = str(error)
+    assert "tags.csv" in outcome

@@ -1,0 +1,177 @@
+"""Masks are scored against truth, matched by file name and class name, or one sentence says why not."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tyro
+from PIL import Image
+
+from getam.data.masks import write_classes, write_mask
+from getam.errors import InputError
+from getam.verbs.evaluate import evaluate
+
+PREDICTED, TRUE = ("cat", "dog"), ("dog", "sofa", "cat")
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Predicted: cat 1, dog 2. True: dog 1, sofa 2, cat 3, with classes.txt in the folder above."""
+    masks, truth = tmp_path / "run" / "masks", tmp_path / "data" / "truth"
+    write_classes(masks, PREDICTED)
+    write_classes(truth.parent, TRUE)
+    write_mask(masks / "a.png", np.array([[0, 1, 1, 0]], np.uint8))
+    write_mask(truth / "a.png", np.array([[0, 3, 0, 255]], np.uint8))
+    write_mask(masks / "b.png", np.array([[2, 2], [0, 1]], np.uint8))
+    write_mask(truth / "b.png", np.array([[1, 2], [0, 1]], np.uint8))
+    return masks, truth
+
+
+def test_scores_by_class_name(folders: tuple[Path, Path]) -> None:
+    # scored pixels as predicted/true: in a 0/0, cat/cat, cat/0; in b dog/dog, 0/0, cat/dog
+    result = evaluate(*folders)
+    assert result.iou == {"background": pytest.approx(2 / 3), "cat": pytest.approx(1 / 3), "dog": 0.5}
+    assert result.miou == pytest.approx((2 / 3 + 1 / 3 + 1 / 2) / 3)
+    assert result.pixel_accuracy == pytest.approx(4 / 6)
+    assert result.protocol.classes == PREDICTED
+    assert result.protocol.photos == 2
+    assert result.protocol.ids_sha256 == hashlib.sha256(b"a\nb\n").hexdigest()
+
+
+def test_a_subset_of_classes(folders: tuple[Path, Path]) -> None:
+    # dog is ignored in the truth and counts as unlabelled in the prediction
+    result = evaluate(*folders, classes=("cat",))
+    assert result.iou == {"background": pytest.approx(2 / 3), "cat": 0.5}
+
+
+def test_a_split_selects_the_photos(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    (folders[0] / "b.png").unlink()
+    (tmp_path / "easy.txt").write_text("a\n")
+    result = evaluate(*folders, split=tmp_path / "easy.txt")
+    assert result.protocol.photos == 1
+    assert result.protocol.split == "easy.txt"
+    assert result.iou["background"] == 0.5
+    assert np.isnan(result.iou["dog"])
+
+
+def test_masks_in_subfolders_match_flat_truth(folders: tuple[Path, Path]) -> None:
+    masks, _ = folders
+    (masks / "images").mkdir()
+    for name in ("a.png", "b.png"):
+        (masks / name).rename(masks / "images" / name)
+    result = evaluate(*folders)
+    assert result.protocol.photos == 2
+    assert result.protocol.ids_sha256 == hashlib.sha256(b"images/a\nimages/b\n").hexdigest()
+
+
+def test_json_holds_scores_and_protocol(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "scores" / "a.json"
+    (tmp_path / "easy.txt").write_text("a\n")
+    result = evaluate(*folders, split=tmp_path / "easy.txt", out=out)
+    content = json.loads(out.read_text())
+    assert content["miou"] == result.miou
+    assert content["iou"]["dog"] is None
+    assert content["protocol"]["classes"] == ["cat", "dog"]
+    assert "255" in content["protocol"]["ignored"]
+    with pytest.raises(InputError, match=r"a\.json exists already"):
+        evaluate(*folders, out=out)
+    evaluate(*folders, out=out, overwrite=True)
+    assert json.loads(out.read_text())["protocol"]["photos"] == 2
+
+
+def delete(path: str) -> Callable[[Path], None]:
+    return lambda root: (root / path).unlink()
+
+
+def write(path: str, label: np.ndarray) -> Callable[[Path], None]:
+    return lambda root: write_mask(root / path, label)
+
+
+def text(path: str, content: str) -> Callable[[Path], None]:
+    return lambda root: (root / path).write_text(content) and None
+
+
+def colour(path: str) -> Callable[[Path], None]:
+    return lambda root: Image.new("RGB", (4, 1)).save(root / path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (delete("data/truth/b.png"), r"1 of 2 photos have no true mask in .*truth, the first is b\.png"),
+        (
+            delete("run/masks/a.png"),
+            r"1 of 2 true masks have no predicted one in .*masks, the first is a\.png",
+        ),
+        (delete("run/masks/classes.txt"), r"masks/classes\.txt does not exist"),
+        (delete("data/classes.txt"), r"truth/classes\.txt does not exist"),
+        (
+            text("data/classes.txt", "background\ndog\nsofa\ncaat\n"),
+            r"truth have no class 'cat'; did you mean 'caat'",
+        ),
+        (
+            write("run/masks/a.png", np.zeros((2, 4), np.uint8)),
+            r"a\.png is 4×2 but its truth .*a\.png is 4×1",
+        ),
+        (
+            write("run/masks/a.png", np.full((1, 4), 3, np.uint8)),
+            r"masks/a\.png: label 3 is beyond the 2 classes",
+        ),
+        (
+            write("data/truth/a.png", np.full((1, 4), 9, np.uint8)),
+            r"truth/a\.png: label 9 is beyond the 3 classes",
+        ),
+        (colour("data/truth/a.png"), r"truth/a\.png is RGB colours, not label numbers"),
+    ],
+)
+def test_what_does_not_fit_is_named(
+    folders: tuple[Path, Path], tmp_path: Path, damage: Callable[[Path], None], message: str
+) -> None:
+    damage(tmp_path)
+    with pytest.raises(InputError, match=message) as caught:
+        evaluate(*folders)
+    assert "\n" not in str(caught.value)
+
+
+def test_folders_that_are_not_there_or_empty(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    masks, truth = folders
+    with pytest.raises(InputError, match=r"nowhere does not exist"):
+        evaluate(tmp_path / "nowhere", truth)
+    with pytest.raises(InputError, match=r"nowhere does not exist"):
+        evaluate(masks, tmp_path / "nowhere")
+    write_classes(tmp_path / "empty", PREDICTED)
+    with pytest.raises(InputError, match=r"empty holds no PNG: give the folder with the predicted masks"):
+        evaluate(tmp_path / "empty", truth)
+    with pytest.raises(InputError, match=r"empty holds no PNG: give the folder with the true masks"):
+        evaluate(masks, tmp_path / "empty")
+
+
+def test_splits_must_be_complete(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("a\nz\n")
+    with pytest.raises(InputError, match=r"1 of 2 photos listed in .*more\.txt have no predicted mask"):
+        evaluate(*folders, split=tmp_path / "more.txt")
+    (tmp_path / "empty.txt").write_text("")
+    with pytest.raises(InputError, match=r"empty\.txt is empty"):
+        evaluate(*folders, split=tmp_path / "empty.txt")
+
+
+@pytest.mark.parametrize("classes", [(), ("cat", "cat"), ("sofa",)])
+def test_bad_class_choices(folders: tuple[Path, Path], classes: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match="class"):
+        evaluate(*folders, classes=classes)
+
+
+def test_command_line_is_generated_from_the_signature(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    masks, truth = folders
+    arguments = ["--masks", str(masks), "--truth", str(truth), "--classes", "cat"]
+    assert tyro.cli(evaluate, args=arguments) == evaluate(masks, truth, classes=("cat",))
+    with pytest.raises(SystemExit):
+        tyro.cli(evaluate, args=["--help"])
+    assert "hard photos cannot be left out unnoticed" in " ".join(
+        capsys.readouterr().out.replace("│", " ").split()
+    )
