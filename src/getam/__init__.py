@@ -1,1 +1,40 @@
-"""Image tags go in, pixel masks come out."""
+"""Image tags go in, pixel masks come out: the public API on one screen.
+
+    explain   which pixels carry each class, for any timm vision transformer
+    train     photos and tags → a segmenter
+    label     tagged photos → pseudo labels
+    predict   photos → masks
+    evaluate  masks against truth
+    demo      all of it on scenes of handwritten digits
+
+The command line has the same verbs with the same options; `getam --help` shows them.
+"""
+
+from getam.capture import AttentionCall, Tap, capture
+from getam.engine.model import load_model
+from getam.errors import CaptureError, GetamError, InputError, WeightsError
+from getam.maps.base import Maps
+from getam.verbs.demo import demo
+from getam.verbs.evaluate import evaluate
+from getam.verbs.explain import explain
+from getam.verbs.label import label
+from getam.verbs.predict import predict
+from getam.verbs.train import train
+
+__all__ = [
+    "AttentionCall",
+    "CaptureError",
+    "GetamError",
+    "InputError",
+    "Maps",
+    "Tap",
+    "WeightsError",
+    "capture",
+    "demo",
+    "evaluate",
+    "explain",
+    "label",
+    "load_model",
+    "predict",
+    "train",
+]

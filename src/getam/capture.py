@@ -80,7 +80,9 @@ class _Interceptor(TorchFunctionMode):
                 "call model.eval() or build the model with attn_drop=0"
             )
         if options.get("is_causal") or options.get("enable_gqa"):
-            raise CaptureError(f"{name} uses causal or grouped-query attention: no map is defined for it here")
+            raise CaptureError(
+                f"{name} uses causal or grouped-query attention: no map is defined for it here"
+            )
         if self.leaf_from is not None and len(self.tap.calls) >= self.leaf_from and not output.requires_grad:
             # Nothing below needs a gradient: the graph starts at this attention.
             output = output.detach().requires_grad_()

@@ -2,7 +2,7 @@
 
 
 class GetamError(Exception):
-    """Base of every error `getam` raises on purpose. The command line prints its message and exits with 2."""
+    """Base of every error raised on purpose. The command line prints its message and exits with 2."""
 
 
 class InputError(GetamError, ValueError):

@@ -107,7 +107,9 @@ def read_metadata(path: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
     except Exception as error:  # safetensors raises its own and OS errors
         raise WeightsError(f"{path} is not a readable safetensors file ({error})") from None
     if about.get("format") != FORMAT:
-        raise WeightsError(f"{path} is not a model of getam (no {FORMAT} metadata): give a run folder or its {MODEL}")
+        raise WeightsError(
+            f"{path} is not a model of getam (no {FORMAT} metadata): give a run folder or its {MODEL}"
+        )
     return tuple(json.loads(about["classes"])), json.loads(about["config"])
 
 

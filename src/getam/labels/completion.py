@@ -79,7 +79,9 @@ def _put_back(label: Tensor, maps: Tensor, classes: Tensor, quantile: float) -> 
     what the reference outputs show (`docs/differences.md`).
     """
     completed = label.clone()
-    present = sorted((int(classes[photo, slot]), photo, slot) for photo, slot in (classes >= 0).nonzero().tolist())
+    present = sorted(
+        (int(classes[photo, slot]), photo, slot) for photo, slot in (classes >= 0).nonzero().tolist()
+    )
     for c, photo, slot in present:
         values = maps[photo, slot]
         positive = values[values > 0]

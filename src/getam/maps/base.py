@@ -35,7 +35,10 @@ class Maps:
 
 
 def class_slots(
-    classes: Sequence[Sequence[int]] | Tensor, batch: int, class_count: int, device: torch.device | str = "cpu"
+    classes: Sequence[Sequence[int]] | Tensor,
+    batch: int,
+    class_count: int,
+    device: torch.device | str = "cpu",
 ) -> tuple[Tensor, Tensor]:
     """Turn per-photo class lists, or multi-hot tags, into slots.
 
@@ -56,7 +59,9 @@ def class_slots(
     """
     if isinstance(classes, Tensor):
         if classes.shape != (batch, class_count):
-            raise InputError(f"tags are {tuple(classes.shape)} but {batch} photos × {class_count} classes were expected")
+            raise InputError(
+                f"tags are {tuple(classes.shape)} but {batch} photos × {class_count} classes were expected"
+            )
         lists = [row.nonzero().flatten().tolist() for row in classes]
     else:
         lists = [[int(c) for c in row] for row in classes]
@@ -65,8 +70,12 @@ def class_slots(
     for photo, row in enumerate(lists):
         for c in row:
             if not 0 <= c < class_count:
-                raise InputError(f"class {c} of photo {photo} is outside 0..{class_count - 1}, the model's classes")
+                raise InputError(
+                    f"class {c} of photo {photo} is outside 0..{class_count - 1}, the model's classes"
+                )
     width = max((len(row) for row in lists), default=0)
-    slots = torch.tensor([row + [-1] * (width - len(row)) for row in lists], dtype=torch.int64).reshape(batch, width)
+    slots = torch.tensor([row + [-1] * (width - len(row)) for row in lists], dtype=torch.int64).reshape(
+        batch, width
+    )
     slots = slots.to(device)
     return slots, slots >= 0

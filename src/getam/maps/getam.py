@@ -59,7 +59,9 @@ def getam(
         InputError: bad classes, coupling, start or rows.
     """
     if torch.is_inference_mode_enabled():
-        raise CaptureError("maps need gradients, and torch.inference_mode() forbids them: use torch.no_grad() or nothing")
+        raise CaptureError(
+            "maps need gradients, and torch.inference_mode() forbids them: use torch.no_grad() or nothing"
+        )
     place = geometry(model, images.shape[-2], images.shape[-1])
     if rows is not None:
         place = Geometry(place.prefix, place.grid, rows)
@@ -83,7 +85,13 @@ def class_scores(output: object) -> Tensor:
 
 
 def attribute(
-    tap: Tap, scores: Tensor, slots: Tensor, place: Geometry, *, coupling: str = "attn_grad2", start: int | None = None
+    tap: Tap,
+    scores: Tensor,
+    slots: Tensor,
+    place: Geometry,
+    *,
+    coupling: str = "attn_grad2",
+    start: int | None = None,
 ) -> Tensor:
     """Maps of the slots from a forward that has already run under `capture` (the joint training step uses this).
 
@@ -99,31 +107,50 @@ def attribute(
     Returns:
         (B,K,h,w) float32 ≥ 0, detached; zero in empty slots.
     """
+    return block_maps(tap, scores, slots, place, coupling=coupling, start=start).sum(0).relu_()
+
+
+def block_maps(
+    tap: Tap,
+    scores: Tensor,
+    slots: Tensor,
+    place: Geometry,
+    *,
+    coupling: str = "attn_grad2",
+    start: int | None = None,
+) -> Tensor:
+    """M^ℓ of every block ≥ start before they are summed: (L−start,B,K,h,w) float32 ≥ 0; arguments as `attribute`."""
     if coupling not in COUPLINGS:
         raise InputError(f"coupling {coupling!r} is not one of {', '.join(COUPLINGS)}")
     calls = _blocks_to_read(tap, place, start)
-    batch, height, width = scores.shape[0], *place.grid
-    values = scores.new_zeros((batch, slots.shape[1], height * width), dtype=torch.float32)
+    shape = (len(calls), scores.shape[0], slots.shape[1], place.grid[0] * place.grid[1])
+    values = torch.zeros(shape, dtype=torch.float32, device=scores.device)
     outputs = [call.output for call in calls]
     for k in range(slots.shape[1]):
         present = slots[:, k] >= 0
         picked = scores.gather(1, slots[:, k : k + 1].clamp(min=0)).squeeze(1)
-        gradients = torch.autograd.grad((picked * present).sum(), outputs, retain_graph=True, allow_unused=True)
-        for call, gradient in zip(calls, gradients):
-            if gradient is not None:
-                with torch.no_grad(), torch.autocast(scores.device.type, enabled=False):
-                    values[:, k] += _map_of_block(call, gradient, place, COUPLINGS[coupling])
-        values[:, k] *= present[:, None]
-    return values.relu_().view(batch, -1, height, width)
+        gradients = torch.autograd.grad(
+            (picked * present).sum(), outputs, retain_graph=True, allow_unused=True
+        )
+        with torch.no_grad(), torch.autocast(scores.device.type, enabled=False):
+            for block, (call, gradient) in enumerate(zip(calls, gradients)):
+                if gradient is not None:
+                    row = _map_of_block(call, gradient, place, COUPLINGS[coupling])
+                    values[block, :, k] = row * present[:, None]
+    return values.unflatten(-1, place.grid)
 
 
 def _blocks_to_read(tap: Tap, place: Geometry, start: int | None) -> list[AttentionCall]:
     """The calls ≥ start whose rows are read, checked against the geometry."""
     patches = place.grid[0] * place.grid[1]
     if place.rows == "pool":
-        calls = [c for c in tap.calls if c.query.shape[-2] == 1 and c.tokens in (patches, patches + place.prefix)]
+        calls = [
+            c for c in tap.calls if c.query.shape[-2] == 1 and c.tokens in (patches, patches + place.prefix)
+        ]
         if not calls:
-            raise CaptureError("no pooling attention over the patches was captured: pass rows='patches' or rows='cls'")
+            raise CaptureError(
+                "no pooling attention over the patches was captured: pass rows='patches' or rows='cls'"
+            )
         return calls[-1:]
     if place.rows not in ("cls", "patches"):
         raise InputError(f"rows={place.rows!r} is not one of cls, patches, pool")

@@ -10,7 +10,9 @@ from getam.nets.segmenter import Segmenter
 from getam.nets.weights import load_backbone
 
 FROM_NOTHING = ""  # `weights=""`: no pretrained weights on purpose
-SMALL_HYBRID = "small-hybrid"  # the demo's network: 3 strided convolutions + 4 blocks of width 96, trained from nothing
+SMALL_HYBRID = (
+    "small-hybrid"  # the demo's network: 3 strided convolutions + 4 blocks of width 96, trained from nothing
+)
 
 
 def build_segmenter(

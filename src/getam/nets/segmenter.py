@@ -63,4 +63,6 @@ class Segmenter(nn.Module):
         if not masks:
             return Outputs(scores, None)
         logits = self.decoder(features, deepest)
-        return Outputs(scores, F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=True))
+        return Outputs(
+            scores, F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=True)
+        )

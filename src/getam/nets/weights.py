@@ -26,7 +26,9 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     try:
         state = load_file(path)
     except (SafetensorError, ValueError) as error:
-        raise WeightsError(f"{path} is not a readable safetensors file ({error}): save the weights as safetensors") from None
+        raise WeightsError(
+            f"{path} is not a readable safetensors file ({error}): save the weights as safetensors"
+        ) from None
     return {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
 
 

@@ -35,7 +35,6 @@ class Config(BaseModel):
     warmup: float = Field(default=0.05, ge=0, lt=1)  # share of the steps
     poly_power: float = Field(default=0.9, ge=0)
 
-
     def build(self, classes: Sequence[str]) -> Segmenter:
         """The joint network of this configuration, backbone weights loaded."""
         return build_segmenter(
@@ -53,7 +52,9 @@ class Recipe(Protocol):
         """The network, its pretrained weights loaded."""
         ...
 
-    def losses(self, net: nn.Module, batch: Mapping[str, Tensor], progress: float, config: Any) -> dict[str, Tensor]:
+    def losses(
+        self, net: nn.Module, batch: Mapping[str, Tensor], progress: float, config: Any
+    ) -> dict[str, Tensor]:
         """Weighted losses of one step by name; runs `net` once. `progress` ∈ [0,1) is the share of steps done."""
         ...
 
@@ -78,7 +79,9 @@ def optimizer(net: Segmenter, config: Config) -> torch.optim.Optimizer:
     groups = []
     for fresh, lr in ((True, config.lr), (False, config.pretrained_lr)):
         chosen = [p for p in net.parameters() if p.requires_grad and (p not in old) == fresh]
-        groups.append({"params": [p for p in chosen if p.ndim > 1], "lr": lr, "weight_decay": config.weight_decay})
+        groups.append(
+            {"params": [p for p in chosen if p.ndim > 1], "lr": lr, "weight_decay": config.weight_decay}
+        )
         groups.append({"params": [p for p in chosen if p.ndim <= 1], "lr": lr, "weight_decay": 0.0})
     groups = [{**g, "initial_lr": g["lr"]} for g in groups if g["params"]]
     if config.optimizer == "sgd":

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -25,7 +24,7 @@ from getam.maps.base import class_slots
 from getam.maps.getam import attribute
 from getam.nets.segmenter import Segmenter
 from getam.recipes.base import Config, poly
-from getam.refine.pamr import normalise_maps, pamr
+from getam.refine.scaled import refine_maps
 
 SALIENT = 0.5  # saliency maps are in [0,1]; above this is salient (half of the range, not tuned)
 
@@ -88,7 +87,9 @@ class GetamRecipe:
         losses = {"cls": classification_loss(scores, tags), "fg": foreground, "bg": background}
         if config.dense_weight:
             probabilities = logits.float().softmax(1)
-            losses["dense"] = dense_energy(probabilities, images, label, batch["roi"], weight=config.dense_weight)
+            losses["dense"] = dense_energy(
+                probabilities, images, label, batch["roi"], weight=config.dense_weight
+            )
         if config.saliency_weight and "saliency" in batch:
             losses["sal"] = config.saliency_weight * saliency_loss(logits, batch["saliency"], batch["roi"])
         return losses
@@ -103,28 +104,12 @@ def pseudo_labels(
     place = unwrap(net).geometry(*images.shape[-2:])
     values = attribute(tap, scores, slots, place, coupling=config.coupling, start=config.start)
     with torch.no_grad():
-        maps = refine_maps(images, values, config.pamr_scale, config.pamr_iterations)
+        maps = refine_maps(images, values, scale=config.pamr_scale, iterations=config.pamr_iterations)
         if "saliency" in batch:
             label = complete(maps, slots, batch["saliency"] > SALIENT, quantile=config.quantile)
         else:
             label = complete_without_saliency(maps, slots, images)
         return label.masked_fill(~roi, 255)
-
-
-def refine_maps(images: Tensor, values: Tensor, scale: float = 1.0, iterations: int = 10) -> Tensor:
-    """Raw maps (B,K,h,w) → PAMR at `scale` of the photo → (B,K,H,W) in [0,1], each divided by its own maximum."""
-    small = images if scale == 1 else F.interpolate(images, scale_factor=scale, mode="area")
-    # Class gradients can be as small as 1e-8: bring maps to order 1 before PAMR's and the peak's epsilons.
-    refined = pamr(small, scale_to_peak(values), iterations=iterations)
-    if scale != 1:
-        refined = F.interpolate(refined, size=images.shape[-2:], mode="bilinear", align_corners=True)
-    return normalise_maps(refined)
-
-
-def scale_to_peak(values: Tensor) -> Tensor:
-    """Divide each map by its own peak; a map that is zero everywhere stays zero."""
-    peak = values.amax((2, 3), keepdim=True)
-    return torch.where(peak > 0, values / peak.clamp(min=torch.finfo(values.dtype).tiny), 0.0)
 
 
 def unwrap(net: nn.Module) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +76,9 @@ def train(
         "backbone": backbone, "weights": str(weights) if weights is not None else None, "size": size,
         "batch_size": batch_size, "lr": lr, "pretrained_lr": pretrained_lr, "seed": seed, "steps": steps,
     }  # fmt: skip
-    config = configure(system, preset, {k: v for k, v in given.items() if v is not None}, epochs, len(collection.samples))
+    config = configure(
+        system, preset, {k: v for k, v in given.items() if v is not None}, epochs, len(collection.samples)
+    )
     dataset = TagDataset(collection, config.size, seed=config.seed, with_masks="mask" in system.needs)
     record = run_record(recipe, collection, config)
     run = RunFolder(out)
@@ -96,7 +97,9 @@ def configure(system: Any, preset: str, given: dict[str, Any], epochs: float | N
         InputError: unknown preset, or a value out of range, naming the option.
     """
     if preset not in system.presets:
-        raise InputError(f"recipe {system.name} has no preset {preset!r}: choose one of {', '.join(system.presets)}")
+        raise InputError(
+            f"recipe {system.name} has no preset {preset!r}: choose one of {', '.join(system.presets)}"
+        )
     values = {**system.presets[preset], **given}
     try:
         config = system.config_type(**values)
@@ -128,10 +131,3 @@ def run_record(recipe: str, collection: Collection, config: Any) -> dict[str, An
             "saliency": collection.has_saliency,
         },
     }
-
-
-def parse_classes(classes: Sequence[str] | None) -> tuple[str, ...] | None:
-    """`--classes cat,dog` and `--classes cat dog` mean the same."""
-    if classes is None:
-        return None
-    return tuple(name.strip() for part in classes for name in part.split(",") if name.strip())

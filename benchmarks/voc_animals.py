@@ -1,0 +1,189 @@
+"""Measure one trained model on a VOC-layout split: every number of docs/results.md, as one JSON file.
+
+    python benchmarks/voc_animals.py DATA --model RUN --out results.json [--parts maps,labels,masks]
+
+Maps are at a long side of 224, one pass, unless the name says otherwise. A map threshold is never chosen on the photos
+it is scored on: the sorted ids are dealt into two halves, the best threshold of each half scores the other one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from getam.capture import capture, frozen
+from getam.data.collection import Collection, load_collection, load_sample_mask
+from getam.data.photos import as_tensor, read_photo
+from getam.data.transforms import read_saliency
+from getam.engine.model import load_model
+from getam.labels.completion import complete
+from getam.labels.free import complete_without_saliency
+from getam.maps.getam import COUPLINGS, block_maps
+from getam.maps.registry import METHODS
+from getam.metrics.confusion import ConfusionMatrix, scores
+from getam.metrics.thresholds import ThresholdSweep
+from getam.nets.inference import fit_patches
+from getam.refine.scaled import refine_maps, scale_to_peak
+from getam.verbs.label import LABEL_SCALES, SALIENT, photo_maps
+from getam.verbs.outputs import weights_hash
+from getam.verbs.predict import SINGLE_SCALE, segment
+from getam.verbs.progress import progress
+
+MULTI_SCALE = (192, 256, 320)
+FIXED_THRESHOLD = 0.3  # set before anything was measured
+
+
+class CrossFitted:
+    """Two threshold sweeps over the two halves of the photos."""
+
+    def __init__(self, classes: int) -> None:
+        self.halves = (ThresholdSweep(classes), ThresholdSweep(classes))
+
+    def update(self, number: int, maps: Any, ids: list[int], truth: Any) -> None:
+        self.halves[number % 2].update(maps, ids, truth)
+
+    def summary(self) -> dict[str, float]:
+        curves = [half.compute() for half in self.halves]
+        matrices = [half.matrices() for half in self.halves]
+        thresholds = [curve.best[0] for curve in curves]
+        picked = [curves[0].thresholds.index(t) for t in thresholds]
+        crossed = matrices[0][picked[1]] + matrices[1][picked[0]]
+        fixed = curves[0].thresholds.index(FIXED_THRESHOLD)
+        return {
+            "miou": scores(crossed).miou,
+            "thresholds": thresholds,
+            f"miou_at_{FIXED_THRESHOLD}": scores(matrices[0][fixed] + matrices[1][fixed]).miou,
+        }
+
+
+def per_class(matrix: ConfusionMatrix, classes: tuple[str, ...]) -> dict[str, Any]:
+    found = matrix.compute()
+    return {"miou": found.miou, "iou": dict(zip(("background", *classes), map(float, found.iou)))}
+
+
+def samples(collection: Collection) -> Any:
+    order = sorted(collection.samples, key=lambda s: s.name)
+    with progress("measuring", len(order)) as advance:
+        for number, sample in enumerate(order):
+            photo = as_tensor(read_photo(sample.photo))
+            truth = load_sample_mask(sample, collection, tuple(photo.shape[-2:]))
+            yield number, sample, photo, truth, [collection.classes.index(t) for t in sample.tags]
+            advance(number + 1)
+
+
+def upsampled(maps: torch.Tensor, photo: torch.Tensor) -> Any:
+    large = F.interpolate(scale_to_peak(maps), size=photo.shape[-2:], mode="bilinear", align_corners=True)
+    return scale_to_peak(large)[0].clamp(0, 1).numpy()
+
+
+def measure_maps(net: Any, collection: Collection) -> dict[str, Any]:
+    """Raw maps by coupling and start block, and the comparison methods."""
+    classes = len(collection.classes)
+    sweeps: dict[str, CrossFitted] = {}
+    for number, _sample, photo, truth, present in samples(collection):
+        size = fit_patches(*photo.shape[-2:], 224, net.patch)
+        image = F.interpolate(photo.float()[None], size=size, mode="bilinear", antialias=True).clamp(0, 255)
+        ids = [c + 1 for c in present]
+        with frozen(net), capture(net, leaf_from=0) as tap:
+            found = net(image, masks=False).scores
+        slots = torch.tensor([present])
+        for coupling in COUPLINGS:
+            blocks = block_maps(tap, found, slots, net.geometry(*size), coupling=coupling, start=0)
+            for start in range(len(blocks)):
+                sweep = sweeps.setdefault(f"{coupling} from {start}", CrossFitted(classes))
+                sweep.update(number, upsampled(blocks[start:].sum(0), photo), ids, truth)
+        for method in ("gradcam", "rollout"):
+            values = METHODS[method](net, image, [present]).values
+            sweeps.setdefault(method, CrossFitted(classes)).update(
+                number, upsampled(values, photo), ids, truth
+            )
+    return {name: sweep.summary() for name, sweep in sweeps.items()}
+
+
+def measure_labels(net: Any, collection: Collection) -> dict[str, Any]:
+    """One-pass and multi-scale maps, after PAMR, after completion with and without saliency."""
+    classes = collection.classes
+    sweeps = {name: CrossFitted(len(classes)) for name in ("multi-scale", "PAMR", "multi-scale PAMR")}
+    kinds = ["free", "multi-scale free"] + (
+        ["saliency", "multi-scale saliency"] if collection.has_saliency else []
+    )
+    matrices = {kind: ConfusionMatrix(len(classes)) for kind in kinds}
+    undecided: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for number, sample, photo, truth, present in samples(collection):
+        image, slots, ids = photo.float()[None], torch.tensor([present]), [c + 1 for c in present]
+        for prefix, scales, flip in (("", (224,), False), ("multi-scale ", LABEL_SCALES, True)):
+            maps = photo_maps(net, photo, present, scales, flip=flip)
+            refined = refine_maps(image, maps)
+            if prefix:
+                sweeps["multi-scale"].update(number, upsampled(maps, photo), ids, truth)
+            sweeps[f"{prefix}PAMR"].update(number, refined[0].clamp(0, 1).numpy(), ids, truth)
+            labels = {f"{prefix}free": complete_without_saliency(refined, slots, image)[0]}
+            if sample.saliency is not None:
+                saliency = F.interpolate(
+                    read_saliency(sample, tuple(photo.shape[-2:])).float()[None],
+                    size=photo.shape[-2:],
+                    mode="bilinear",
+                )
+                labels[f"{prefix}saliency"] = complete(refined, slots, saliency[0] > SALIENT)[0]
+            for kind, label in labels.items():
+                matrices[kind].update(label.numpy(), truth)
+                undecided[kind].append(float((label == 255).float().mean()))
+    result: dict[str, Any] = {name: sweep.summary() for name, sweep in sweeps.items()}
+    for kind, matrix in matrices.items():
+        result[f"labels {kind}"] = {
+            **per_class(matrix, classes),
+            "undecided": float(np.mean(undecided[kind])),
+        }
+    return result
+
+
+def measure_masks(net: Any, collection: Collection) -> dict[str, Any]:
+    """Segmentation without tags: single- and multi-scale, with and without CRF."""
+    result = {}
+    variants = {
+        "single": (SINGLE_SCALE, False, False), "single CRF": (SINGLE_SCALE, False, True),
+        "multi": (MULTI_SCALE, True, False), "multi CRF": (MULTI_SCALE, True, True),
+    }  # fmt: skip
+    for name, (scales, flip, crf) in variants.items():
+        matrix, began = ConfusionMatrix(len(collection.classes)), time.monotonic()
+        for _number, _sample, photo, truth, _present in samples(collection):
+            matrix.update(segment(net, photo, scales, flip=flip, crf=crf).numpy(), truth)
+        seconds = (time.monotonic() - began) / len(collection.samples)
+        result[name] = {**per_class(matrix, collection.classes), "seconds_per_photo": round(seconds, 3)}
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--saliency", type=Path)
+    parser.add_argument("--parts", default="maps,labels,masks")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    net = load_model(options.model)
+    collection = load_collection(
+        options.data, classes=net.classes, split=options.split, saliency=options.saliency
+    )
+    parts = {"maps": measure_maps, "labels": measure_labels, "masks": measure_masks}
+    protocol = {
+        "photos": len(collection.samples), "split": options.split, "split_sha256": collection.split_hash(),
+        "classes": list(net.classes), "weights_sha256": weights_hash(options.model), "multi_scale": MULTI_SCALE,
+        "single_scale": SINGLE_SCALE, "label_scales": LABEL_SCALES, "fixed_threshold": FIXED_THRESHOLD,
+    }  # fmt: skip
+    result: dict[str, Any] = {"protocol": protocol}
+    for name in options.parts.split(","):
+        result[name] = parts[name](net, collection)
+        options.out.write_text(json.dumps(result, indent=1))  # kept after every part
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""`python -m getam` is `getam`."""
+
+from getam.cli import run
+
+run()

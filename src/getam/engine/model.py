@@ -1,0 +1,60 @@
+"""Load a trained network from a run folder, from its model file, or the one that comes with the package."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import torch
+
+from getam.engine.runfolder import MODEL, read_metadata
+from getam.errors import InputError, WeightsError
+from getam.nets.build import FROM_NOTHING, build_segmenter
+from getam.nets.segmenter import Segmenter
+from getam.nets.weights import read_weights
+
+EMBEDDED = "animals.safetensors"  # the model card is docs/model-card.md
+
+
+def load_model(path: Path | str | None = None) -> Segmenter:
+    """A trained network in eval mode, on the CPU, float32.
+
+    Args:
+        path: run folder, or model file written by a run; None: the model embedded in the package.
+
+    Raises:
+        InputError: there is nothing at the path, or a run folder without a model yet.
+        WeightsError: the file is not a model of getam.
+    """
+    file = embedded_model() if path is None else Path(path)
+    if file.is_dir():
+        if not (file / MODEL).is_file():
+            raise InputError(
+                f"{file} holds no {MODEL}: is it a run folder, and has its run saved a model yet?"
+            )
+        file = file / MODEL
+    if not file.is_file():
+        raise InputError(f"model {file} does not exist: give a run folder or a .safetensors file")
+    classes, config = read_metadata(file)
+    with torch.random.fork_rng(devices=[]):  # building draws initial weights; loading a model must not
+        net = build_segmenter(
+            config["backbone"],
+            classes,
+            config["channels"],
+            config["width"],
+            config["enlarge"],
+            weights=FROM_NOTHING,
+        )
+    try:
+        net.load_state_dict(read_weights(file))
+    except RuntimeError as error:
+        raise WeightsError(f"{file} does not fit the network its metadata describes: {error}") from None
+    return net.to(memory_format=torch.channels_last).eval()
+
+
+def embedded_model() -> Path:
+    """Path of the model that comes with the package."""
+    path = Path(str(resources.files("getam"))) / "embedded" / EMBEDDED
+    if not path.is_file():
+        raise InputError("this build of getam carries no embedded model: give one with --model")
+    return path

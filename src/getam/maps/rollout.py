@@ -1,0 +1,49 @@
+"""Attention rollout (Abnar & Zuidema 2020, arXiv 2005.00928): where information flows, whatever the class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from getam.capture import AttentionCall, capture, geometry
+from getam.errors import CaptureError
+from getam.maps.base import Maps, class_slots
+from getam.maps.getam import class_scores
+
+
+@torch.no_grad()
+def rollout(model: nn.Module, images: Tensor, classes: Sequence[Sequence[int]] | Tensor) -> Maps:
+    """R = Π_ℓ ½(mean_H A^ℓ + I), read at the query row; the same map for every class of a photo.
+
+    Args, result and errors as `getam.maps.getam.getam`. Rows of a product need the row only: r ← ½(r Ā + r) from the
+    last block down, so only N×N of one block at a time is made.
+    """
+    place = geometry(model, images.shape[-2], images.shape[-1])
+    with capture(model) as tap:
+        scores = class_scores(model(images))
+    slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
+    patches = place.grid[0] * place.grid[1]
+    tokens = place.prefix + patches
+    calls = [c for c in tap.calls if c.query.shape[-2] == c.tokens == tokens]
+    if not calls:
+        raise CaptureError(f"captured {len(tap.calls)} attentions, none over the model's {tokens} tokens")
+    row = torch.zeros(images.shape[0], 1, tokens, device=scores.device)
+    if place.rows == "cls":
+        row[..., 0] = 1
+    else:
+        row[..., place.prefix :] = 1 / patches
+    for call in reversed(calls):
+        row = 0.5 * (row @ _mean_attention(call) + row)
+    values = row[:, 0, place.prefix :].view(-1, 1, *place.grid) * valid[..., None, None]
+    picked = scores.float().gather(1, slots.clamp(min=0)) * valid
+    return Maps(values, valid, slots, picked, "rollout", place.grid, place.rows)
+
+
+def _mean_attention(call: AttentionCall) -> Tensor:
+    """(B,N,N) float32: the softmaxed attention, averaged over heads."""
+    logits = call.scale * (call.query.float() @ call.key.float().transpose(-2, -1))
+    if call.bias is not None:
+        logits = logits + call.bias.float()
+    return logits.softmax(-1).mean(1)

@@ -1,0 +1,51 @@
+"""Pixel logits of one photo of any size, at one or several scales, mirrored or not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from getam.nets.segmenter import Segmenter
+
+
+def fit_patches(height: int, width: int, long_side: int, patch: int) -> tuple[int, int]:
+    """(h, w) near the photo's shape with this long side, both multiples of the patch.
+
+    >>> fit_patches(375, 500, long_side=256, patch=16)
+    (192, 256)
+    """
+    scale = long_side / max(height, width)
+    return tuple(max(patch, round(side * scale / patch) * patch) for side in (height, width))  # type: ignore[return-value]
+
+
+@torch.no_grad()
+def photo_logits(net: Segmenter, photo: Tensor, long_sides: Sequence[int], *, flip: bool = False) -> Tensor:
+    """Mean of the logits over scales and flips, at photo size.
+
+    Args:
+        net: in eval mode.
+        photo: (3,H,W) in 0–255, uint8 or float.
+        long_sides: the photo is resized to each of these long sides (to multiples of the patch), shape kept.
+        flip: average with the mirrored photo.
+
+    Returns:
+        (C+1,H,W) float32.
+    """
+    height, width = photo.shape[-2:]
+    device = next(net.parameters()).device
+    image = photo.to(device, torch.float32)[None]
+    total = torch.zeros(len(net.classes) + 1, height, width, device=device)
+    for long_side in long_sides:
+        size = fit_patches(height, width, long_side, net.patch)
+        resized = F.interpolate(image, size=size, mode="bilinear", antialias=True).clamp(0, 255)
+        for mirrored in (False, True) if flip else (False,):
+            logits = net(resized.flip(-1) if mirrored else resized).logits
+            assert logits is not None
+            logits = logits.flip(-1) if mirrored else logits
+            total += F.interpolate(
+                logits.float(), size=(height, width), mode="bilinear", align_corners=False
+            )[0]
+    return total / (len(long_sides) * (2 if flip else 1))
