@@ -19,8 +19,8 @@ from getam.errors import InputError
 Split = Literal["train", "test"]
 
 FIRST_TEST_DIGIT = 1157
-"""The split by writers. All filled in the same form, so the sequence of labels starts anew with each, 14 times
-(of 13 writers, says the description). Here it starts for the tenth time, the start nearest to two thirds."""
+"""The split by writers. All filled in the same form, so the sequence of labels starts anew with each, 14
+times (13 writers, says the description). Here it does for the tenth time, the start nearest to two thirds."""
 
 TRAIN_TEXTURE_SHARE = 2 / 3
 """The left two thirds of every photo's columns belong to `train`, the right third to `test`."""
