@@ -1,1 +1,22 @@
-"""One file per system that is trained: what it builds, its step, its defaults."""
+"""One file per system that is trained: what it builds, its step, its defaults. A new one is a file and a line here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from getam.errors import InputError
+from getam.recipes.getam import GetamRecipe
+from getam.recipes.supervised import SupervisedRecipe
+
+RECIPES: dict[str, Any] = {recipe.name: recipe for recipe in (GetamRecipe(), SupervisedRecipe())}
+
+
+def find_recipe(name: str) -> Any:
+    """The recipe of that name.
+
+    Raises:
+        InputError: there is none; the message lists what there is.
+    """
+    if name not in RECIPES:
+        raise InputError(f"there is no recipe {name!r}: choose one of {', '.join(RECIPES)}")
+    return RECIPES[name]

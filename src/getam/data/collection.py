@@ -1,0 +1,273 @@
+"""One data set: photos, their tags and, where there are any, masks and saliency maps, in two layouts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from getam.data.masks import CLASSES_FILE, LabelMap, read_classes, read_mask, remap
+from getam.data.photos import PHOTO_SUFFIXES, find_photos
+from getam.data.tags import TagRow, read_tags, suggest
+from getam.errors import InputError
+
+VOC_CLASSES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *(
+        "diningtable",
+        "dog",
+        "horse",
+        "motorbike",
+        "person",
+        "pottedplant",
+        "sheep",
+        "sofa",
+        "train",
+        "tvmonitor",
+    ),
+)
+"""Labels 1–20 of PASCAL VOC, whose own download carries no classes.txt."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One photo and what is known about it."""
+
+    name: str
+    """VOC id, or path in the folder without the suffix: unique, and what a mask written for it is called."""
+    photo: Path
+    tags: tuple[str, ...]
+    others: tuple[str, ...] = ()
+    """Tags outside the class subset; their pixels are ignored in the mask."""
+    mask: Path | None = None
+    saliency: Path | None = None
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A data set in memory: paths and tags only, no pixels."""
+
+    classes: tuple[str, ...]
+    """Without background: class i is label i + 1."""
+    samples: tuple[Sample, ...]
+    mask_classes: tuple[str, ...] = ()
+    """Class list of the mask files, without background; empty without masks."""
+    split: str | None = None
+
+    @property
+    def has_saliency(self) -> bool:
+        """Whether every sample has a saliency map."""
+        return all(sample.saliency is not None for sample in self.samples)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether every sample has a mask."""
+        return all(sample.mask is not None for sample in self.samples)
+
+    def split_hash(self) -> str:
+        """sha256 over the sorted names: two runs with the same hash saw the same photos."""
+        return names_hash(sample.name for sample in self.samples)
+
+
+def names_hash(names: Iterable[str]) -> str:
+    """sha256, in hexadecimal, of the sorted names, each followed by a line feed.
+
+    >>> names_hash(["b", "a"]) == hashlib.sha256(b"a" + bytes([10]) + b"b" + bytes([10])).hexdigest()
+    True
+    """
+    return hashlib.sha256("".join(f"{name}\n" for name in sorted(names)).encode()).hexdigest()
+
+
+def load_collection(
+    data: Path | str,
+    tags: Path | str | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    split: str | None = None,
+    saliency: Path | str | None = None,
+    masks: Path | str | None = None,
+) -> Collection:
+    """Find and check everything a run will read, before it starts.
+
+    Two layouts are known. A folder of photos: the `image` column of tags.csv is relative to it, or else to
+    tags.csv. VOC: `JPEGImages/`, `ImageSets/Segmentation/{split}.txt` and `SegmentationClass/`, which are the masks
+    when `masks` is not given; the `image` column is an id, a file of `JPEGImages/` or a path in `data`.
+
+    Args:
+        data: The folder.
+        tags: The tags file; `tags.csv` in `data` when left out. Masks are never used as tags.
+        classes: A subset of the tags, in this order; other tags go to `Sample.others`.
+        split: Take only the ids listed in `{split}.txt`, in `ImageSets/Segmentation/` (VOC) or in `data`.
+        saliency: A folder with one saliency map a photo, of the same name, any image suffix.
+        masks: A folder with label PNGs named after the photos; photos without one are allowed. `classes.txt`
+            lies in it or in the folder above; a VOC folder without one has VOC's own class list.
+
+    Raises `InputError` for anything missing, naming the line of tags.csv where there is one.
+    """
+    data = Path(data)
+    if not data.is_dir():
+        raise InputError(f"data folder {data} does not exist or is no folder: check the path.")
+    tags = Path(tags) if tags is not None else data / "tags.csv"
+    table = read_tags(tags, classes)
+    is_voc = (data / "JPEGImages").is_dir() and (data / "ImageSets" / "Segmentation").is_dir()
+
+    rows = _name_rows(tags, table.rows, is_voc)
+    if split is not None:
+        lists = data / "ImageSets" / "Segmentation" if is_voc else data
+        rows = _select(rows, lists / f"{split}.txt", tags)
+    photos = {name: _find_photo(row, data, tags, is_voc) for name, row in rows.items()}
+
+    mask_files: dict[str, Path] = {}
+    mask_classes: tuple[str, ...] = ()
+    if masks is None and is_voc and (data / "SegmentationClass").is_dir():
+        masks = data / "SegmentationClass"
+    if masks is not None:
+        mask_files = _match_files(Path(masks), photos, "mask", required=False)
+        mask_classes = _mask_classes(Path(masks), table.classes, is_voc)
+    saliency_files = (
+        _match_files(Path(saliency), photos, "saliency map", required=True) if saliency is not None else {}
+    )
+
+    samples = tuple(
+        Sample(name, photos[name], row.tags, row.others, mask_files.get(name), saliency_files.get(name))
+        for name, row in rows.items()
+    )
+    return Collection(table.classes, samples, mask_classes, split)
+
+
+def load_sample_mask(sample: Sample, collection: Collection, size: tuple[int, int]) -> LabelMap:
+    """The truth of a sample in the collection's numbers: (H, W) uint8, classes outside the collection 255.
+
+    `size` is the (height, width) of the photo. Raises `InputError` when there is no mask or it does not fit.
+    """
+    if sample.mask is None:
+        raise InputError(f"photo {sample.photo} has no mask: add {sample.name}.png to the folder of masks.")
+    label = read_mask(sample.mask, size)
+    try:
+        return remap(label, collection.mask_classes, collection.classes)
+    except InputError as error:
+        raise InputError(f"mask {sample.mask}: {error}") from error
+
+
+def read_split(path: Path | str) -> tuple[str, ...]:
+    """The ids of a split file, one a line; `InputError` when it is missing, empty or names an id twice."""
+    path = Path(path)
+    if not path.is_file():
+        there = sorted(found.stem for found in path.parent.glob("*.txt")) if path.parent.is_dir() else []
+        raise InputError(f"split file {path} does not exist; {suggest(path.stem, there)}.")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"split file {path} is not UTF-8 text: write one photo id a line.") from error
+    seen: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        name = line.strip()
+        if name in seen:
+            raise InputError(
+                f"{path}, line {number}: {name} is already on line {seen[name]}; list every id once."
+            )
+        if name:
+            seen[name] = number
+    if not seen:
+        raise InputError(f"split file {path} is empty: list one photo id a line.")
+    return tuple(seen)
+
+
+def _name_rows(tags: Path, rows: Sequence[TagRow], is_voc: bool) -> dict[str, TagRow]:
+    """Sample name → row: the stem in the VOC layout, else the path without its suffix."""
+    named: dict[str, TagRow] = {}
+    for row in rows:
+        image = PurePosixPath(row.image)
+        short = image.with_suffix("") if image.suffix.lower() in PHOTO_SUFFIXES else image
+        name = short.name if is_voc or short.is_absolute() or ".." in short.parts else str(short)
+        if name in named:
+            raise InputError(
+                f"{tags}, line {row.line}: {row.image} and {named[name].image} (line {named[name].line})"
+                " would both be"
+                f" called {name!r}, and so would their masks; rename one of them."
+            )
+        named[name] = row
+    return named
+
+
+def _select(rows: dict[str, TagRow], path: Path, tags: Path) -> dict[str, TagRow]:
+    selected: dict[str, TagRow] = {}
+    missing: list[str] = []
+    for listed in read_split(path):
+        if listed in rows:
+            selected[listed] = rows[listed]
+        else:
+            missing.append(listed)
+    if missing:
+        raise InputError(
+            f"{path} lists {len(missing)} photos that have no row in {tags}, the first is {missing[0]!r}:"
+            " add their rows"
+            " (an empty tags cell means none of the classes) or take them off the list."
+        )
+    return selected
+
+
+def _find_photo(row: TagRow, data: Path, tags: Path, is_voc: bool) -> Path:
+    places = [data / row.image, tags.parent / row.image]
+    if is_voc:
+        places = [
+            data / row.image,
+            data / "JPEGImages" / row.image,
+            data / "JPEGImages" / f"{row.image}.jpg",
+            places[1],
+        ]
+    for place in places:
+        if place.is_file():
+            return place
+    raise InputError(
+        f"{tags}, line {row.line}: photo {row.image} is not in {data}; correct the name, add the photo or"
+        " delete the row."
+    )
+
+
+def _match_files(folder: Path, photos: dict[str, Path], what: str, required: bool) -> dict[str, Path]:
+    """Files of `folder` by sample name: of that name or, where unambiguous, of the last part of that name."""
+    if not folder.is_dir():
+        raise InputError(f"{what} folder {folder} does not exist or is no folder: check the path.")
+    files: dict[str, Path] = {}
+    for file in find_photos(folder):
+        name = file.relative_to(folder).with_suffix("").as_posix()
+        if name in files:
+            raise InputError(
+                f"{folder} has two files for {name!r}, {files[name].name} and {file.name}: remove one."
+            )
+        files[name] = file
+    lasts = [PurePosixPath(name).name for name in photos]
+    unambiguous = len(set(lasts)) == len(lasts)
+    matched: dict[str, Path] = {}
+    for name, last in zip(photos, lasts, strict=True):
+        file_or_none = files.get(name) or (files.get(last) if unambiguous else None)
+        if file_or_none is not None:
+            matched[name] = file_or_none
+        elif required:
+            raise InputError(
+                f"photo {photos[name]} has no {what} in {folder}: add {name}.png there (any image suffix"
+                " will do)."
+            )
+    if not matched:
+        raise InputError(
+            f"{folder} has no {what} for any of the {len(photos)} photos: its files must be named after the"
+            " photos, for"
+            f" example {next(iter(photos))}.png."
+        )
+    return matched
+
+
+def _mask_classes(masks: Path, classes: tuple[str, ...], is_voc: bool) -> tuple[str, ...]:
+    found = next((folder for folder in (masks, masks.parent) if (folder / CLASSES_FILE).is_file()), None)
+    listed = VOC_CLASSES if found is None and is_voc else read_classes(found or masks)
+    source = f"{found / CLASSES_FILE}" if found else "the class list of PASCAL VOC (there is no classes.txt)"
+    for name in classes:
+        if name not in listed:
+            raise InputError(
+                f"masks in {masks} have no class {name!r} according to {source}: write the classes of the"
+                " masks in"
+                f" {masks / CLASSES_FILE}, one a line, the first 'background'; {suggest(name, listed)}."
+            )
+    return listed

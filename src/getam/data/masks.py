@@ -1,0 +1,196 @@
+"""Label maps, (H, W) uint8: 0 background, 1..C classes, 255 ignore; as files, palette PNGs like VOC's."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from getam.data.tags import BACKGROUND, MAX_CLASSES
+from getam.errors import InputError
+
+IGNORE = 255
+"""The label that is neither trained on nor scored."""
+
+CLASSES_FILE = "classes.txt"
+
+LabelMap = npt.NDArray[np.uint8]
+
+
+def voc_palette() -> list[int]:
+    """The 256 colours of PASCAL VOC as 768 numbers 0–255: r, g, b of label 0, of label 1, …
+
+    Bits 0, 1, 2 of the label go to the highest bit of red, green, blue, bits 3, 4, 5 to the next, and so on
+    (`VOClabelcolormap` of the VOC development kit).
+
+    >>> voc_palette()[:9]
+    [0, 0, 0, 128, 0, 0, 0, 128, 0]
+    >>> voc_palette()[-3:]
+    [224, 224, 192]
+    """
+    return [
+        sum(((label >> (3 * step + channel)) & 1) << (7 - step) for step in range(8))
+        for label in range(256)
+        for channel in range(3)
+    ]
+
+
+def write_mask(path: Path | str, label: LabelMap) -> None:
+    """Write a (H, W) uint8 label map as a palette PNG in VOC colours; the file appears whole or not at all.
+
+    The folder is made when needed. Raises `InputError` for another shape or dtype.
+    """
+    if label.ndim != 2 or label.dtype != np.uint8 or label.size == 0:
+        raise InputError(
+            f"a mask is (H, W) uint8, but {path} was to be written from {label.shape} {label.dtype}."
+        )
+    image = Image.fromarray(np.ascontiguousarray(label))
+    image.putpalette(voc_palette())  # turns mode L into P and keeps the numbers
+    encoded = io.BytesIO()
+    image.save(encoded, format="PNG", optimize=False)
+    write_atomically(Path(path), encoded.getvalue())
+
+
+def read_mask(path: Path | str, size: tuple[int, int] | None = None) -> LabelMap:
+    """The label numbers of a palette or grey PNG: (H, W) uint8.
+
+    `size` is the (height, width) of the photo; a mask of another size is an error, never resized.
+    Raises `InputError` for a missing or damaged file, an RGB or 16-bit mask, and a JPEG (which blurs labels).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"mask {path} does not exist or is no file: check the path.")
+    try:
+        with Image.open(path) as image:
+            kind, mode = image.format, image.mode
+            label = np.array(image) if mode in ("P", "L") else None
+    except MemoryError:
+        raise
+    except Exception as error:  # as in photos: Pillow's plugins raise many types on broken files
+        raise InputError(
+            f"mask {path} cannot be read: the file is truncated, damaged or no image; write it again as a"
+            " palette PNG."
+        ) from error
+    if kind == "JPEG":
+        raise InputError(f"mask {path} is a JPEG, which blurs labels: export the masks as palette PNGs.")
+    if label is None:
+        raise InputError(f"mask {path} is {_describe(mode)}")
+    if size is not None and label.shape != size:
+        raise InputError(
+            f"mask {path} is {label.shape[1]}×{label.shape[0]} but its photo is {size[1]}×{size[0]}"
+            " (width×height):"
+            " write the mask at the size of the photo, resizing with nearest neighbour."
+        )
+    return label
+
+
+def write_classes(folder: Path | str, classes: Sequence[str]) -> Path:
+    """Write `classes.txt` beside the masks, one name a line, the first line `background`; returns its path.
+
+    `classes` has no background. Raises `InputError` for doubled, empty or reserved names, or more than 254.
+    """
+    path = Path(folder) / CLASSES_FILE
+    _check_names(path, classes)
+    write_atomically(path, "".join(f"{name}\n" for name in (BACKGROUND, *classes)).encode())
+    return path
+
+
+def read_classes(folder: Path | str) -> tuple[str, ...]:
+    """The class names of `classes.txt` in `folder`, without background: name i is label i + 1.
+
+    Raises `InputError` when it is missing, is not UTF-8 text, or its first line is not `background`.
+    """
+    path = Path(folder) / CLASSES_FILE
+    if not path.is_file():
+        raise InputError(
+            f"{path} does not exist: write one class name a line, the first line 'background', in the order"
+            " of the labels."
+        )
+    try:
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not UTF-8 text: write one class name a line, the first 'background'."
+        ) from error
+    while names and not names[-1]:
+        names.pop()
+    if not names or names[0] != BACKGROUND:
+        first = names[0] if names else ""
+        raise InputError(
+            f"{path}, line 1: {first!r} where 'background' is expected; line n names label n − 1, and label"
+            " 0 is always"
+            " background."
+        )
+    _check_names(path, names[1:])
+    return tuple(names[1:])
+
+
+def remap(label: LabelMap, from_classes: Sequence[str], to_classes: Sequence[str]) -> LabelMap:
+    """The same label map in the numbers of another class list, matched by name; (H, W) uint8 to (H, W) uint8.
+
+    Classes that `to_classes` does not have become 255 (ignore); 0 and 255 stay. Both lists are without
+    background. Raises `InputError` for a label beyond `from_classes`.
+
+    >>> remap(np.array([[0, 1, 2, 255]], np.uint8), ("cat", "dog"), ("dog",)).tolist()
+    [[0, 255, 1, 255]]
+    """
+    present = np.unique(label)
+    beyond = present[(present > len(from_classes)) & (present != IGNORE)]
+    if beyond.size:
+        raise InputError(
+            f"label {beyond[0]} is beyond the {len(from_classes)} classes of the list"
+            f" ({', '.join(from_classes)}): complete"
+            f" {CLASSES_FILE} or correct the mask."
+        )
+    table = np.full(256, IGNORE, np.uint8)
+    table[0] = 0
+    numbers = {name: number for number, name in enumerate(to_classes, start=1)}
+    for number, name in enumerate(from_classes, start=1):
+        table[number] = numbers.get(name, IGNORE)
+    return table[label]
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write to a hidden neighbour of `path`, then rename: a crash leaves the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.partial")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    if not 1 <= len(names) <= MAX_CLASSES:
+        raise InputError(
+            f"{path}: {len(names)} classes besides background; between 1 and {MAX_CLASSES} are possible."
+        )
+    for number, name in enumerate(names, start=1):
+        if name != name.strip() or not name or not name.isprintable():
+            raise InputError(
+                f"{path}: {name!r} is no class name (label {number}); give every label a one-line name."
+            )
+        if name.casefold() == BACKGROUND:
+            raise InputError(f"{path}: {name!r} names label {number}, but background is always label 0.")
+        if name in names[: number - 1]:
+            raise InputError(f"{path}: {name!r} names two labels; give every label its own name.")
+
+
+def _describe(mode: str) -> str:
+    if mode.startswith(("I", "F")):
+        return f"deeper than 8 bits a pixel (mode {mode}): write the label numbers as an 8-bit palette PNG."
+    if mode == "1":
+        return "black and white (mode 1), where white means ignore: write the label numbers as an 8-bit PNG."
+    return (
+        f"{'RGB' if mode.startswith('RGB') else mode} colours, not label numbers: convert it to a palette"
+        " PNG whose"
+        " palette indices are the labels, by looking every colour up in your colour table."
+    )

@@ -1,0 +1,146 @@
+"""Reading photos as a viewer shows them: upright, 8-bit RGB, whatever the file holds; built on Pillow."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from getam.errors import InputError
+
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
+"""What a folder is searched for, in any case; a photo named by itself may have any suffix."""
+
+_ORIENTATION_TAG = 0x0112  # EXIF 2.32, section 4.6.4 A
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_WIDE_INTEGERS = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+def find_photos(path: Path | str) -> list[Path]:
+    """The photo `path`, or every photo in the folder `path` and its subfolders, sorted.
+
+    Files are recognised by their suffix (`PHOTO_SUFFIXES`, in any case); hidden files and folders are passed
+    over. A file named by itself is returned as it is. Raises `InputError` when `path` does not exist or the
+    folder holds no photo.
+    """
+    path = Path(path)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise InputError(f"{path} does not exist: give a photo or a folder of photos.")
+    photos = [
+        found
+        for found in path.rglob("*")
+        if found.suffix.lower() in PHOTO_SUFFIXES
+        and not any(part.startswith(".") for part in found.relative_to(path).parts)
+        and found.is_file()
+    ]
+    if not photos:
+        raise InputError(
+            f"{path} holds no photo: files ending in {', '.join(PHOTO_SUFFIXES)} are looked for."
+        )
+    return sorted(photos)
+
+
+def read_photo(path: Path | str) -> Image.Image:
+    """The photo at its displayed size, mode RGB.
+
+    The EXIF orientation is applied; CMYK, grey, palette and 16-bit files are converted, of 16 bits the full
+    range 0–65535 to 0–255; transparent ones are laid on white; of an animation the first frame is taken.
+    Raises `InputError` when the file is missing, truncated or no photo.
+    """
+    return _decode(Path(path), long_side=None)[0]
+
+
+def read_photo_near(path: Path | str, long_side: int) -> tuple[Image.Image, tuple[int, int]]:
+    """As `read_photo`, but a JPEG may come back smaller, though its long side not below `long_side`.
+
+    Returns the photo and the (height, width) it has at full size. JPEG decoders can scale by 1/2, 1/4 and 1/8
+    while they decode, which makes large photos several times faster to read.
+    """
+    return _decode(Path(path), long_side)
+
+
+def as_tensor(image: Image.Image) -> torch.Tensor:
+    """(3, H, W) uint8 of an RGB photo; a view with channels last in memory, which torch resizes fastest.
+
+    >>> as_tensor(Image.new("RGB", (4, 2), (255, 0, 7)))[:, 0, 0]
+    tensor([255,   0,   7], dtype=torch.uint8)
+    """
+    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+
+
+def _decode(path: Path, long_side: int | None) -> tuple[Image.Image, tuple[int, int]]:
+    if not path.is_file():
+        raise InputError(f"photo {path} does not exist or is no file: check the path.")
+    if os.path.getsize(path) == 0:
+        raise InputError(f"photo {path} is empty (0 bytes): copy it again or remove it.")
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            if long_side is not None and max(width, height) > 0:
+                scale = long_side / max(width, height)
+                image.draft(None, (max(1, round(width * scale)), max(1, round(height * scale))))
+            image.load()  # before the orientation: a PNG may carry its EXIF after the pixels
+            turn = _orientation(image)
+            photo = _as_rgb(image, path)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, … on broken files
+        reason = f"{error}".strip().rstrip(".") or type(error).__name__
+        raise InputError(
+            f"photo {path} cannot be read ({_without_path(reason, path)}): the file is truncated, damaged"
+            " or no photo;"
+            " copy it again, convert it to JPEG or PNG, or remove it."
+        ) from error
+    if turn in _UPRIGHT:
+        photo = photo.transpose(_UPRIGHT[turn])
+    return photo, ((width, height) if turn >= 5 else (height, width))
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation 1–8. Unreadable EXIF counts as upright, as viewers do: its pixels are intact."""
+    try:
+        turn = image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:
+        return 1
+    return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
+
+
+def _as_rgb(image: Image.Image, path: Path) -> Image.Image:
+    if image.mode in _WIDE_INTEGERS:  # Pillow's own conversion clips at 255 instead of scaling
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise InputError(
+                f"photo {path} has values from {values.min()} to {values.max()},"
+                " more than"
+                " 16 bits: convert it to 8 bits per channel first."
+            )
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise InputError(
+            f"photo {path} holds floating-point values of unknown range: convert"
+            " it to 8 bits"
+            " per channel first."
+        )
+    if image.has_transparency_data:
+        colours = image.convert("RGBA")
+        white = Image.new("RGBA", colours.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, colours).convert("RGB")
+    return image.convert("RGB")
+
+
+def _without_path(reason: str, path: Path) -> str:
+    """Pillow repeats the path in some messages; ours has it already."""
+    return reason.replace(f" {str(path)!r}", "").replace(f" '{path}'", "")

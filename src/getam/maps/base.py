@@ -1,0 +1,72 @@
+"""The frozen result of every map method, and how class lists become slots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from getam.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """Class-specific maps of a batch of photos; K = most classes asked of one photo.
+
+    Attributes:
+        values: (B,K,h,w) float32 ≥ 0; zero in slots that are not valid.
+        valid: (B,K) bool, False for the slots beyond a photo's own classes.
+        classes: (B,K) int64 class indices; slot k of photo b is its k-th listed class; −1 where not valid.
+        scores: (B,K) float32, the class scores (logits) of the slots; 0 where not valid.
+        method: name of the method, with the options that define it.
+        grid: (h, w) patch grid.
+        rows: which query rows were read ("cls", "patches", "pool"), "" where the method reads none.
+    """
+
+    values: Tensor
+    valid: Tensor
+    classes: Tensor
+    scores: Tensor
+    method: str
+    grid: tuple[int, int]
+    rows: str = ""
+
+
+def class_slots(
+    classes: Sequence[Sequence[int]] | Tensor, batch: int, class_count: int, device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor]:
+    """Turn per-photo class lists, or multi-hot tags, into slots.
+
+    Args:
+        classes: one list of class indices per photo, e.g. [[3, 7], [1]]; or tags (B,C), non-zero = present.
+        batch: B, the number of photos.
+        class_count: C, the number of scores the model gives.
+        device: where the slots go.
+
+    Returns:
+        classes (B,K) int64, −1 beyond a photo's own list, and valid (B,K) bool. K may be 0.
+
+    Raises:
+        InputError: another number of lists than photos, or an index outside 0..C−1.
+
+    >>> class_slots([[3, 7], [1]], batch=2, class_count=10)[0].tolist()
+    [[3, 7], [1, -1]]
+    """
+    if isinstance(classes, Tensor):
+        if classes.shape != (batch, class_count):
+            raise InputError(f"tags are {tuple(classes.shape)} but {batch} photos × {class_count} classes were expected")
+        lists = [row.nonzero().flatten().tolist() for row in classes]
+    else:
+        lists = [[int(c) for c in row] for row in classes]
+    if len(lists) != batch:
+        raise InputError(f"{len(lists)} class lists were given for {batch} photos: give one list per photo")
+    for photo, row in enumerate(lists):
+        for c in row:
+            if not 0 <= c < class_count:
+                raise InputError(f"class {c} of photo {photo} is outside 0..{class_count - 1}, the model's classes")
+    width = max((len(row) for row in lists), default=0)
+    slots = torch.tensor([row + [-1] * (width - len(row)) for row in lists], dtype=torch.int64).reshape(batch, width)
+    slots = slots.to(device)
+    return slots, slots >= 0

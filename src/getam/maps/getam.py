@@ -1,0 +1,171 @@
+"""GETAM: gradient-weighted element-wise transformer attention map (arXiv 2112.02841, section "GETAM").
+
+For class c with score s_c, block ℓ, attention A (H,N,N) after the softmax and G = ∂s_c/∂A:
+
+    M^ℓ = mean_H( relu(G ∘ A) ) ∘ mean_H( relu(G) )        M = relu( Σ_{ℓ ≥ start} M^ℓ )[query row, patch columns]
+
+Only the query row is needed, so no N×N matrix is made: with o the attention's output per head,
+A[r,:] = softmax(scale · q_r Kᵀ) and G[r,:] = (∂s_c/∂o_r) Vᵀ, exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from getam.capture import AttentionCall, Geometry, Tap, capture, frozen, geometry
+from getam.errors import CaptureError, InputError
+from getam.maps.base import Maps, class_slots
+
+ROW_CHUNK_BYTES = 64 << 20  # patch rows of average-pooled models are read in strips of this size
+
+COUPLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    # attention A and gradient G, both (B,H,R,N) -> (B,R,N); heads are averaged BEFORE the outer product
+    "grad": lambda A, G: G.relu().mean(1),
+    "grad2": lambda A, G: G.relu().mean(1).square(),
+    "attn_grad": lambda A, G: (G * A).relu().mean(1),
+    "attn_grad2": lambda A, G: (G * A).relu().mean(1) * G.relu().mean(1),
+}
+
+
+def getam(
+    model: nn.Module,
+    images: Tensor,
+    classes: Sequence[Sequence[int]] | Tensor,
+    *,
+    coupling: str = "attn_grad2",
+    start: int | None = None,
+    rows: str | None = None,
+) -> Maps:
+    """Class-specific maps of a vision transformer: one forward for the batch, one partial backward per slot.
+
+    Args:
+        model: any timm ViT (images normalised as it expects), or a network of `getam.nets` (images 0–255). It is
+            left as it was: mode, flags, hooks, `.grad`, `requires_grad`. Attention dropout must be off.
+        images: (B,3,H,W) float.
+        classes: per-photo class lists [[3, 7], [1]], or multi-hot tags (B,C).
+        coupling: "grad", "grad2", "attn_grad" or "attn_grad2" (the paper's, default).
+        start: first block that counts; default L // 2 (6 of 12).
+        rows: "cls", "patches" or "pool"; default: derived from how the model pools.
+
+    Returns:
+        `Maps` on the patch grid.
+
+    Raises:
+        CaptureError: under `torch.inference_mode`, with active attention dropout, or when no global attention with
+            the model's token count was found.
+        InputError: bad classes, coupling, start or rows.
+    """
+    if torch.is_inference_mode_enabled():
+        raise CaptureError("maps need gradients, and torch.inference_mode() forbids them: use torch.no_grad() or nothing")
+    place = geometry(model, images.shape[-2], images.shape[-1])
+    if rows is not None:
+        place = Geometry(place.prefix, place.grid, rows)
+    # Below the first block that counts no graph is needed; modules can be counted before they run.
+    first = sum(hasattr(m, "fused_attn") for m in model.modules()) // 2 if start is None else max(start, 0)
+    with torch.enable_grad(), frozen(model), capture(model, leaf_from=first) as tap:
+        scores = class_scores(model(images))
+    slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
+    values = attribute(tap, scores, slots, place, coupling=coupling, start=start)
+    picked = scores.detach().float().gather(1, slots.clamp(min=0)) * valid
+    return Maps(values, valid, slots, picked, f"getam[{coupling}]", place.grid, place.rows)
+
+
+def class_scores(output: object) -> Tensor:
+    """Scores (B,C) out of whatever a model returns: a tensor, the two heads of a distilled model, or our outputs."""
+    if isinstance(scores := getattr(output, "scores", output), tuple):  # distilled DeiT in train mode
+        scores = sum(scores) / len(scores)
+    if not isinstance(scores, Tensor) or scores.ndim != 2:
+        raise CaptureError("the model does not return class scores of shape (B, C): GETAM needs a classifier")
+    return scores
+
+
+def attribute(
+    tap: Tap, scores: Tensor, slots: Tensor, place: Geometry, *, coupling: str = "attn_grad2", start: int | None = None
+) -> Tensor:
+    """Maps of the slots from a forward that has already run under `capture` (the joint training step uses this).
+
+    Args:
+        tap: the captured forward; its graph is kept.
+        scores: (B,C) class scores of that forward.
+        slots: (B,K) int64 class per slot, −1 for none. Photos do not interact, so slot k of the whole batch costs
+            one backward pass through the blocks ≥ start, activations only.
+        place: token geometry.
+        coupling: name in `COUPLINGS`.
+        start: first block that counts; default L // 2.
+
+    Returns:
+        (B,K,h,w) float32 ≥ 0, detached; zero in empty slots.
+    """
+    if coupling not in COUPLINGS:
+        raise InputError(f"coupling {coupling!r} is not one of {', '.join(COUPLINGS)}")
+    calls = _blocks_to_read(tap, place, start)
+    batch, height, width = scores.shape[0], *place.grid
+    values = scores.new_zeros((batch, slots.shape[1], height * width), dtype=torch.float32)
+    outputs = [call.output for call in calls]
+    for k in range(slots.shape[1]):
+        present = slots[:, k] >= 0
+        picked = scores.gather(1, slots[:, k : k + 1].clamp(min=0)).squeeze(1)
+        gradients = torch.autograd.grad((picked * present).sum(), outputs, retain_graph=True, allow_unused=True)
+        for call, gradient in zip(calls, gradients):
+            if gradient is not None:
+                with torch.no_grad(), torch.autocast(scores.device.type, enabled=False):
+                    values[:, k] += _map_of_block(call, gradient, place, COUPLINGS[coupling])
+        values[:, k] *= present[:, None]
+    return values.relu_().view(batch, -1, height, width)
+
+
+def _blocks_to_read(tap: Tap, place: Geometry, start: int | None) -> list[AttentionCall]:
+    """The calls ≥ start whose rows are read, checked against the geometry."""
+    patches = place.grid[0] * place.grid[1]
+    if place.rows == "pool":
+        calls = [c for c in tap.calls if c.query.shape[-2] == 1 and c.tokens in (patches, patches + place.prefix)]
+        if not calls:
+            raise CaptureError("no pooling attention over the patches was captured: pass rows='patches' or rows='cls'")
+        return calls[-1:]
+    if place.rows not in ("cls", "patches"):
+        raise InputError(f"rows={place.rows!r} is not one of cls, patches, pool")
+    if place.rows == "cls" and place.prefix == 0:
+        raise InputError("rows='cls' was asked of a model without prefix tokens: use rows='patches'")
+    tokens = place.prefix + patches
+    calls = [c for c in tap.calls if c.query.shape[-2] == c.tokens == tokens]
+    if not calls:
+        seen = sorted({c.tokens for c in tap.calls})
+        raise CaptureError(
+            f"captured {len(tap.calls)} attentions over {seen or 'no'} tokens, but the model's patch grid says "
+            f"{place.prefix} prefix + {place.grid[0]}×{place.grid[1]} patches = {tokens} tokens"
+        )
+    first = len(calls) // 2 if start is None else start
+    if not 0 <= first < len(calls):
+        raise InputError(f"start={first} is outside 0..{len(calls) - 1}, the model's {len(calls)} blocks")
+    return calls[first:]
+
+
+def _map_of_block(
+    call: AttentionCall, gradient: Tensor, place: Geometry, couple: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """M^ℓ of one block at the rows that are read: (B, h·w) float32."""
+    patches = place.grid[0] * place.grid[1]
+    columns = slice(call.tokens - patches, call.tokens)
+    if place.rows != "patches":  # the CLS token, or the one latent of a pooling attention
+        return _rows(call, gradient, slice(0, 1), couple)[:, 0, columns]
+    per_row = call.query.shape[0] * call.query.shape[1] * call.tokens * 4 * 3
+    step = max(1, ROW_CHUNK_BYTES // per_row)
+    total = torch.zeros(call.query.shape[0], patches, device=gradient.device)
+    for first in range(place.prefix, call.tokens, step):
+        strip = slice(first, min(first + step, call.tokens))
+        total += _rows(call, gradient, strip, couple)[..., columns].sum(1)
+    return total / patches
+
+
+def _rows(
+    call: AttentionCall, gradient: Tensor, rows: slice, couple: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """Coupled rows (B,R,N) of one block: A[r,:] = softmax(scale·q_r Kᵀ + bias), G[r,:] = (∂s/∂o_r) Vᵀ, in float32."""
+    logits = call.scale * (call.query[:, :, rows].float() @ call.key.float().transpose(-2, -1))
+    if call.bias is not None:
+        bias = call.bias.float().expand(*call.query.shape[:-1], call.tokens)
+        logits = logits + bias[:, :, rows]
+    return couple(logits.softmax(-1), gradient[:, :, rows].float() @ call.value.float().transpose(-2, -1))

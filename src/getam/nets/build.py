@@ -1,0 +1,55 @@
+"""Build the joint network from names: backbone, weights, decoder sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from getam.errors import WeightsError
+from getam.nets.encoder import ConvStem, Encoder, HybridEncoder, build_encoder
+from getam.nets.segmenter import Segmenter
+from getam.nets.weights import load_backbone
+
+FROM_NOTHING = ""  # `weights=""`: no pretrained weights on purpose
+SMALL_HYBRID = "small-hybrid"  # the demo's network: 3 strided convolutions + 4 blocks of width 96, trained from nothing
+
+
+def build_segmenter(
+    backbone: str,
+    classes: Sequence[str],
+    channels: Sequence[int],
+    width: int,
+    enlarge: int = 2,
+    *,
+    weights: str | None = None,
+) -> Segmenter:
+    """The joint network for a backbone.
+
+    Args:
+        backbone: a timm name (transformers as they are, CNNs as the stem of a light hybrid), or "small-hybrid".
+        classes: class names without background.
+        channels, width, enlarge: of the decoder.
+        weights: path of a local safetensors file with timm's names; None asks timm's hub; "" starts from nothing.
+
+    Raises:
+        WeightsError: no file was given and the hub cannot be reached.
+        InputError: the backbone does not exist or does not fit.
+    """
+    if backbone == SMALL_HYBRID:
+        return Segmenter(_small_hybrid(), classes, channels, width, enlarge)
+    try:
+        encoder = build_encoder(backbone, pretrained=weights is None)
+    except (OSError, RuntimeError) as error:
+        if weights is not None:
+            raise
+        raise WeightsError(
+            f"the weights of {backbone} could not be fetched from the hub ({type(error).__name__}): "
+            "give a local file with --weights FILE.safetensors, or try again with a network"
+        ) from error
+    if weights:
+        load_backbone(encoder.backbone, weights)
+    return Segmenter(encoder, classes, channels, width, enlarge)
+
+
+def _small_hybrid() -> Encoder:
+    dims = (32, 64, 96)
+    return HybridEncoder(ConvStem(dims), dims, 8, width=96, depth=4, heads=4, grid=8)

@@ -1,0 +1,66 @@
+"""The network that is trained: encoder, DPT decoder and class head, with one forward for scores and masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from getam.capture import Geometry
+from getam.nets.dpt import DPT
+from getam.nets.encoder import Encoder
+
+
+class Outputs(NamedTuple):
+    """scores (B,C) class logits; logits (B,C+1,H,W) pixel logits, background first, or None if not asked for."""
+
+    scores: Tensor
+    logits: Tensor | None
+
+
+class Segmenter(nn.Module):
+    """Photos in 0–255 → class scores and pixel logits.
+
+    Args:
+        encoder: see `getam.nets.encoder`.
+        classes: class names without background.
+        channels, width, enlarge: of the decoder, see `getam.nets.dpt`.
+    """
+
+    def __init__(
+        self, encoder: Encoder, classes: Sequence[str], channels: Sequence[int], width: int, enlarge: int = 2
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.classes = tuple(classes)
+        self.decoder = DPT(encoder, len(self.classes), channels, width, enlarge)
+        self.classifier = nn.Linear(channels[3], len(self.classes))
+        self.register_buffer("mean", torch.tensor(encoder.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(encoder.std).view(3, 1, 1), persistent=False)
+
+    @property
+    def patch(self) -> int:
+        """Stride of the patch grid: photo sides are padded to multiples of it by `predict` and `explain`."""
+        return self.encoder.patch
+
+    def geometry(self, height: int, width: int) -> Geometry:
+        """Token geometry for photos of this size (see `getam.capture.geometry`)."""
+        return self.encoder.geometry(height, width)
+
+    def forward(self, images: Tensor, *, masks: bool = True) -> Outputs:
+        """One forward for everything.
+
+        Args:
+            images: (B,3,H,W) float in 0–255, H and W multiples of `patch`.
+            masks: False skips the decoder (classification phase, maps).
+        """
+        features = self.encoder((images - self.mean) / self.std)
+        deepest = self.decoder.deepest(features)
+        scores = self.classifier(deepest.mean((2, 3)))
+        if not masks:
+            return Outputs(scores, None)
+        logits = self.decoder(features, deepest)
+        return Outputs(scores, F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=True))

@@ -1,0 +1,65 @@
+"""Load backbone weights from a local safetensors file, or from timm's hub; never silently from neither."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from timm.layers import resample_abs_pos_embed
+from torch import Tensor, nn
+
+from getam.errors import WeightsError
+
+
+def read_weights(path: Path | str) -> dict[str, Tensor]:
+    """State dict (float32) out of a safetensors file.
+
+    Raises:
+        WeightsError: the file is missing, or is not safetensors (pickles can run code and are refused).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"weights file {path} does not exist: give the path of a .safetensors file")
+    try:
+        state = load_file(path)
+    except (SafetensorError, ValueError) as error:
+        raise WeightsError(f"{path} is not a readable safetensors file ({error}): save the weights as safetensors") from None
+    return {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
+
+
+def load_backbone(model: nn.Module, path: Path | str) -> None:
+    """Fit the weights of a file (timm names) to a timm model in place; heads the model lacks are left out.
+
+    Position embeddings are resampled to the model's grid.
+
+    Raises:
+        WeightsError: a tensor the model needs is missing or has another shape; the message names it.
+    """
+    state = read_weights(path)
+    own = model.state_dict()
+    if "pos_embed" in state and "pos_embed" in own and state["pos_embed"].shape != own["pos_embed"].shape:
+        state["pos_embed"] = _resample(model, state["pos_embed"])
+    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
+    if missing:
+        raise WeightsError(
+            f"{path} lacks {len(missing)} of the {len(own)} tensors of {type(model).__name__}, e.g. {missing[0]}: "
+            "are these weights of another backbone?"
+        )
+    wrong = [name for name in own if name in state and state[name].shape != own[name].shape]
+    if wrong:
+        name = wrong[0]
+        raise WeightsError(
+            f"{path}: {name} is {tuple(state[name].shape)} but the model's is {tuple(own[name].shape)}: "
+            "are these weights of another size of the backbone?"
+        )
+    model.load_state_dict({name: state.get(name, value) for name, value in own.items()})
+
+
+def _resample(model: Any, embedding: Tensor) -> Tensor:
+    prefix = 0 if getattr(model, "no_embed_class", False) else int(model.num_prefix_tokens)
+    grid = model.patch_embed.grid_size
+    with torch.no_grad():
+        return resample_abs_pos_embed(embedding, list(grid), num_prefix_tokens=prefix)

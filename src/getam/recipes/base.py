@@ -1,0 +1,91 @@
+"""What a trained system is to the engine: a typed configuration, a network, and one step's losses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from getam.nets.build import build_segmenter
+from getam.nets.segmenter import Segmenter
+
+
+class Config(BaseModel):
+    """Options every recipe has; recipes subclass it. Immutable, and strict about unknown names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backbone: str = "tf_efficientnet_lite0"
+    weights: str | None = None  # local safetensors of the backbone; None: timm's hub
+    size: int = Field(default=224, ge=32)  # side of the square training crop, pixels
+    batch_size: int = Field(default=16, ge=1)
+    steps: int = Field(default=1000, ge=1)
+    seed: int = Field(default=0, ge=0)
+    channels: tuple[int, int, int, int] = (48, 64, 128, 192)  # reassembled maps of the decoder
+    width: int = Field(default=64, ge=8)  # fusion width of the decoder
+    enlarge: Literal[1, 2] = 1  # of the decoder's last fusion; the paper's head works at 2
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: float = Field(default=5e-4, gt=0)  # of freshly initialised parameters
+    pretrained_lr: float = Field(default=1e-4, gt=0)  # of the pretrained backbone
+    weight_decay: float = Field(default=0.02, ge=0)
+    momentum: float = Field(default=0.0, ge=0, lt=1)  # SGD only
+    warmup: float = Field(default=0.05, ge=0, lt=1)  # share of the steps
+    poly_power: float = Field(default=0.9, ge=0)
+
+
+    def build(self, classes: Sequence[str]) -> Segmenter:
+        """The joint network of this configuration, backbone weights loaded."""
+        return build_segmenter(
+            self.backbone, classes, self.channels, self.width, self.enlarge, weights=self.weights
+        )
+
+
+class Recipe(Protocol):
+    """A system that is trained. One file per system; `engine.loop.fit` knows nothing else of it."""
+
+    name: str
+    needs: tuple[str, ...]  # keys of a batch beside image, tags, roi ("mask", …)
+
+    def build(self, config: Any, classes: Sequence[str]) -> Segmenter:
+        """The network, its pretrained weights loaded."""
+        ...
+
+    def losses(self, net: nn.Module, batch: Mapping[str, Tensor], progress: float, config: Any) -> dict[str, Tensor]:
+        """Weighted losses of one step by name; runs `net` once. `progress` ∈ [0,1) is the share of steps done."""
+        ...
+
+    def lr_factor(self, progress: float, config: Any) -> float:
+        """Learning rate at `progress` relative to the configured one."""
+        ...
+
+
+def poly(progress: float, warmup: float, power: float) -> float:
+    """Linear warm-up over the first share, then (1 − progress)^power.
+
+    >>> poly(0.5, warmup=0.0, power=1.0)
+    0.5
+    """
+    ramp = min(1.0, (progress + 1e-3) / warmup) if warmup else 1.0
+    return ramp * max(0.0, 1.0 - progress) ** power
+
+
+def optimizer(net: Segmenter, config: Config) -> torch.optim.Optimizer:
+    """The configured optimiser; the pretrained backbone has its own rate, biases and norms no weight decay."""
+    old = set(net.encoder.backbone.parameters()) if config.weights != "" else set()
+    groups = []
+    for fresh, lr in ((True, config.lr), (False, config.pretrained_lr)):
+        chosen = [p for p in net.parameters() if p.requires_grad and (p not in old) == fresh]
+        groups.append({"params": [p for p in chosen if p.ndim > 1], "lr": lr, "weight_decay": config.weight_decay})
+        groups.append({"params": [p for p in chosen if p.ndim <= 1], "lr": lr, "weight_decay": 0.0})
+    groups = [{**g, "initial_lr": g["lr"]} for g in groups if g["params"]]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=config.momentum)
+    return torch.optim.AdamW(groups)
+
+
+def total(losses: Iterable[Tensor]) -> Tensor:
+    """Sum of scalars."""
+    return torch.stack(list(losses)).sum()

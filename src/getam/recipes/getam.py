@@ -1,0 +1,134 @@
+"""GETAM, end to end: classification first, then pseudo labels and joint losses from one forward (arXiv 2112.02841).
+
+A joint step has two first-order backward passes: (1) class scores → attention gradients → maps → PAMR → completion →
+pseudo labels, all detached; (2) the joint loss → parameters, through the graph of the same forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from getam.capture import capture
+from getam.labels.completion import COMPLETION_QUANTILE, complete
+from getam.labels.free import complete_without_saliency
+from getam.losses.classification import classification_loss
+from getam.losses.cross_entropy import foreground_background_loss
+from getam.losses.dense_energy import dense_energy
+from getam.losses.saliency import saliency_loss
+from getam.maps.base import class_slots
+from getam.maps.getam import attribute
+from getam.nets.segmenter import Segmenter
+from getam.recipes.base import Config, poly
+from getam.refine.pamr import normalise_maps, pamr
+
+SALIENT = 0.5  # saliency maps are in [0,1]; above this is salient (half of the range, not tuned)
+
+
+class GetamConfig(Config):
+    """Options of the GETAM recipe beside the common ones."""
+
+    joint_from: float = Field(default=0.4, ge=0, le=1)  # share of the steps that is classification only
+    joint_lr_factor: float = Field(default=1.0, gt=0)  # learning rate of the joint phase
+    coupling: str = "attn_grad2"
+    start: int | None = None  # first block of the maps; None: half of them
+    pamr_scale: float = Field(default=0.5, gt=0, le=1)  # PAMR runs on photos of this scale
+    pamr_iterations: int = Field(default=10, ge=0)
+    quantile: float = Field(default=COMPLETION_QUANTILE, gt=0, lt=1)
+    dense_weight: float = Field(default=1e-7, ge=0)
+    saliency_weight: float = Field(default=0.0, ge=0)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "light": {},
+    # the paper's VOC settings (§5, §6): SGD 0.04 without momentum, poly 0.9, batch 4, crop 256, 20 epochs of 10,582
+    "paper-voc": {
+        "backbone": "vit_base_r50_s16_384", "size": 256, "batch_size": 4, "steps": 52_910,
+        "channels": (256, 512, 768, 768), "width": 256, "enlarge": 2, "optimizer": "sgd", "lr": 0.04, "pretrained_lr": 0.04,
+        "weight_decay": 5e-4, "momentum": 0.0, "warmup": 0.0, "poly_power": 0.9, "joint_from": 0.5,
+        "joint_lr_factor": 0.1, "pamr_scale": 1.0, "saliency_weight": 1.0,
+    },
+}  # fmt: skip
+
+
+class GetamRecipe:
+    """Tags (and, if there are any, saliency maps) in; a segmenter out."""
+
+    name = "getam"
+    needs: tuple[str, ...] = ()
+    config_type = GetamConfig
+    presets = PRESETS
+
+    def build(self, config: GetamConfig, classes: Sequence[str]) -> Segmenter:
+        """Encoder, DPT decoder and class head."""
+        return config.build(classes)
+
+    def lr_factor(self, progress: float, config: GetamConfig) -> float:
+        """Warm-up, poly, and the factor of the joint phase."""
+        joint = config.joint_lr_factor if progress >= config.joint_from else 1.0
+        return joint * poly(progress, config.warmup, config.poly_power)
+
+    def losses(
+        self, net: nn.Module, batch: Mapping[str, Tensor], progress: float, config: GetamConfig
+    ) -> dict[str, Tensor]:
+        """L_cls alone, then L_cls + L_fg + L_bg + L_dense (+ L_sal), from one forward."""
+        images, tags = batch["image"], batch["tags"]
+        if progress < config.joint_from:
+            scores, _ = net(images, masks=False)
+            return {"cls": classification_loss(scores, tags)}
+        with capture(net) as tap:
+            scores, logits = net(images)
+        label = pseudo_labels(net, tap, scores, batch, config)
+        foreground, background = foreground_background_loss(logits, label)
+        losses = {"cls": classification_loss(scores, tags), "fg": foreground, "bg": background}
+        if config.dense_weight:
+            probabilities = logits.float().softmax(1)
+            losses["dense"] = dense_energy(probabilities, images, label, batch["roi"], weight=config.dense_weight)
+        if config.saliency_weight and "saliency" in batch:
+            losses["sal"] = config.saliency_weight * saliency_loss(logits, batch["saliency"], batch["roi"])
+        return losses
+
+
+def pseudo_labels(
+    net: nn.Module, tap: Any, scores: Tensor, batch: Mapping[str, Tensor], config: GetamConfig
+) -> Tensor:
+    """Maps of the present tags → PAMR → completion: (B,H,W) uint8, 255 outside the photo; nothing of it in the graph."""
+    images, tags, roi = batch["image"], batch["tags"], batch["roi"]
+    slots, _ = class_slots(tags, *tags.shape, scores.device)
+    place = unwrap(net).geometry(*images.shape[-2:])
+    values = attribute(tap, scores, slots, place, coupling=config.coupling, start=config.start)
+    with torch.no_grad():
+        maps = refine_maps(images, values, config.pamr_scale, config.pamr_iterations)
+        if "saliency" in batch:
+            label = complete(maps, slots, batch["saliency"] > SALIENT, quantile=config.quantile)
+        else:
+            label = complete_without_saliency(maps, slots, images)
+        return label.masked_fill(~roi, 255)
+
+
+def refine_maps(images: Tensor, values: Tensor, scale: float = 1.0, iterations: int = 10) -> Tensor:
+    """Raw maps (B,K,h,w) → PAMR at `scale` of the photo → (B,K,H,W) in [0,1], each divided by its own maximum."""
+    small = images if scale == 1 else F.interpolate(images, scale_factor=scale, mode="area")
+    # Class gradients can be as small as 1e-8: bring maps to order 1 before PAMR's and the peak's epsilons.
+    refined = pamr(small, scale_to_peak(values), iterations=iterations)
+    if scale != 1:
+        refined = F.interpolate(refined, size=images.shape[-2:], mode="bilinear", align_corners=True)
+    return normalise_maps(refined)
+
+
+def scale_to_peak(values: Tensor) -> Tensor:
+    """Divide each map by its own peak; a map that is zero everywhere stays zero."""
+    peak = values.amax((2, 3), keepdim=True)
+    return torch.where(peak > 0, values / peak.clamp(min=torch.finfo(values.dtype).tiny), 0.0)
+
+
+def unwrap(net: nn.Module) -> Any:
+    """The module behind Fabric's and torch.compile's wrappers."""
+    while hasattr(net, "module") or hasattr(net, "_orig_mod"):
+        net = getattr(net, "module", None) or net._orig_mod
+    return net

@@ -1,0 +1,215 @@
+"""`getam evaluate`: score a folder of predicted masks against a folder of truth, and record how."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from getam.data.collection import names_hash, read_split
+from getam.data.masks import CLASSES_FILE, read_classes, read_mask, remap, write_atomically
+from getam.data.tags import BACKGROUND, suggest
+from getam.errors import InputError
+from getam.metrics.confusion import ConfusionMatrix
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What was scored and how: two mIoUs can be compared when these agree."""
+
+    classes: tuple[str, ...]
+    """Without background."""
+    photos: int
+    ids_sha256: str
+    """sha256 of the sorted ids of the photos, each followed by a line feed."""
+    split: str | None
+    metric: str = "one confusion matrix over all pixels; mean IoU over background and the classes that occur"
+    ignored: str = "truth pixels of 255, and of classes that are not scored"
+    unlabelled: str = (
+        "predicted pixels of 255, and of classes that are not scored: missed, but no false positive"
+    )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of a folder of masks; all between 0 and 1, NaN for a class that occurs nowhere."""
+
+    miou: float
+    iou: dict[str, float]
+    """By class name, `background` first."""
+    pixel_accuracy: float
+    false_positive_rate: float
+    """Mean over the classes of FP / (TP + FP + FN): painted too much."""
+    false_negative_rate: float
+    """Mean over the classes of FN / (TP + FP + FN): painted too little."""
+    protocol: Protocol
+
+    def as_json(self) -> str:
+        """The same as JSON text; NaN is null."""
+        content: dict[str, Any] = asdict(self)
+        return json.dumps(_nan_as_none(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def evaluate(
+    masks: Path,
+    truth: Path,
+    *,
+    classes: tuple[str, ...] | None = None,
+    split: Path | None = None,
+    out: Path | None = None,
+    overwrite: bool = False,
+) -> Evaluation:
+    """Score predicted masks against true ones: IoU per class, their mean, pixel accuracy.
+
+    Masks are matched by file name, classes by name. What the truth marks 255, or as a class that is not scored,
+    does not count.
+
+    Args:
+        masks: Folder of predicted masks (palette PNGs) with classes.txt in it or in the folder above.
+        truth: Folder of true masks of the same names and sizes, with its own classes.txt.
+        classes: Score only these classes; all of the predicted masks' classes.txt when left out.
+        split: Text file with one photo id a line; score only these. Without it every true mask needs a predicted
+            one, so that hard photos cannot be left out unnoticed.
+        out: Write the scores and the protocol to this JSON file.
+        overwrite: Replace the JSON file if it exists.
+
+    Returns:
+        The scores and the protocol they were measured under.
+
+    Raises:
+        InputError: A folder, mask or class list is missing, damaged or does not fit the other one.
+    """
+    masks, truth = Path(masks), Path(truth)
+    if out is not None and Path(out).exists() and not overwrite:
+        raise InputError(
+            f"{out} exists already: choose another file or overwrite it with overwrite (--overwrite)."
+        )
+    predicted_classes, true_classes = _classes_of(masks), _classes_of(truth)
+    scored_classes = _choose_classes(predicted_classes, true_classes, classes, masks, truth)
+    pairs = _pair(_masks_in(masks), _masks_in(truth), masks, truth, split)
+
+    matrix = ConfusionMatrix(len(scored_classes))
+    for predicted_file, true_file in _progress(pairs.values(), len(pairs)):
+        predicted, true = read_mask(predicted_file), read_mask(true_file)
+        if predicted.shape != true.shape:
+            raise InputError(
+                f"mask {predicted_file} is {predicted.shape[1]}×{predicted.shape[0]} but its truth"
+                f" {true_file} is"
+                f" {true.shape[1]}×{true.shape[0]} (width×height): predict at the size of the photo."
+            )
+        matrix.update(
+            _remap(predicted_file, predicted, predicted_classes, scored_classes),
+            _remap(true_file, true, true_classes, scored_classes),
+        )
+    found = matrix.compute()
+    result = Evaluation(
+        miou=found.miou,
+        iou=dict(zip((BACKGROUND, *scored_classes), found.iou, strict=True)),
+        pixel_accuracy=found.pixel_accuracy,
+        false_positive_rate=found.false_positive_rate,
+        false_negative_rate=found.false_negative_rate,
+        protocol=Protocol(scored_classes, len(pairs), names_hash(pairs), split.name if split else None),
+    )
+    if out is not None:
+        write_atomically(Path(out), result.as_json().encode())
+    return result
+
+
+def _classes_of(folder: Path) -> tuple[str, ...]:
+    if not folder.is_dir():
+        raise InputError(f"mask folder {folder} does not exist or is no folder: check the path.")
+    if not (folder / CLASSES_FILE).is_file() and (folder.parent / CLASSES_FILE).is_file():
+        return read_classes(folder.parent)
+    return read_classes(folder)
+
+
+def _choose_classes(
+    predicted: Sequence[str], true: Sequence[str], chosen: Sequence[str] | None, masks: Path, truth: Path
+) -> tuple[str, ...]:
+    classes = tuple(predicted if chosen is None else chosen)
+    if not classes or len(set(classes)) < len(classes):
+        raise InputError(f"classes {list(classes)} must name at least one class, and none twice.")
+    for name in classes:
+        for folder, listed in ((masks, predicted), (truth, true)):
+            if name not in listed:
+                raise InputError(
+                    f"masks in {folder} have no class {name!r}; {suggest(name, listed)}; choose what to"
+                    " score with"
+                    " classes (--classes)."
+                )
+    return classes
+
+
+def _masks_in(folder: Path) -> dict[str, Path]:
+    """Name, the path in the folder without suffix → file."""
+    return {
+        file.relative_to(folder).with_suffix("").as_posix(): file for file in sorted(folder.rglob("*.png"))
+    }
+
+
+def _pair(
+    predicted: dict[str, Path], true: dict[str, Path], masks: Path, truth: Path, split: Path | None
+) -> dict[str, tuple[Path, Path]]:
+    """Name → (predicted, true), complete or an error; names agree whole, or else in their last parts."""
+    if not predicted:
+        raise InputError(f"{masks} holds no PNG: give the folder with the predicted masks.")
+    if not true:
+        raise InputError(f"{truth} holds no PNG: give the folder with the true masks.")
+    if not predicted.keys() & true.keys():
+        predicted, true = _by_last_part(predicted), _by_last_part(true)
+    wanted = sorted(predicted) if split is None else list(read_split(split))
+    where = "" if split is None else f" listed in {split}"
+    for what, there, folder in (("predicted", predicted, masks), ("true", true, truth)):
+        missing = [name for name in wanted if name not in there]
+        if missing:
+            raise InputError(
+                f"{len(missing)} of {len(wanted)} photos{where} have no {what} mask in {folder}, the first is"
+                f" {missing[0]}.png: add them, or list the ids to score in a split file (--split)."
+            )
+    left = sorted(true.keys() - predicted.keys()) if split is None else []
+    if left:
+        raise InputError(
+            f"{len(left)} of {len(true)} true masks have no predicted one in {masks}, the first is"
+            f" {left[0]}.png:"
+            " predict them too, or list the ids to score in a split file (--split)."
+        )
+    return {name: (predicted[name], true[name]) for name in wanted}
+
+
+def _by_last_part(files: dict[str, Path]) -> dict[str, Path]:
+    short = {PurePosixPath(name).name: file for name, file in files.items()}
+    return short if len(short) == len(files) else files
+
+
+def _remap(file: Path, label: Any, from_classes: Sequence[str], to_classes: Sequence[str]) -> Any:
+    try:
+        return remap(label, from_classes, to_classes)
+    except InputError as error:
+        raise InputError(f"mask {file}: {error}") from error
+
+
+def _progress(pairs: Iterable[tuple[Path, Path]], total: int) -> Iterator[tuple[Path, Path]]:
+    """A bar on a terminal; elsewhere one log line at the end. Always on stderr: stdout is for results."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        yield from track(pairs, "scoring", total=total, console=console, transient=True)
+    else:
+        yield from pairs
+    logger.info("scored %d masks", total)
+
+
+def _nan_as_none(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _nan_as_none(value) for key, value in content.items()}
+    if isinstance(content, float) and math.isnan(content):
+        return None
+    return content

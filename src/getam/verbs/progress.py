@@ -1,0 +1,44 @@
+"""Progress on stderr: a bar on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+PLAIN_EVERY_SECONDS = 15.0
+
+
+class Advance(Protocol):
+    """Call with the number of things done so far, and a short note such as a loss."""
+
+    def __call__(self, done: int, note: str = "") -> None: ...
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Advance]:
+    """Show how far `what` is, out of `total`; the yielded function moves it."""
+    if sys.stderr.isatty():
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"),
+            TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+        )  # fmt: skip
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task(what, total=total, note="")
+            yield lambda done, note="": bar.update(task, completed=done, note=note)
+        return
+    began = said = time.monotonic()
+
+    def plain(done: int, note: str = "") -> None:
+        nonlocal said
+        now = time.monotonic()
+        if done >= total or now - said >= PLAIN_EVERY_SECONDS:
+            said = now
+            print(f"{what} {done}/{total} {now - began:.0f} s {note}".rstrip(), file=sys.stderr, flush=True)
+
+    yield plain

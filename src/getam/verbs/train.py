@@ -1,0 +1,137 @@
+"""`getam train`: photos and tags in, a segmenter out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from getam.data.collection import Collection, load_collection
+from getam.data.transforms import TagDataset
+from getam.engine.loop import fit
+from getam.engine.runfolder import RunFolder
+from getam.errors import InputError
+from getam.nets.segmenter import Segmenter
+from getam.recipes import find_recipe
+from getam.verbs.progress import progress
+
+
+def train(
+    *,
+    data: Path,
+    tags: Path | None = None,
+    out: Path,
+    recipe: str = "getam",
+    preset: str = "light",
+    backbone: str | None = None,
+    weights: Path | None = None,
+    saliency: Path | None = None,
+    classes: tuple[str, ...] | None = None,
+    split: str | None = None,
+    steps: int | None = None,
+    epochs: float | None = None,
+    size: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    pretrained_lr: float | None = None,
+    seed: int = 0,
+    workers: int = 0,
+) -> Segmenter:
+    """Train a segmenter from photos and their tags.
+
+    Called again with the same `out` and options, it continues an unfinished run.
+
+    Args:
+        data: folder of photos, or a VOC folder (JPEGImages, ImageSets).
+        tags: CSV with the columns image,tags (tags joined by ;); tags.csv in `data` when left out.
+        out: folder of the run: config.yaml, env.json, metrics.jsonl, model.safetensors.
+        recipe: "getam", or "supervised" (true masks: the ceiling to compare with).
+        preset: named options of the recipe; "light" for CPUs, "paper-voc" for the paper's.
+        backbone: timm name; a transformer as it is, a CNN as the stem of a light hybrid.
+        weights: local safetensors file with the backbone's weights; without it they come from timm's hub.
+        saliency: folder with one saliency map per photo; without it labels are completed without saliency.
+        classes: train on these tags only; the others' pixels are nobody's.
+        split: only the ids listed in this split file of a VOC folder, e.g. train.
+        steps: optimiser steps.
+        epochs: passes over the photos, instead of steps.
+        size: side of the square training crop in pixels.
+        batch_size: photos per step.
+        lr: learning rate of fresh parameters.
+        pretrained_lr: learning rate of the pretrained backbone.
+        seed: of everything random.
+        workers: loader processes.
+
+    Returns:
+        The trained network.
+
+    Raises:
+        InputError: anything wrong with photos, tags, options or the run folder; one sentence.
+    """
+    collection = load_collection(data, tags, classes=classes, split=split, saliency=saliency)
+    system = find_recipe(recipe)
+    if steps is not None and epochs is not None:
+        raise InputError(f"both --steps {steps} and --epochs {epochs} were given: choose one")
+    given = {
+        "backbone": backbone, "weights": str(weights) if weights is not None else None, "size": size,
+        "batch_size": batch_size, "lr": lr, "pretrained_lr": pretrained_lr, "seed": seed, "steps": steps,
+    }  # fmt: skip
+    config = configure(system, preset, {k: v for k, v in given.items() if v is not None}, epochs, len(collection.samples))
+    dataset = TagDataset(collection, config.size, seed=config.seed, with_masks="mask" in system.needs)
+    record = run_record(recipe, collection, config)
+    run = RunFolder(out)
+    run.open(record)
+    with progress("training", config.steps) as advance:
+        return fit(
+            system, config, dataset, collection.classes, run, record=record, workers=workers,
+            advance=lambda done, losses: advance(done, " ".join(f"{k} {v:.3f}" for k, v in losses.items())),
+        )  # fmt: skip
+
+
+def configure(system: Any, preset: str, given: dict[str, Any], epochs: float | None, photos: int) -> Any:
+    """The recipe's configuration: its defaults, then the preset, then what was given.
+
+    Raises:
+        InputError: unknown preset, or a value out of range, naming the option.
+    """
+    if preset not in system.presets:
+        raise InputError(f"recipe {system.name} has no preset {preset!r}: choose one of {', '.join(system.presets)}")
+    values = {**system.presets[preset], **given}
+    try:
+        config = system.config_type(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"option {name}: {first['msg'].lower()} (got {first['input']!r})") from None
+    if epochs is not None:
+        steps = round(epochs * max(1, photos // min(config.batch_size, photos)))
+        if steps < 1:
+            raise InputError(f"--epochs {epochs} is less than one step: give a larger number")
+        config = config.model_copy(update={"steps": steps})
+    return config
+
+
+def run_record(recipe: str, collection: Collection, config: Any) -> dict[str, Any]:
+    """What config.yaml says: the recipe, its options, and the protocol of the data."""
+    options = config.model_dump(mode="json")
+    if options.get("weights"):
+        options["weights"] = Path(options["weights"]).name
+    return {
+        "recipe": recipe,
+        **options,
+        "data": {
+            "photos": len(collection.samples),
+            "split": collection.split,
+            "split_hash": collection.split_hash(),
+            "classes": list(collection.classes),
+            "saliency": collection.has_saliency,
+        },
+    }
+
+
+def parse_classes(classes: Sequence[str] | None) -> tuple[str, ...] | None:
+    """`--classes cat,dog` and `--classes cat dog` mean the same."""
+    if classes is None:
+        return None
+    return tuple(name.strip() for part in classes for name in part.split(",") if name.strip())
