@@ -72,21 +72,16 @@ def test_every_digit_occurs_equally_often_and_half_the_scenes_hold_two(scenes):
 
 @settings(max_examples=200, deadline=None)
 @given(scene_numbers, st.sampled_from(["train", "test"]))
-def test_ink_is_brighter_than_any_texture(index, split):
+def test_ink_and_nothing_else_is_brighter_than_any_texture(index, split):
     scene = DigitScenes(split).scene(index)
     luminance = np.tensordot(LUMA, scene.image.astype(float), axes=1)
-    # Half-opaque edge pixels mix ink and texture, so compare the ink's inside with what is far from all ink.
-    near = np.zeros_like(scene.mask, dtype=bool)
-    inside = scene.mask > 0
-    padded = np.pad(scene.mask > 0, 1)
-    for dy in range(3):
-        for dx in range(3):
-            shifted = padded[dy : dy + scene.mask.shape[0], dx : dx + scene.mask.shape[1]]
-            near |= shifted
-            inside &= shifted
-    assert luminance[~near].max() <= 0.4 * 255 + 1
-    if inside.any():
-        assert luminance[inside].min() > luminance[~near].max()
+    bright = luminance > 0.4 * 255 + 1  # the ceiling of the textures
+    ink = scene.mask > 0
+    edge = np.lib.stride_tricks.sliding_window_view(np.pad(ink, 1), (3, 3)).any(axis=(2, 3))
+    assert np.median(luminance[ink]) > 0.47 * 255
+    # Edges mix ink with texture, and where a stroke fades out a few bright pixels are too faint for the mask.
+    assert bright[ink].mean() > 0.9
+    assert bright[~edge].sum() < 0.05 * ink.sum()
 
 
 def test_no_hand_writes_in_both_splits():

@@ -18,9 +18,9 @@ from getam.report.overlay import (
     heat_colours,
     heat_overlay,
     heat_table,
+    label_colours,
     label_overlay,
     outline,
-    voc_palette,
 )
 
 GREY = np.full((24, 32, 3), 100, np.uint8)
@@ -88,7 +88,7 @@ def test_impossible_maps_are_refused(heat, message):
         heat_overlay(GREY, heat)
 
 
-def test_voc_palette_is_the_one_of_the_challenge():
+def test_labels_have_the_colours_of_the_challenge():
     expected = {  # label: colour, from the VOC 2012 development kit documentation
         0: (0, 0, 0),
         1: (128, 0, 0),
@@ -100,7 +100,7 @@ def test_voc_palette_is_the_one_of_the_challenge():
         255: (224, 224, 192),
     }
     for label, colour in expected.items():
-        assert tuple(voc_palette()[label]) == colour
+        assert tuple(label_colours()[label]) == colour
 
 
 @settings(deadline=None)

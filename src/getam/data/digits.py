@@ -4,11 +4,11 @@ Tags say which digits occur; masks are known but for scoring only. Digits and ph
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from getam.data.digit_bank import INK_OPACITY, InkBank, Split, between, ink_bank, stream_number, textures
@@ -47,7 +47,7 @@ class Scene:
     mask: NDArray[np.uint8]
 
 
-class DigitScenes(Dataset[dict[str, Any]]):
+class DigitScenes(Dataset[dict[str, Tensor]]):
     """Endless scenes of one or two handwritten digits; every epoch shows scenes never shown before.
 
     `scene(index)` is a pure function of (split, size, seed, index). Item i of epoch e is scene e·length + i:
@@ -99,21 +99,21 @@ class DigitScenes(Dataset[dict[str, Any]]):
         draws = np.random.Generator(stream).random(sum(DRAWS.values()))
         return compose(self._ink, self._textures, self.size, draws)
 
-    def __getitem__(self, item: int) -> dict[str, Any]:
+    def __getitem__(self, item: int) -> dict[str, Tensor]:
         """Item of the current epoch.
 
         Returns:
             `image` (3, S, S) float32 RGB in 0–255, `tags` (10,) float32, `roi` (S, S) bool, all True as no
-            scene is padded, `index` int, and `mask` (S, S) int64 only with `with_masks`.
+            scene is padded, `index` () int64, and `mask` (S, S) int64 only with `with_masks`.
         """
         if not 0 <= item < self.length:
             raise IndexError(f"item {item} of {self.length} digit scenes")
         scene = self.scene(int(self._epoch) * self.length + item)
-        result: dict[str, Any] = {
+        result = {
             "image": torch.from_numpy(scene.image).float(),
             "tags": torch.from_numpy(scene.tags),
             "roi": torch.ones(self.size, self.size, dtype=torch.bool),
-            "index": item,
+            "index": torch.tensor(item),
         }
         if self.with_masks:
             result["mask"] = torch.from_numpy(scene.mask).long()

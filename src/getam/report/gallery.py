@@ -1,7 +1,5 @@
 """One self-contained HTML page of photos, heat maps and masks: no script, nothing loaded from elsewhere."""
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -13,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from getam.data.masks import IGNORE, write_atomically
 from getam.errors import InputError
 from getam.report.overlay import (
-    IGNORE,
     Labels,
     Photo,
     check_labels,
@@ -23,8 +21,8 @@ from getam.report.overlay import (
     data_uri,
     heat_colours,
     heat_overlay,
+    label_colours,
     label_overlay,
-    voc_palette,
 )
 
 SMALL_SIDE, LARGE_SIDE = 256, 640
@@ -83,8 +81,9 @@ def write_report(
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a folder for the report")
     page = render(title=title, rows=rows, class_names=class_names, table=table, notes=notes)
-    out.mkdir(parents=True, exist_ok=True)
-    return _write_atomically(out / "index.html", page)
+    index = out / "index.html"
+    write_atomically(index, page.encode("utf-8"))
+    return index
 
 
 def render(
@@ -130,7 +129,7 @@ def _row(row: ReportRow, number: int, class_names: Sequence[str]) -> dict[str, o
     except InputError as error:
         raise InputError(f'row {number} of the report ("{caption}"): {error}') from None
     labels = sorted({int(label) for mask in found.values() for label in np.unique(mask)} - {0})
-    legend = [(_css(voc_palette()[label]), class_names[label - 1]) for label in labels if label != IGNORE]
+    legend = [(_css(label_colours()[label]), class_names[label - 1]) for label in labels if label != IGNORE]
     return {
         "caption": caption,
         "figures": shown,
@@ -190,19 +189,3 @@ def _template() -> jinja2.Template:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.from_string(source)
-
-
-def _write_atomically(path: Path, text: str) -> Path:
-    """A reader sees the old page or the new one, never half of it."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes private files
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return path

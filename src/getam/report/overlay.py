@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from getam.data.masks import IGNORE, voc_palette
 from getam.errors import InputError
 
 Photo = NDArray[np.uint8]
 Labels = NDArray[np.uint8]
-
-IGNORE = 255
 
 HEAT_STOPS = (
     # position, lightness, chroma, hue in degrees; all of OKLCH (Ottosson 2020), where lightness is perceptual
@@ -108,14 +107,9 @@ def heat_overlay(photo: Photo, heat: NDArray[Any]) -> Photo:
 
 
 @lru_cache(maxsize=1)
-def voc_palette() -> NDArray[np.uint8]:
-    """(256, 3) uint8: the PASCAL VOC palette, where bits 0, 3, 6 of a label become the high bits of red, …"""
-    labels = np.arange(256)
-    palette = np.zeros((256, 3), np.uint8)
-    for channel in range(3):
-        for octave in range(3):
-            palette[:, channel] |= (((labels >> (3 * octave + channel)) & 1) << (7 - octave)).astype(np.uint8)
-    return palette
+def label_colours() -> NDArray[np.uint8]:
+    """(256, 3) uint8: the colour of every label in the PASCAL VOC palette."""
+    return np.array(voc_palette(), np.uint8).reshape(256, 3)
 
 
 def label_overlay(photo: Photo, labels: Labels) -> Photo:
@@ -136,7 +130,7 @@ def label_overlay(photo: Photo, labels: Labels) -> Photo:
     rows, columns = np.indices(labels.shape)
     stripe = (rows + columns) % HATCH_PERIOD < HATCH_PERIOD // 2
     grey = np.where(stripe, *HATCH_GREYS).astype(np.uint8)[:, :, None]
-    colours = np.where((labels == IGNORE)[:, :, None], grey, voc_palette()[labels])
+    colours = np.where((labels == IGNORE)[:, :, None], grey, label_colours()[labels])
     inked = _blend(photo, colours, np.where(labels > 0, LABEL_OPACITY, 0.0)[:, :, None])
     classes = (labels > 0) & (labels < IGNORE)
     return _blend(inked, np.full_like(photo, 255), np.where(outline(labels) & classes, 0.8, 0.0)[:, :, None])
