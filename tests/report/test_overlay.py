@@ -1,0 +1,159 @@
+"""Overlays: colours where the map is hot and the mask has labels, the photo elsewhere."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+from getam.errors import InputError
+from getam.report.overlay import (
+    HATCH_GREYS,
+    PHOTO_UNDER_HEAT,
+    data_uri,
+    heat_colours,
+    heat_overlay,
+    heat_table,
+    label_colours,
+    label_overlay,
+    outline,
+)
+
+GREY = np.full((24, 32, 3), 100, np.uint8)
+
+label_maps = arrays.arrays(
+    np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 3)
+)
+
+
+def lightness(colours):
+    """Oracle: CIE L* of sRGB, another perceptual scale than the OKLCH the table is made in."""
+    c = colours / 255.0
+    linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ [0.2126, 0.7152, 0.0722]
+    return np.where(luminance > 216 / 24389, 116 * np.cbrt(luminance) - 16, luminance * 24389 / 27)
+
+
+def test_heat_rises_evenly_in_lightness():
+    steps = lightness(heat_table())
+    assert (np.diff(steps) > -0.3).all()  # rounding to 8 bits
+    assert steps[0] < 10
+    assert steps[-1] > 95
+    even = np.linspace(steps[0], steps[-1], 256)
+    assert np.abs(steps - even).max() < 6
+
+
+def test_heat_colours_clip_and_keep_the_shape():
+    values = np.array([[-1.0, 0.0], [1.0, 7.0]])
+    colours = heat_colours(values)
+    assert colours.shape == (2, 2, 3)
+    assert np.array_equal(colours[0, 0], heat_table()[0])
+    assert np.array_equal(colours[1, 1], heat_table()[255])
+
+
+def test_the_hottest_place_has_the_hottest_colour_and_cold_places_show_the_photo():
+    heat = np.zeros((6, 8), np.float32)
+    heat[1, 6] = 1e-6  # raw maps are tiny: only the relative size counts
+    shown = heat_overlay(GREY, heat)
+    assert shown.shape == GREY.shape
+    assert np.unravel_index(lightness(shown).argmax(), GREY.shape[:2])[0] // 4 == 1
+    assert np.unravel_index(lightness(shown).argmax(), GREY.shape[:2])[1] // 4 == 6
+    assert (shown[12:, :12] == round(100 * PHOTO_UNDER_HEAT)).all()
+
+
+def test_heat_does_not_depend_on_its_scale():
+    heat = np.random.default_rng(0).random((5, 7))
+    assert np.array_equal(heat_overlay(GREY, heat), heat_overlay(GREY, heat * 1000))
+
+
+def test_an_all_zero_map_leaves_the_dimmed_photo():
+    assert (heat_overlay(GREY, np.zeros((3, 3))) == round(100 * PHOTO_UNDER_HEAT)).all()
+
+
+@pytest.mark.parametrize(
+    ("heat", "message"),
+    [
+        (np.full((2, 2), -1.0), "-1"),
+        (np.full((2, 2), np.nan), "finite"),
+        (np.zeros((1, 2, 2)), r"\(1, 2, 2\)"),
+        (np.zeros((0, 2)), r"\(0, 2\)"),
+    ],
+)
+def test_impossible_maps_are_refused(heat, message):
+    with pytest.raises(InputError, match=message):
+        heat_overlay(GREY, heat)
+
+
+def test_labels_have_the_colours_of_the_challenge():
+    expected = {  # label: colour, from the VOC 2012 development kit documentation
+        0: (0, 0, 0),
+        1: (128, 0, 0),
+        2: (0, 128, 0),
+        3: (128, 128, 0),
+        8: (64, 0, 0),
+        15: (192, 128, 128),
+        20: (0, 64, 128),
+        255: (224, 224, 192),
+    }
+    for label, colour in expected.items():
+        assert tuple(label_colours()[label]) == colour
+
+
+@settings(deadline=None)
+@given(label_maps)
+def test_outline_is_where_a_neighbour_differs(labels):
+    height, width = labels.shape
+    expected = np.zeros(labels.shape, bool)
+    for y in range(height):
+        for x in range(width):
+            for other in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
+                inside = 0 <= other[0] < height and 0 <= other[1] < width
+                expected[y, x] |= inside and labels[other] != labels[y, x]
+    assert np.array_equal(outline(labels), expected)
+
+
+def test_labels_colour_their_pixels_and_nothing_else():
+    labels = np.zeros((24, 32), np.uint8)
+    labels[4:12, 4:12] = 2
+    labels[14:22, 14:22] = 255
+    shown = label_overlay(GREY, labels)
+    assert (shown[labels == 0] == 100).all()
+    inside = shown[7, 7].astype(int)
+    assert inside[1] > inside[0]  # label 2 is green
+    assert inside[1] > inside[2]
+    assert shown[4, 4].min() > inside.max()  # the outline is white
+    hatched = shown[labels == 255]
+    assert (hatched[:, 0] == hatched[:, 1]).all()
+    assert (hatched[:, 1] == hatched[:, 2]).all()
+    assert len(np.unique(hatched)) == len(HATCH_GREYS)
+
+
+def test_misfits_name_both_sides():
+    with pytest.raises(InputError, match=r"\(5, 5\).*\(24, 32\)"):
+        label_overlay(GREY, np.zeros((5, 5), np.uint8))
+    with pytest.raises(InputError, match="int64"):
+        label_overlay(GREY, np.zeros((24, 32), np.int64))
+    with pytest.raises(InputError, match="float64"):
+        label_overlay(GREY / 255.0, np.zeros((24, 32), np.uint8))
+
+
+def test_inputs_are_left_alone():
+    photo, labels, heat = GREY.copy(), np.eye(24, 32, dtype=np.uint8), np.eye(3)
+    label_overlay(photo, labels)
+    heat_overlay(photo, heat)
+    assert (photo == 100).all()
+    assert np.array_equal(labels, np.eye(24, 32))
+    assert np.array_equal(heat, np.eye(3))
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), [("png", 0), ("jpeg", 6)])
+def test_data_uris_decode_to_the_image(kind, tolerance):
+    image = np.linspace(0, 255, 16 * 16 * 3).reshape(16, 16, 3).astype(np.uint8)
+    head, body = data_uri(image, kind).split(",")
+    assert head == f"data:image/{kind};base64"
+    decoded = np.asarray(Image.open(io.BytesIO(base64.b64decode(body))))
+    assert np.abs(decoded.astype(int) - image).max() <= tolerance
