@@ -215,6 +215,23 @@ def test_crop_pad_and_flip_agree_with_the_slow_way(
     np.testing.assert_array_equal(moved["roi"][0].bool().numpy(), roi)
 
 
+def test_labels_are_taken_from_the_middle_of_the_pixels_they_replace() -> None:
+    rows = torch.arange(9, dtype=torch.uint8).repeat_interleave(9).reshape(1, 9, 9)
+    layers = {
+        "image": tv_tensors.Image(rows.expand(3, 9, 9)),
+        "mask": tv_tensors.Mask(rows),
+    }
+    moved = augment(layers, (9, 9), (3, 3), Augmentation(3, (0.0, 0.0), False))
+    assert moved["mask"][0, :, 0].tolist() == [1, 4, 7]
+    assert moved["image"][0, 1, 1] == 4
+
+
+def test_the_long_side_follows_the_longer_side_of_the_crop() -> None:
+    sides = [draw_augmentation((40, 200), crop_generator(0, 0, index)).long_side for index in range(200)]
+    assert min(sides) >= 180
+    assert max(sides) <= 229
+
+
 @given(size=st.tuples(st.integers(1, 5000), st.integers(1, 5000)), long_side=st.integers(1, 2000))
 def test_fitting_keeps_the_long_side_and_the_shape(size: tuple[int, int], long_side: int) -> None:
     height, width = fit_long_side(size, long_side)
