@@ -34,6 +34,8 @@ def complete_without_saliency(
     Returns:
         (B,H,W) uint8, 0 background, class index + 1, 255 undecided.
     """
+    if maps.shape[1] == 0:  # no tag on any photo: all of it is background
+        return torch.zeros(maps.shape[0], *maps.shape[-2:], dtype=torch.uint8, device=maps.device)
     label = arg_max_label(maps, classes)
     best = maps.masked_fill((classes < 0)[..., None, None], 0.0).amax(1)
     label = torch.where(best >= foreground, label, torch.where(best < background, 0, IGNORE)).to(torch.uint8)
