@@ -197,21 +197,21 @@ def geometry(model: nn.Module, height: int, width: int) -> Geometry:
     if getattr(embed, "strict_img_size", False) and (fixed := getattr(embed, "img_size", None)):
         if (height, width) != tuple(fixed):
             raise InputError(
-                f"photos are {height}×{width} but the model takes {fixed[0]}×{fixed[1]} (height×width): resize them, or "
-                "build the model with dynamic_img_size=True"
+                f"photos are {height}×{width} but the model takes {fixed[0]}×{fixed[1]} (height×width): resize them, "
+                "or build the model with dynamic_img_size=True"
             )
     else:
         down, across = embed.feat_ratio(as_scalar=False)
         if height % down or width % across:
             raise InputError(
-                f"photos are {height}×{width} but the model's patches are {down}×{across} (height×width): resize them to "
-                "multiples of the patch"
+                f"photos are {height}×{width} but the model's patches are {down}×{across} (height×width): resize them "
+                "to multiples of the patch"
             )
     return Geometry(prefix, (int(grid[0]), int(grid[1])), rows)
 
 
 def global_calls(tap: Tap, place: Geometry) -> list[AttentionCall]:
-    """The self-attentions over all tokens of the patch grid, in order; a conv stem may have attentions of its own before.
+    """The self-attentions over all tokens of the patch grid, in order; those of a conv stem before them are left out.
 
     Raises:
         CaptureError: there are none, or later ones see other tokens (windows, shrinking grids): no global row to read.

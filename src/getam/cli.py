@@ -6,6 +6,7 @@ import contextlib
 import functools
 import io
 import logging
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,7 +32,8 @@ VERBS: dict[str, Any] = {
 }
 
 LISTS = ("--classes", "--scales")  # options that take a list, with spaces or commas
-FRAME = "╭╮╰╯│─ "  # what tyro draws around its errors
+RULES = ("╭─", "╰─", "───", "---")  # lines tyro draws around and between the parts of its errors
+HELP_INDENT = " " * 8  # before the explanation of an option
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -101,19 +103,37 @@ def split_commas(arguments: Sequence[str]) -> list[str]:
 
 
 def one_sentence(complaint: str) -> str:
-    """What tyro says in a box, as one line.
+    """What tyro says in a box of several parts, as one line.
 
-    >>> one_sentence("╭─ Parsing error ─╮\\n│ Unrecognized options: --foo │\\n│ ─────── │\\n│ For help, … │\\n╰────╯")
-    'Parsing error: Unrecognized options: --foo'
+    >>> print(one_sentence("""
+    ... ╭─ Unrecognized options ────────────╮
+    ... │ Unrecognized options: --stepps, 3 │
+    ... │ ───────────────────────────────── │
+    ... │ Perhaps you meant:                │
+    ... │     --steps INT                   │
+    ... │         optimiser steps.          │
+    ... │ ───────────────────────────────── │
+    ... │ For full helptext, run            │
+    ... │     getam train --help            │
+    ... ╰───────────────────────────────────╯"""))
+    Unrecognized options: --stepps, 3; Perhaps you meant: --steps INT; see getam train --help
     """
-    lines = [line.strip(FRAME) for line in complaint.strip().splitlines()]
-    title, *rest = lines or ["the command line was not understood"]
+    parts: list[list[str]] = [[]]
+    boxed = complaint.strip().startswith("╭")
+    for line in complaint.strip().splitlines():
+        line = line.strip().removeprefix("│ ").removesuffix("│") if boxed else line
+        if line.startswith(RULES):
+            parts.append([])
+        else:
+            parts[-1].append(line.rstrip())
     said = []
-    for line in rest:
-        if not line and said:  # a rule: what follows points at --help
-            break
-        said += [line] if line else []
-    return ": ".join(filter(None, (title, " ".join(said))))
+    for part in parts[0 if boxed else 1 :]:  # out of a box the first part is the title
+        upto = part.index("") if "" in part else len(part)  # after a blank line come internals
+        text = " ".join(line.strip() for line in part[:upto] if not line.startswith(HELP_INDENT))
+        if text and not text.startswith(("For full helptext", "Argument helptext")):
+            said.append(text)
+    where = re.search(r"getam[\w ]*--help", complaint)
+    return "; ".join([*said, f"see {where.group() if where else 'getam --help'}"])
 
 
 def _later(verb: Callable[..., Any]) -> Callable[..., Any]:

@@ -44,7 +44,9 @@ class StopError(Exception):
     pass
 
 
-def train(path: Path, config: GetamConfig = CONFIG, stop_after: int | None = None) -> tuple[Segmenter, list[int]]:
+def train(
+    path: Path, config: GetamConfig = CONFIG, stop_after: int | None = None
+) -> tuple[Segmenter, list[int]]:
     """One call of fit; stopped by force after that many steps."""
     run, steps = RunFolder(path), []
     run.open(config.model_dump(mode="json"))
@@ -115,14 +117,18 @@ def test_batches_are_a_permutation_each_epoch_and_can_be_skipped() -> None:
             return {"index": torch.tensor(index), "epoch": torch.tensor(self.epoch)}
 
     config = CONFIG.model_copy(update={"steps": 7})
-    whole = [(step, b["index"].tolist(), b["epoch"].tolist()) for step, b in _batches(Indices(5), config, 0, 0)]
+    whole = [
+        (step, b["index"].tolist(), b["epoch"].tolist()) for step, b in _batches(Indices(5), config, 0, 0)
+    ]
     assert [step for step, _, _ in whole] == list(range(7))
     for first in range(0, 6, 2):  # 5 photos make two batches of 2 an epoch
         seen = whole[first][1] + whole[first + 1][1]
         assert len(set(seen)) == 4
         assert whole[first][2] == whole[first + 1][2] == [first // 2] * 2
     assert whole[0][1:2] + whole[1][1:2] != whole[2][1:2] + whole[3][1:2]
-    later = [(step, b["index"].tolist(), b["epoch"].tolist()) for step, b in _batches(Indices(5), config, 3, 0)]
+    later = [
+        (step, b["index"].tolist(), b["epoch"].tolist()) for step, b in _batches(Indices(5), config, 3, 0)
+    ]
     assert later == whole[3:]
     other = config.model_copy(update={"seed": 1})
     assert [b["index"].tolist() for _, b in _batches(Indices(5), other, 0, 0)] != [i for _, i, _ in whole]

@@ -19,14 +19,17 @@ CONFIG = {"backbone": "small-hybrid", "channels": [8, 8, 8, 8], "width": 8, "enl
 
 @pytest.fixture
 def net() -> Segmenter:
-    return tiny.awake(build_segmenter("small-hybrid", ("cat", "dog"), (8, 8, 8, 8), 8, 1))
+    return build_segmenter("small-hybrid", ("cat", "dog"), (8, 8, 8, 8), 8, 1).eval()
 
 
 def test_a_new_folder_gets_configuration_and_environment(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "a" / "run")
     assert not run.open(CONFIG)
     assert sorted(file.name for file in run.path.iterdir()) == ["config.yaml", "env.json"]
-    assert json.loads((run.path / "env.json").read_text())["versions"]["torch"] == torch.__version__
+    assert (
+        json.loads((run.path / "env.json").read_text())["versions"]["torch"]
+        == torch.__version__.split("+")[0]
+    )
     assert not RunFolder(run.path).open(CONFIG)
 
 
@@ -36,7 +39,9 @@ def test_a_started_run_continues_with_the_same_options_only(tmp_path: Path, net:
     run.save(net, CONFIG, {"step": 3, "rng": torch.get_rng_state()})
     assert run.open({**CONFIG, "channels": (8, 8, 8, 8)})
     assert run.state()["step"] == 3
-    with pytest.raises(InputError, match="holds a run with width=8, now width=16 was asked: give another --out"):
+    with pytest.raises(
+        InputError, match="holds a run with width=8, now width=16 was asked: give another --out"
+    ):
         run.open({**CONFIG, "width": 16})
     with pytest.raises(InputError, match="seed=None, now seed=1"):
         run.open({**CONFIG, "seed": 1})
@@ -82,9 +87,12 @@ def test_a_model_file_is_enough(tmp_path: Path, net: Segmenter, half: bool) -> N
     for name, value in net.state_dict().items():
         found = loaded.state_dict()[name]
         assert found.dtype == value.dtype
-        assert torch.equal(found, value.half().to(value.dtype) if half and value.is_floating_point() else value)
+        assert torch.equal(
+            found, value.half().to(value.dtype) if half and value.is_floating_point() else value
+        )
     images = tiny.photos(1, model=net)
-    torch.testing.assert_close(loaded(images).logits, net(images).logits, rtol=0.1 if half else 1e-4, atol=0.1 if half else 1e-4)
+    tolerance = 1e-2 if half else 1e-4
+    torch.testing.assert_close(loaded(images).logits, net(images).logits, rtol=tolerance, atol=tolerance)
     assert torch.equal(load_model(tmp_path)(images).scores, loaded(images).scores)  # the folder will do
 
 

@@ -9,7 +9,9 @@ from getam.labels.free import complete_without_saliency
 def blob(height: int = 40, width: int = 48) -> torch.Tensor:
     """(1,2,H,W): a bright disc on the left in the first map, on the right in the second."""
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    discs = [torch.exp(-(((y - height / 2) / 8) ** 2 + ((x - centre) / 7) ** 2) ** 3) for centre in (12, 36)]
+    discs = [
+        torch.exp(-((((y - height / 2) / 8) ** 2 + ((x - centre) / 7) ** 2) ** 3)) for centre in (12, 36)
+    ]
     return torch.stack(discs)[None]
 
 

@@ -41,4 +41,6 @@ def test_nothing_to_classify_costs_nothing(shape: tuple[int, int]) -> None:
 
 
 def test_half_precision_scores_are_summed_in_full() -> None:
-    assert classification_loss(torch.zeros(1, 2, dtype=torch.bfloat16), torch.zeros(1, 2)).dtype == torch.float32
+    assert (
+        classification_loss(torch.zeros(1, 2, dtype=torch.bfloat16), torch.zeros(1, 2)).dtype == torch.float32
+    )

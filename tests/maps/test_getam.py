@@ -1,4 +1,4 @@
-"""getam() against the definition: the N×N attention matrices and their class gradients, materialised and looped over."""
+"""getam() against the definition: N×N attention matrices and their class gradients, materialised and looped over."""
 
 from __future__ import annotations
 
@@ -95,7 +95,9 @@ def test_an_oblong_photo_keeps_its_grid() -> None:
     images = tiny.photos(1, 24, 40)
     maps = getam(model, images, [[3]])
     assert maps.grid == (3, 5)
-    assert_same(maps.values[0, 0], by_definition(*matrices(model, images, 3), "attn_grad2", 2, "cls", 1, (3, 5)))
+    assert_same(
+        maps.values[0, 0], by_definition(*matrices(model, images, 3), "attn_grad2", 2, "cls", 1, (3, 5))
+    )
 
 
 def test_an_oblong_photo_through_a_segmenter() -> None:

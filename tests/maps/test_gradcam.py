@@ -9,7 +9,9 @@ from getam.maps.gradcam import gradcam
 from getam.nets.segmenter import Segmenter
 
 
-@pytest.mark.parametrize("name", ["plain", "distilled, 2 prefix tokens", "4 registers", "averaged", "segmenter, hybrid"])
+@pytest.mark.parametrize(
+    "name", ["plain", "distilled, 2 prefix tokens", "4 registers", "averaged", "segmenter, hybrid"]
+)
 def test_equals_a_hook_on_the_last_norm(name: str) -> None:
     model = tiny.MODELS[name]()
     images = tiny.photos(2, model=model)

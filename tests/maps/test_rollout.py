@@ -20,7 +20,9 @@ def attention_matrices(model: torch.nn.Module, images: torch.Tensor) -> list[tor
     return kept
 
 
-@pytest.mark.parametrize("name", ["plain", "4 registers", "averaged", "relative position bias, token", "segmenter, hybrid"])
+@pytest.mark.parametrize(
+    "name", ["plain", "4 registers", "averaged", "relative position bias, token", "segmenter, hybrid"]
+)
 def test_equals_the_whole_product(name: str) -> None:
     model = tiny.MODELS[name]()
     images = tiny.photos(2, model=model)

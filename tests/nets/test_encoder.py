@@ -33,7 +33,7 @@ def test_real_names_give_four_taps(name: str) -> None:
     assert [(f.patches.shape[1], f.patches.shape[2]) for f in features] == taps
     assert tuple(channels for channels, _ in taps) == encoder.dims
     assert (encoder.prefix, encoder.patch) == (prefix, patch)
-    tokens = [f for f in features[encoder.conv_taps :]]
+    tokens = features[encoder.conv_taps :]
     assert all((f.prefix is None) == (prefix == 0) for f in tokens)
     assert all(f.prefix.shape[1] == prefix for f in tokens if f.prefix is not None)
     assert all(f.prefix is None for f in features[: encoder.conv_taps])
@@ -79,7 +79,9 @@ def test_a_hybrid_taps_its_stem_and_two_blocks() -> None:
     assert encoder.backbone is stem
 
 
-@pytest.mark.parametrize("name", ["nothing_like_it", "", "hf_hub:timm/vit", "vit_tiny_patch16_224.no_such_tag"])
+@pytest.mark.parametrize(
+    "name", ["nothing_like_it", "", "hf_hub:timm/vit", "vit_tiny_patch16_224.no_such_tag"]
+)
 def test_unknown_names_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="timm"):
         build_encoder(name)

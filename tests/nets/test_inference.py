@@ -33,12 +33,15 @@ def test_with_flips_a_mirrored_photo_has_mirrored_logits() -> None:
     net = tiny.hybrid_segmenter()
     photo = tiny.photos(1, 32, 44, net)[0]
     mirrored = photo_logits(net, photo.flip(-1), (48,), flip=True)
-    torch.testing.assert_close(mirrored.flip(-1), photo_logits(net, photo, (48,), flip=True), rtol=1e-3, atol=2e-3)
+    torch.testing.assert_close(
+        mirrored.flip(-1), photo_logits(net, photo, (48,), flip=True), rtol=1e-3, atol=2e-3
+    )
 
 
 @pytest.mark.parametrize(
     ("size", "long_side", "patch", "wanted"),
-    [((375, 500), 256, 16, (192, 256)), ((500, 375), 224, 14, (224, 168)), ((1, 1000), 64, 16, (16, 64)), ((5, 5), 3, 8, (8, 8))],
+    [((375, 500), 256, 16, (192, 256)), ((500, 375), 224, 14, (224, 168)),
+     ((1, 1000), 64, 16, (16, 64)), ((5, 5), 3, 8, (8, 8))],
 )  # fmt: skip
 def test_sizes_are_multiples_of_the_patch(
     size: tuple[int, int], long_side: int, patch: int, wanted: tuple[int, int]

@@ -102,7 +102,7 @@ def test_pseudo_labels_are_detached_and_end_at_the_photo(seen: dict[str, Any], s
     assert ("complete_without_saliency" in seen) != saliency
     maps = seen["complete" if saliency else "complete_without_saliency"][0][0]
     assert not maps.requires_grad
-    assert 0 <= float(maps.min())
+    assert float(maps.min()) >= 0
     assert float(maps.max()) <= 1
     if saliency:
         (_, _, salient), options, _ = seen["complete"]
@@ -139,7 +139,12 @@ def test_the_papers_numbers() -> None:
     assert (config.joint_from, config.joint_lr_factor) == (0.5, 0.1)
     assert config.channels == (256, 512, 768, 768)
     assert (config.width, config.enlarge) == (256, 2)
-    assert (config.coupling, config.start, config.quantile, config.dense_weight) == ("attn_grad2", None, 0.9, 1e-7)
+    assert (config.coupling, config.start, config.quantile, config.dense_weight) == (
+        "attn_grad2",
+        None,
+        0.9,
+        1e-7,
+    )
     assert (config.pamr_scale, config.pamr_iterations, config.saliency_weight) == (1.0, 10, 1.0)
 
 

@@ -74,11 +74,15 @@ def test_build_makes_the_configured_network() -> None:
 
 
 def test_a_size_the_patches_do_not_divide_is_refused() -> None:
-    with pytest.raises(InputError, match="size 45 is not a multiple of the 8-pixel patches of small-hybrid: use 48"):
+    with pytest.raises(
+        InputError, match="size 45 is not a multiple of the 8-pixel patches of small-hybrid: use 48"
+    ):
         Config(backbone="small-hybrid", size=45).build(("cat",))
 
 
-@pytest.mark.parametrize("options", [{"size": 8}, {"steps": 0}, {"lr": 0.0}, {"enlarge": 3}, {"backbonne": "x"}])
+@pytest.mark.parametrize(
+    "options", [{"size": 8}, {"steps": 0}, {"lr": 0.0}, {"enlarge": 3}, {"backbonne": "x"}]
+)
 def test_values_out_of_range_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Config(**options)

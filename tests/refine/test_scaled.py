@@ -20,13 +20,20 @@ def test_at_full_scale_it_is_pamr_between_two_normalisations() -> None:
 def test_magnitude_does_not_matter(magnitude: float, scale: float) -> None:
     photo, maps = torch.rand(1, 3, 12, 16) * 255, torch.rand(1, 2, 3, 4)
     found = refine_maps(photo, maps * magnitude, scale=scale, iterations=2)
-    torch.testing.assert_close(found, refine_maps(photo, maps, scale=scale, iterations=2), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(
+        found, refine_maps(photo, maps, scale=scale, iterations=2), rtol=1e-3, atol=1e-4
+    )
     assert found.shape == (1, 2, 12, 16)
     assert 0.999 < float(found.max()) <= 1
 
 
 def test_odd_sides_at_half_scale() -> None:
-    assert refine_maps(torch.rand(1, 3, 13, 17) * 255, torch.rand(1, 1, 3, 4), scale=0.5).shape == (1, 1, 13, 17)
+    assert refine_maps(torch.rand(1, 3, 13, 17) * 255, torch.rand(1, 1, 3, 4), scale=0.5).shape == (
+        1,
+        1,
+        13,
+        17,
+    )
 
 
 def test_without_iterations_it_only_enlarges() -> None:

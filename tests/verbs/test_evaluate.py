@@ -168,7 +168,7 @@ def test_command_line_is_generated_from_the_signature(
     folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     masks, truth = folders
-    arguments = ["--masks", str(masks), "--truth", str(truth), "--classes", "cat"]
+    arguments = [str(masks), str(truth), "--classes", "cat"]
     assert tyro.cli(evaluate, args=arguments) == evaluate(masks, truth, classes=("cat",))
     with pytest.raises(SystemExit):
         tyro.cli(evaluate, args=["--help"])

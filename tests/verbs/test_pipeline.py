@@ -56,7 +56,8 @@ def test_predict_with_a_crf_is_deterministic(scenes: Path, trained: Path, tmp_pa
 
 def test_label_writes_only_the_photos_tags(scenes: Path, trained: Path, tmp_path: Path) -> None:
     out = getam.label(
-        data=scenes / "photos", tags=scenes / "tags.csv", model=trained, out=tmp_path / "labels", scales=(32,), flip=False
+        data=scenes / "photos", tags=scenes / "tags.csv", model=trained, out=tmp_path / "labels", scales=(32,),
+        flip=False,
     )  # fmt: skip
     for index, allowed in enumerate([{1}, {2}, {1, 2}]):
         label = read_mask(out / f"scene{index}.png", (40, 48))
@@ -69,7 +70,9 @@ def test_label_with_saliency(scenes: Path, trained: Path, tmp_path: Path) -> Non
     saliency = tmp_path / "saliency"
     saliency.mkdir()
     for photo in (scenes / "photos").iterdir():
-        Image.fromarray(np.pad(np.full((20, 24), 255, np.uint8), ((0, 20), (0, 24)))).save(saliency / photo.name)
+        Image.fromarray(np.pad(np.full((20, 24), 255, np.uint8), ((0, 20), (0, 24)))).save(
+            saliency / photo.name
+        )
     out = getam.label(
         data=scenes / "photos", tags=scenes / "tags.csv", model=trained, out=tmp_path / "labels", saliency=saliency,
         scales=(32,), flip=False,
@@ -81,15 +84,25 @@ def test_label_with_saliency(scenes: Path, trained: Path, tmp_path: Path) -> Non
 def test_label_takes_tags_that_are_some_of_the_models(scenes: Path, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "tags.csv").write_text("image,tags\nscene0.png,red\nscene1.png,\n")
     out = getam.label(
-        data=scenes / "photos", tags=tmp_path / "tags.csv", model=trained, out=tmp_path / "labels", scales=(32,), flip=False
+        data=scenes / "photos", tags=tmp_path / "tags.csv", model=trained, out=tmp_path / "labels", scales=(32,),
+        flip=False,
     )  # fmt: skip
-    assert set(np.unique(read_mask(out / "scene0.png")).tolist()) <= {0, 2, 255}  # red stays the model's number 2
+    assert set(np.unique(read_mask(out / "scene0.png")).tolist()) <= {
+        0,
+        2,
+        255,
+    }  # red stays the model's number 2
     assert not read_mask(out / "scene1.png").any()
 
 
 def test_label_refuses_a_tag_the_model_does_not_know(scenes: Path, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "tags.csv").write_text("image,tags\nscene0.png,red;green\n")
-    options = {"data": scenes / "photos", "tags": tmp_path / "tags.csv", "model": trained, "out": tmp_path / "out"}
+    options = {
+        "data": scenes / "photos",
+        "tags": tmp_path / "tags.csv",
+        "model": trained,
+        "out": tmp_path / "out",
+    }
     with pytest.raises(InputError, match="does not know the tag 'green': it knows blue, red"):
         getam.label(**options)
     assert not (tmp_path / "out").exists()
@@ -100,7 +113,9 @@ def test_label_refuses_a_tag_the_model_does_not_know(scenes: Path, trained: Path
 
 def test_explain_draws_every_class(scenes: Path, trained: Path, tmp_path: Path) -> None:
     photo = scenes / "photos" / "scene2.png"
-    out = explain_photos(photo, model=str(trained), classes=("red", "0", "red"), out=tmp_path / "maps", size=32)
+    out = explain_photos(
+        photo, model=str(trained), classes=("red", "0", "red"), out=tmp_path / "maps", size=32
+    )
     assert {file.name for file in out.iterdir()} == {
         "scene2.npz", "scene2.red.png", "scene2.blue.png", "protocol.jsonl",
     }  # fmt: skip
@@ -125,7 +140,11 @@ def test_explain_a_timm_classifier_from_a_file(scenes: Path, tmp_path: Path) -> 
     out = explain_photos(
         photo, model=name, weights=weights, classes=("tabby", "134", "517"), out=tmp_path / "maps", size=64
     )
-    assert np.load(out / "scene0.npz")["values"].shape == (3, 3, 4)  # 40×48 at a long side of 64, patches of 16
+    assert np.load(out / "scene0.npz")["values"].shape == (
+        3,
+        3,
+        4,
+    )  # 40×48 at a long side of 64, patches of 16
     # two ImageNet classes are called crane: their pictures keep both apart
     assert {f.name for f in out.glob("*.png")} == {
         "scene0.tabby.png", "scene0.crane 134.png", "scene0.crane 517.png",
@@ -179,7 +198,9 @@ def test_nothing_is_overwritten_unasked(scenes: Path, trained: Path, tmp_path: P
     photo = scenes / "photos" / "scene0.png"
     options = {"model": trained, "out": tmp_path / "masks", "scales": (32,)}
     getam.predict(photo, **options)
-    with pytest.raises(InputError, match=r"scene0\.png exists: choose another --out, or replace it with --overwrite"):
+    with pytest.raises(
+        InputError, match=r"scene0\.png exists: choose another --out, or replace it with --overwrite"
+    ):
         getam.predict(photo, **options)
     getam.predict(photo, **options, overwrite=True)
     (tmp_path / "masks" / "classes.txt").write_text("background\nother\n")
@@ -196,7 +217,9 @@ def test_photos_of_odd_sizes_and_turned_by_exif(trained: Path, tmp_path: Path) -
     random = np.random.default_rng(0)
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(random.integers(0, 255, (17, 45, 3)).astype(np.uint8)).save(photos / "turned.jpg", exif=exif)
+    Image.fromarray(random.integers(0, 255, (17, 45, 3)).astype(np.uint8)).save(
+        photos / "turned.jpg", exif=exif
+    )
     Image.fromarray(random.integers(0, 255, (3, 90), dtype=np.uint8)).save(photos / "deep" / "thin.png")
     Image.fromarray(random.integers(0, 255, (1, 1, 3)).astype(np.uint8)).save(photos / "dot.png")
     out = getam.predict(photos, model=trained, out=tmp_path / "masks", scales=(32,))
@@ -219,7 +242,9 @@ def test_two_photos_of_one_name_are_refused(scenes: Path, trained: Path, tmp_pat
 # train
 
 
-def test_train_again_does_nothing_and_other_options_are_refused(scenes: Path, trained: Path, tmp_path: Path) -> None:
+def test_train_again_does_nothing_and_other_options_are_refused(
+    scenes: Path, trained: Path, tmp_path: Path
+) -> None:
     run = shutil.copytree(trained, tmp_path / "run")
     options = {"data": scenes / "photos", "tags": scenes / "tags.csv", "out": run, "backbone": "small-hybrid"}
     before = (run / "model.safetensors").read_bytes()

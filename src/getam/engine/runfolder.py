@@ -74,7 +74,9 @@ class RunFolder:
         except (yaml.YAMLError, UnicodeDecodeError):
             before = None
         if not isinstance(before, dict):
-            raise InputError(f"{self.path / CONFIG} is not the configuration of a run: give a new folder with --out")
+            raise InputError(
+                f"{self.path / CONFIG} is not the configuration of a run: give a new folder with --out"
+            )
         return before
 
     def log(self, record: Mapping[str, Any]) -> None:

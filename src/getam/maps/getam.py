@@ -63,7 +63,9 @@ def getam(
     if rows is not None:
         place = Geometry(place.prefix, place.grid, rows)
     # Below the first block that counts no graph is needed; modules can be counted before they run.
-    blocks = sum(hasattr(m, "fused_attn") for m in model.modules()) - (getattr(model, "attn_pool", None) is not None)
+    blocks = sum(hasattr(m, "fused_attn") for m in model.modules()) - (
+        getattr(model, "attn_pool", None) is not None
+    )
     first = blocks // 2 if start is None else max(start, 0)
     with torch.enable_grad(), frozen(model), capture(model, leaf_from=first) as tap:
         scores = class_scores(model, images)

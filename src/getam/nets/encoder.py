@@ -245,7 +245,7 @@ def _statistics(cfg: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def _probe(backbone: str) -> tuple[nn.Module, dict[str, bool]]:
-    """The model on the meta device, its structure without its memory; and the options that let it take any photo size."""
+    """The model on the meta device, structure without memory, and the options that let it take any photo size."""
     any_size = {"dynamic_img_size": True}
     with torch.device("meta"):
         try:
@@ -270,6 +270,6 @@ def _require_global_attention(probe: nn.Module, backbone: str) -> None:
         global_calls(tap, place)
     except (CaptureError, AttributeError) as error:
         raise InputError(
-            f"{backbone} cannot be an encoder, no maps can be read from it ({error}): choose one of the vit, deit, beit, "
-            "eva, dinov2, dinov3 or hybrid families, or a CNN"
+            f"{backbone} cannot be an encoder, no maps can be read from it ({error}): choose one of the vit, deit, "
+            "beit, eva, dinov2, dinov3 or hybrid families, or a CNN"
         ) from None

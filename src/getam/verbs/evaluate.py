@@ -60,6 +60,7 @@ class Evaluation:
 def evaluate(
     masks: Path,
     truth: Path,
+    /,
     *,
     classes: tuple[str, ...] | None = None,
     split: Path | None = None,

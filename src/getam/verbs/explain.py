@@ -250,7 +250,7 @@ def _write(base: Path, photo: Tensor, maps: Maps, found: list[int], subject: _Su
         write_atomically(base.with_name(f"{base.name}.{subject.file_name(index)}.png"), buffer.getvalue())
     buffer = BytesIO()
     np.savez_compressed(
-        buffer, values=maps.values[0].cpu().numpy(), scores=maps.scores[0].cpu().numpy(), classes=np.array([subject.names[c] for c in found]),
-        method=maps.method, rows=maps.rows,
+        buffer, values=maps.values[0].cpu().numpy(), scores=maps.scores[0].cpu().numpy(),
+        classes=np.array([subject.names[c] for c in found]), method=maps.method, rows=maps.rows,
     )  # fmt: skip
     write_atomically(base.with_name(f"{base.name}.npz"), buffer.getvalue())

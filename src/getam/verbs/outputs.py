@@ -38,7 +38,9 @@ class OutputFolder:
         seen: set[str] = set()
         for file in files:
             if file in seen:
-                raise InputError(f"two results would both be written to {self.path / file}: rename one of the photos")
+                raise InputError(
+                    f"two results would both be written to {self.path / file}: rename one of the photos"
+                )
             seen.add(file)
             if not overwrite and (self.path / file).exists():
                 raise InputError(

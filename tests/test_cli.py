@@ -1,0 +1,288 @@
+"""The command line: every mistake is one sentence and exit code 2; the verbs are the public functions."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import getam
+from getam import cli
+from getam.verbs.explain import explain_photos
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The sentence `getam ARGUMENTS` prints; it must be the only line, and the exit code 2."""
+    capsys.readouterr()
+    assert cli.main([str(argument) for argument in arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    lines = printed.err.strip().splitlines()
+    assert len(lines) == 1, printed.err
+    assert lines[0].startswith("getam: ")
+    assert "Traceback" not in lines[0]
+    return lines[0]
+
+
+@pytest.fixture
+def train(scenes: Path, tmp_path: Path) -> list[object]:
+    """The options of a training that would work."""
+    return [
+        "train", "--data", scenes / "photos", "--tags", scenes / "tags.csv", "--out", tmp_path / "run", "--backbone",
+        "small-hybrid", "--size", 32, "--steps", 1, "--batch-size", 2,
+    ]  # fmt: skip
+
+
+def changed(arguments: list[object], option: str, value: object) -> list[object]:
+    place = arguments.index(option)
+    return [*arguments[: place + 1], value, *arguments[place + 2 :]]
+
+
+# Mistakes
+
+
+def test_bad_tags_files(capsys: pytest.CaptureFixture[str], train: list[object], tmp_path: Path) -> None:
+    tags = tmp_path / "bad.csv"
+    for content, message in (
+        (b"", "is empty"),
+        (b"\x89PNG\0\0\0", "binary file"),
+        (b"image,tags\n", "no rows"),
+        (b"image;tags\na.png;red\n", "header"),
+        (b"image,tags\nnowhere.png,red\n", "line 2: photo nowhere.png is not in"),
+    ):
+        tags.write_bytes(content)
+        sentence = refused(capsys, *changed(train, "--tags", tags))
+        assert message in sentence
+        assert "bad.csv" in sentence
+    assert "does not exist" in refused(capsys, *changed(train, "--tags", tmp_path / "none.csv"))
+
+
+def test_bad_photos(
+    capsys: pytest.CaptureFixture[str], train: list[object], trained: Path, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(photos / "a.jpg")
+    whole = (photos / "a.jpg").read_bytes()
+    (photos / "a.jpg").write_bytes(whole[: len(whole) // 2])
+    (photos / "tags.csv").write_text("image,tags\na.jpg,red\n")
+    out = tmp_path / "out"
+    for arguments in (
+        ("predict", photos, "--model", trained, "--out", out),
+        ("explain", photos / "a.jpg", "--model", trained, "--out", out),
+        ("label", "--data", photos, "--model", trained, "--out", out, "--overwrite"),
+        changed(changed(train, "--data", photos), "--tags", photos / "tags.csv"),
+    ):
+        assert "a.jpg cannot be read" in refused(capsys, *arguments)
+    assert "does not exist" in refused(capsys, "predict", tmp_path / "none.jpg", "--model", trained)
+    assert "does not exist" in refused(capsys, *changed(train, "--data", tmp_path / "none"))
+
+
+def test_unknown_tags_and_classes(
+    capsys: pytest.CaptureFixture[str], train: list[object], scenes: Path, trained: Path, tmp_path: Path
+) -> None:
+    assert "did you mean 'red'" in refused(capsys, *train, "--classes", "redd,blue")
+    (tmp_path / "tags.csv").write_text("image,tags\nscene0.png,green\n")
+    options = ("--data", scenes / "photos", "--tags", tmp_path / "tags.csv", "--model", trained)
+    assert "does not know the tag 'green'" in refused(capsys, "label", *options, "--out", tmp_path / "o")
+    photo = scenes / "photos" / "scene0.png"
+    assert "no class 'green'" in refused(capsys, "explain", photo, "--model", trained, "--classes", "green")
+
+
+def test_bad_masks(capsys: pytest.CaptureFixture[str], scenes: Path, tmp_path: Path) -> None:
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    (masks / "classes.txt").write_text("background\nblue\nred\n")
+    assert "holds no PNG" in refused(capsys, "evaluate", masks, scenes / "truth")
+    assert "does not exist" in refused(capsys, "evaluate", tmp_path / "none", scenes / "truth")
+    for index in range(6):
+        Image.new("L", (48, 40)).save(masks / f"scene{index}.png")
+    Image.new("L", (40, 40)).save(masks / "scene0.png")
+    assert "scene0.png is 40×40 but its truth" in refused(capsys, "evaluate", masks, scenes / "truth")
+    Image.new("RGB", (48, 40)).save(masks / "scene0.png")
+    assert "RGB colours, not label numbers" in refused(capsys, "evaluate", masks, scenes / "truth")
+    (tmp_path / "empty.txt").write_text("\n")
+    split = ("--split", tmp_path / "empty.txt")
+    assert "empty.txt is empty" in refused(capsys, "evaluate", masks, scenes / "truth", *split)
+
+
+def test_an_empty_split(
+    capsys: pytest.CaptureFixture[str], train: list[object], scenes: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    data = shutil.copytree(scenes / "photos", tmp_path / "data")
+    (data / "val.txt").write_text("")
+    assert "val.txt is empty" in refused(capsys, *changed(train, "--data", data), "--split", "val")
+
+
+def test_bad_models_and_weights(
+    capsys: pytest.CaptureFixture[str], train: list[object], scenes: Path, tmp_path: Path
+) -> None:
+    photo = scenes / "photos" / "scene0.png"
+    assert "does not exist" in refused(capsys, "predict", photo, "--model", tmp_path / "none")
+    assert "holds no model.safetensors" in refused(capsys, "predict", photo, "--model", tmp_path)
+    (tmp_path / "w.safetensors").write_bytes(b"pickle")
+    assert "not a readable safetensors" in refused(
+        capsys, "predict", photo, "--model", tmp_path / "w.safetensors"
+    )
+    weights = ("--weights", tmp_path / "w.safetensors")
+    assert "readable safetensors" in refused(capsys, *changed(train, "--backbone", "resnet18"), *weights)
+    assert "timm has no model" in refused(capsys, *changed(train, "--backbone", "resnet1800"))
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--steps", "many"], "--steps"),
+        (["--stepps", "3"], "--stepps"),
+        (["--lr", "-1"], "option lr: input should be greater than 0"),
+        (["--epochs", "2"], "both --steps 1 and --epochs 2.0"),
+    ],
+)
+def test_bad_options(
+    capsys: pytest.CaptureFixture[str], train: list[object], extra: list[str], message: str
+) -> None:
+    assert message in refused(capsys, *train, *extra)
+
+
+def test_missing_and_unknown_verbs_and_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "train" in refused(capsys)
+    assert "segment" in refused(capsys, "segment")
+    assert "data" in refused(capsys, "train")
+
+
+def test_the_operating_systems_errors(
+    capsys: pytest.CaptureFixture[str], train: list[object], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    sentence = refused(capsys, *changed(train, "--out", tmp_path / "file" / "run"))
+    assert str(tmp_path / "file") in sentence
+
+
+def test_results_in_the_way(
+    capsys: pytest.CaptureFixture[str], scenes: Path, trained: Path, tmp_path: Path
+) -> None:
+    predict = (
+        "predict",
+        scenes / "photos" / "scene0.png",
+        "--model",
+        trained,
+        "--scales",
+        32,
+        "--out",
+        tmp_path,
+    )
+    assert cli.main([str(a) for a in predict]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path)
+    assert "scene0.png exists" in refused(capsys, *predict)
+    assert cli.main([*map(str, predict), "--overwrite"]) == 0
+
+
+# Spellings
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_help_lists_every_option(capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main([verb, "--help"])
+    assert not end.value.code
+    text = capsys.readouterr().out
+    for name, parameter in inspect.signature(cli.VERBS[verb]).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            option = name.replace("_", "-")
+            assert f"--{option}" in text or f"--no-{option}" in text
+
+
+def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--help"])
+    assert not end.value.code
+    text = capsys.readouterr().out
+    assert all(verb in text for verb in cli.VERBS)
+
+
+def test_verbs_are_public_functions() -> None:
+    for verb, function in cli.VERBS.items():
+        assert verb in getam.__all__
+        # the Python `explain` takes tensors; its verb takes files
+        assert function is (explain_photos if verb == "explain" else getattr(getam, verb))
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """Verbs that only remember how they were called."""
+    calls: list[tuple[str, dict[str, Any]]] = []
+
+    def remembering(name: str, verb: Any) -> Any:
+        def remember(*args: Any, **options: Any) -> None:
+            bound = inspect.signature(verb).bind(*args, **options)
+            calls.append((name, dict(bound.arguments)))
+
+        remember.__wrapped__ = verb  # type: ignore[attr-defined]
+        remember.__doc__, remember.__annotations__ = verb.__doc__, verb.__annotations__
+        return remember
+
+    monkeypatch.setattr(cli, "VERBS", {name: remembering(name, verb) for name, verb in cli.VERBS.items()})
+    return calls
+
+
+@pytest.mark.parametrize("classes", [["a,b"], ["a", "b"], ["a, b"]])
+def test_the_spelling_of_train(called: list[Any], classes: list[str]) -> None:
+    line = (
+        "train --data PHOTOS --tags tags.csv --out RUN --recipe getam --backbone NAME --weights FILE --saliency DIR "
+        "--steps 7 --epochs 2 --size 224 --seed 3 --classes"
+    )
+    assert cli.main([*line.split(), *classes]) == 0
+    ((name, options),) = called
+    assert name == "train"
+    given = {key: value for key, value in options.items() if value is not None}
+    assert given.items() >= {
+        "data": Path("PHOTOS"), "tags": Path("tags.csv"), "out": Path("RUN"), "recipe": "getam", "backbone": "NAME",
+        "weights": Path("FILE"), "saliency": Path("DIR"), "classes": ("a", "b"), "steps": 7, "epochs": 2.0, "size": 224,
+        "seed": 3,
+    }.items()  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        (
+            "predict PHOTOS --model RUN --out MASKS",
+            {"photos": Path("PHOTOS"), "model": Path("RUN"), "out": Path("MASKS")},
+        ),
+        ("predict PHOTOS --scales 224,320 --flip --crf", {"scales": (224, 320), "flip": True, "crf": True}),
+        (
+            "label --data D --tags t.csv --model RUN --out MASKS",
+            {"data": Path("D"), "tags": Path("t.csv"), "model": Path("RUN"), "out": Path("MASKS")},
+        ),
+        ("evaluate MASKS TRUTH", {"masks": Path("MASKS"), "truth": Path("TRUTH")}),
+        (
+            "explain PHOTO --model NAME --classes cat,dog",
+            {"photos": Path("PHOTO"), "model": "NAME", "classes": ("cat", "dog")},
+        ),
+        ("explain PHOTO --classes=cat,dog --out=M", {"classes": ("cat", "dog"), "out": Path("M")}),
+    ],
+)
+def test_the_other_spellings(called: list[Any], line: str, wanted: dict[str, Any]) -> None:
+    assert cli.main(line.split()) == 0
+    ((name, options),) = called
+    assert name == line.split()[0]
+    assert options.items() >= wanted.items()
+
+
+def test_as_a_module(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "getam", "predict", str(tmp_path / "none.jpg")],
+        capture_output=True, text=True, env={"PYTHONPATH": str(Path(cli.__file__).parents[1]), "PATH": ""}, timeout=280,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("getam: ")
+    assert "Traceback" not in done.stderr
