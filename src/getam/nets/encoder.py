@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import timm
@@ -77,9 +78,10 @@ class VitEncoder(Encoder):
                 f"{type(model).__name__} is not a plain timm vision transformer (it has no blocks with "
                 "forward_intermediates): choose one of the vit, deit, beit, eva, dinov2, dinov3 or hybrid families"
             )
-        self.model: Any = model
-        depth, dim = len(self.model.blocks), int(self.model.embed_dim)
-        embed = self.model.patch_embed
+        self.model = model
+        timm_model: Any = model
+        depth, dim = len(timm_model.blocks), int(timm_model.embed_dim)
+        embed = timm_model.patch_embed
         self.stages: list[nn.Module] = []
         if isinstance(embed, HybridEmbed):
             stem: Any = embed.backbone
@@ -104,7 +106,8 @@ class VitEncoder(Encoder):
         convs: list[Tensor] = []
         hooks = [m.register_forward_hook(lambda _m, _i, out: convs.append(out)) for m in self.stages]
         try:
-            found = self.model.forward_intermediates(
+            vit: Any = self.model
+            found = vit.forward_intermediates(
                 images, indices=self.blocks, return_prefix_tokens=True, norm=False, intermediates_only=True
             )
         finally:
@@ -122,7 +125,7 @@ class ConvStem(nn.Module):
         sides = (3, *channels)
         self.layers = nn.ModuleList(
             nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
-            for a, b in zip(sides, sides[1:])
+            for a, b in pairwise(sides)
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:

@@ -143,7 +143,7 @@ class _Subject:
                     "--weights belongs to a timm model name; a run folder or model file has its own"
                 )
             self.net = load_model(model)
-            self.names = {i: name for i, name in enumerate(self.net.classes)}
+            self.names = dict(enumerate(self.net.classes))
             self.long_side = size or 256
         else:
             self.net = timm_classifier(model, weights)
@@ -174,13 +174,14 @@ class _Subject:
 
     def prepare(self, photo: Tensor) -> Tensor:
         """(3,H,W) uint8 → (1,3,h,w) as the model expects it."""
+        height, width = photo.shape[-2:]
         image = photo.float()[None]
         if isinstance(self.net, Segmenter):
-            size = fit_patches(*photo.shape[-2:], self.long_side, self.net.patch)
+            size = fit_patches(height, width, self.long_side, self.net.patch)
             return F.interpolate(image, size=size, mode="bilinear", antialias=True).clamp(0, 255)
         if getattr(self.net, "dynamic_img_size", False):
             patch = self.net.patch_embed.feat_ratio(as_scalar=True)
-            size = fit_patches(*photo.shape[-2:], self.long_side, patch)
+            size = fit_patches(height, width, self.long_side, patch)
         else:
             size = tuple(self.data["input_size"][1:])
         image = F.interpolate(image, size=size, mode="bilinear", antialias=True).clamp(0, 255) / 255
