@@ -148,12 +148,13 @@ class Geometry:
 
     `prefix` tokens (CLS, distillation, registers) come first, then `grid` = (h, w) patches row by row; `rows` says
     which query rows read the class score: "cls" (from a token), "patches" (average-pooled), "pool" (pooling
-    attention).
+    attention). `start` is the first block that counts in the maps by default; None: half of them.
     """
 
     prefix: int
     grid: tuple[int, int]
     rows: str
+    start: int | None = None
 
 
 def geometry(model: nn.Module, height: int, width: int) -> Geometry:

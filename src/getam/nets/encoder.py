@@ -41,12 +41,14 @@ class Encoder(nn.Module):
         conv_taps: how many of the four taps are conv maps (0 plain, 2 hybrid).
         patch: stride of the patch grid in pixels.
         mean, std: what the backbone's photos are normalised with, in 0–255.
+        start: first block that counts in the maps by default; None: half of them.
 
     `forward` takes normalised images (B,3,H,W), H and W multiples of `patch`, and gives the four taps as `Feature`s,
     shallow to deep.
     """
 
     backbone_name: str
+    start: int | None = None
 
     dims: tuple[int, ...]
     prefix: int
@@ -63,7 +65,7 @@ class Encoder(nn.Module):
     def geometry(self, height: int, width: int) -> Geometry:
         """Token geometry; the read-out mixes CLS into the patches, so its row is read where there is one."""
         rows = "cls" if self.prefix else "patches"
-        return Geometry(self.prefix, (height // self.patch, width // self.patch), rows)
+        return Geometry(self.prefix, (height // self.patch, width // self.patch), rows, self.start)
 
 
 class VitEncoder(Encoder):
@@ -144,6 +146,7 @@ class HybridEncoder(Encoder):
     """
 
     backbone_name = "stem"
+    start = 0  # the stem has done the early work: maps gain from every block (docs/results.md)
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from getam.capture import capture
 from getam.labels.completion import COMPLETION_QUANTILE, OPENING, complete
-from getam.labels.free import BACKGROUND, FOREGROUND, complete_without_saliency
+from getam.labels.free import BACKGROUND, CRF_ITERATIONS, FOREGROUND, complete_without_saliency
 from getam.labels.free import OPENING as FREE_OPENING
 from getam.losses.classification import classification_loss
 from getam.losses.cross_entropy import foreground_background_loss
@@ -35,8 +35,10 @@ class GetamConfig(Config):
 
     joint_from: float = Field(default=0.4, ge=0, le=1)  # share of the steps that is classification only
     joint_lr_factor: float = Field(default=1.0, gt=0)  # learning rate of the joint phase
-    coupling: str = "attn_grad2"
-    start: int | None = None  # first block of the maps; None: half of them
+    coupling: str = (
+        "attn_grad"  # flatter than the paper's attn_grad2, and better to complete (docs/results.md)
+    )
+    start: int | None = None  # first block of the maps; None: as the encoder says
     pamr_scale: float = Field(default=0.5, gt=0, le=1)  # PAMR runs on photos of this scale
     pamr_iterations: int = Field(default=10, ge=0)
     quantile: float = Field(default=COMPLETION_QUANTILE, gt=0, lt=1)
@@ -46,6 +48,7 @@ class GetamConfig(Config):
     background: float = Field(
         default=BACKGROUND, ge=0, le=1
     )  # without saliency: maps below this are background
+    crf_iterations: int = Field(default=CRF_ITERATIONS, ge=0)  # without saliency; 0: thresholds alone
     opening: int | None = Field(
         default=None, ge=0
     )  # side of the box specks must hold; None: the completion's own
@@ -55,12 +58,13 @@ class GetamConfig(Config):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "light": {},
-    # the paper's VOC settings (§5, §6): SGD 0.04 without momentum, poly 0.9, batch 4, crop 256, 20 epochs of 10,582
+    # §5, §6: SGD 0.04 without momentum, poly 0.9, batch 4, crop 256, 20 epochs of 10,582 photos
     "paper-voc": {
         "backbone": "vit_base_r50_s16_384", "size": 256, "batch_size": 4, "steps": 52_910,
         "channels": (256, 512, 768, 768), "width": 256, "enlarge": 2, "optimizer": "sgd", "lr": 0.04,
-        "pretrained_lr": 0.04, "weight_decay": 5e-4, "momentum": 0.0, "warmup": 0.0, "poly_power": 0.9, "joint_from": 0.5,
-        "joint_lr_factor": 0.1, "pamr_scale": 1.0, "saliency_weight": 1.0,
+        "pretrained_lr": 0.04, "weight_decay": 5e-4, "momentum": 0.0, "warmup": 0.0, "poly_power": 0.9,
+        "joint_from": 0.5, "joint_lr_factor": 0.1, "coupling": "attn_grad2", "pamr_scale": 1.0,
+        "saliency_weight": 1.0,
     },
 }  # fmt: skip
 
@@ -121,8 +125,9 @@ def pseudo_labels(
         else:
             box = FREE_OPENING if config.opening is None else config.opening
             label = complete_without_saliency(
-                maps, slots, images, foreground=config.foreground, background=config.background, opening=box
-            )
+                maps, slots, images, foreground=config.foreground, background=config.background,
+                iterations=config.crf_iterations, opening=box,
+            )  # fmt: skip
         return label.masked_fill(~roi, 255)
 
 
