@@ -31,7 +31,7 @@ from getam.metrics.confusion import ConfusionMatrix, scores
 from getam.metrics.thresholds import ThresholdSweep
 from getam.nets.inference import fit_patches
 from getam.refine.scaled import refine_maps, scale_to_peak
-from getam.verbs.label import LABEL_SCALES, SALIENT, photo_maps
+from getam.verbs.label import LABEL_COUPLING, LABEL_SCALES, PAMR_SCALE, SALIENT, photo_maps
 from getam.verbs.outputs import weights_hash
 from getam.verbs.predict import SINGLE_SCALE, segment
 from getam.verbs.progress import progress
@@ -107,40 +107,52 @@ def measure_maps(net: Any, collection: Collection) -> dict[str, Any]:
     return {name: sweep.summary() for name, sweep in sweeps.items()}
 
 
+LABELLINGS: dict[str, dict[str, Any]] = {
+    "paper": {"scales": (224,), "flip": False, "coupling": "attn_grad2", "start": -1, "pamr_scale": 1.0},
+    "one pass": {"scales": (224,), "flip": False, "coupling": LABEL_COUPLING, "start": None, "pamr_scale": PAMR_SCALE},
+    "getam label": {"scales": LABEL_SCALES, "flip": True, "coupling": LABEL_COUPLING, "start": None,
+                    "pamr_scale": PAMR_SCALE},
+}  # fmt: skip
+"""How maps are made before completion; start −1 stands for half of the blocks."""
+
+
 def measure_labels(net: Any, collection: Collection) -> dict[str, Any]:
-    """One-pass and multi-scale maps, after PAMR, after completion with and without saliency."""
+    """Maps after PAMR, pseudo labels after completion with and without saliency."""
     classes = collection.classes
-    sweeps = {name: CrossFitted(len(classes)) for name in ("multi-scale", "PAMR", "multi-scale PAMR")}
-    kinds = ["free", "multi-scale free"] + (
-        ["saliency", "multi-scale saliency"] if collection.has_saliency else []
-    )
-    matrices = {kind: ConfusionMatrix(len(classes)) for kind in kinds}
-    undecided: dict[str, list[float]] = {kind: [] for kind in kinds}
+    half = sum(hasattr(m, "fused_attn") for m in net.modules()) // 2
+    sweeps: dict[str, CrossFitted] = {}
+    matrices: dict[str, ConfusionMatrix] = {}
+    undecided: dict[str, list[float]] = {}
     for number, sample, photo, truth, present in samples(collection):
         image, slots, ids = photo.float()[None], torch.tensor([present]), [c + 1 for c in present]
-        for prefix, scales, flip in (("", (224,), False), ("multi-scale ", LABEL_SCALES, True)):
-            maps = photo_maps(net, photo, present, scales, flip=flip)
-            refined = refine_maps(image, maps)
-            if prefix:
-                sweeps["multi-scale"].update(number, upsampled(maps, photo), ids, truth)
-            sweeps[f"{prefix}PAMR"].update(number, refined[0].clamp(0, 1).numpy(), ids, truth)
-            labels = {f"{prefix}free": complete_without_saliency(refined, slots, image)[0]}
+        for name, options in LABELLINGS.items():
+            start = half if options["start"] == -1 else options["start"]
+            maps = photo_maps(
+                net,
+                photo,
+                present,
+                options["scales"],
+                flip=options["flip"],
+                coupling=options["coupling"],
+                start=start,
+            )
+            refined = refine_maps(image, maps, scale=options["pamr_scale"])
+            for stage, values in (("maps", upsampled(maps, photo)), ("PAMR", refined[0].clamp(0, 1).numpy())):
+                sweep = sweeps.setdefault(f"{name}: {stage}", CrossFitted(len(classes)))
+                sweep.update(number, values, ids, truth)
+            labels = {f"{name}: without saliency": complete_without_saliency(refined, slots, image)[0]}
             if sample.saliency is not None:
+                size = (photo.shape[-2], photo.shape[-1])
                 saliency = F.interpolate(
-                    read_saliency(sample, tuple(photo.shape[-2:])).float()[None],
-                    size=photo.shape[-2:],
-                    mode="bilinear",
+                    read_saliency(sample, size).float()[None], size=size, mode="bilinear"
                 )
-                labels[f"{prefix}saliency"] = complete(refined, slots, saliency[0] > SALIENT)[0]
+                labels[f"{name}: with saliency"] = complete(refined, slots, saliency[0] > SALIENT)[0]
             for kind, label in labels.items():
-                matrices[kind].update(label.numpy(), truth)
-                undecided[kind].append(float((label == 255).float().mean()))
+                matrices.setdefault(kind, ConfusionMatrix(len(classes))).update(label.numpy(), truth)
+                undecided.setdefault(kind, []).append(float((label == 255).float().mean()))
     result: dict[str, Any] = {name: sweep.summary() for name, sweep in sweeps.items()}
     for kind, matrix in matrices.items():
-        result[f"labels {kind}"] = {
-            **per_class(matrix, classes),
-            "undecided": float(np.mean(undecided[kind])),
-        }
+        result[kind] = {**per_class(matrix, classes), "undecided": float(np.mean(undecided[kind]))}
     return result
 
 
