@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +28,11 @@ from getam.maps.getam import COUPLINGS, block_maps
 from getam.maps.registry import METHODS
 from getam.metrics.confusion import ConfusionMatrix, scores
 from getam.metrics.thresholds import ThresholdSweep
-from getam.nets.inference import fit_patches
+from getam.nets.inference import fit_patches, photo_logits
 from getam.refine.scaled import refine_maps, scale_to_peak
 from getam.verbs.label import LABEL_COUPLING, LABEL_SCALES, PAMR_SCALE, SALIENT, photo_maps
 from getam.verbs.outputs import weights_hash
-from getam.verbs.predict import SINGLE_SCALE, segment
+from getam.verbs.predict import SINGLE_SCALE, decide
 from getam.verbs.progress import progress
 
 MULTI_SCALE = (192, 256, 320)
@@ -158,18 +157,15 @@ def measure_labels(net: Any, collection: Collection) -> dict[str, Any]:
 
 def measure_masks(net: Any, collection: Collection) -> dict[str, Any]:
     """Segmentation without tags: single- and multi-scale, with and without CRF."""
-    result = {}
-    variants = {
-        "single": (SINGLE_SCALE, False, False), "single CRF": (SINGLE_SCALE, False, True),
-        "multi": (MULTI_SCALE, True, False), "multi CRF": (MULTI_SCALE, True, True),
-    }  # fmt: skip
-    for name, (scales, flip, crf) in variants.items():
-        matrix, began = ConfusionMatrix(len(collection.classes)), time.monotonic()
-        for _number, _sample, photo, truth, _present in samples(collection):
-            matrix.update(segment(net, photo, scales, flip=flip, crf=crf).numpy(), truth)
-        seconds = (time.monotonic() - began) / len(collection.samples)
-        result[name] = {**per_class(matrix, collection.classes), "seconds_per_photo": round(seconds, 3)}
-    return result
+    variants = {"single": (SINGLE_SCALE, False), "multi": (MULTI_SCALE, True)}
+    matrices: dict[str, ConfusionMatrix] = {}
+    for _number, _sample, photo, truth, _present in samples(collection):
+        for name, (scales, flip) in variants.items():
+            logits = photo_logits(net, photo, scales, flip=flip)
+            for suffix, crf in (("", False), (" CRF", True)):
+                matrix = matrices.setdefault(name + suffix, ConfusionMatrix(len(collection.classes)))
+                matrix.update(decide(logits, photo, crf=crf).numpy(), truth)
+    return {name: per_class(matrix, collection.classes) for name, matrix in matrices.items()}
 
 
 def main() -> None:
