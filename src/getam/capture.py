@@ -16,9 +16,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
-from getam.errors import CaptureError
+from getam.errors import CaptureError, InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,15 +132,23 @@ def capture(model: nn.Module, *, leaf_from: int | None = None) -> Iterator[Tap]:
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """Run the block with the parameters of `model` detached from autograd, then restore each flag."""
+    """Run the block with parameters detached from autograd and batch norms frozen, then restore each flag.
+
+    A batch norm in train mode would update its statistics, and let the photos of a batch change each other's maps.
+    """
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.training]
     try:
         for parameter, _ in flags:
             parameter.requires_grad_(False)
+        for norm in norms:
+            norm.training = False
         yield
     finally:
         for parameter, flag in flags:
             parameter.requires_grad_(flag)
+        for norm in norms:
+            norm.training = True
 
 
 @dataclass(frozen=True)
@@ -165,6 +174,7 @@ def geometry(model: nn.Module, height: int, width: int) -> Geometry:
 
     Raises:
         CaptureError: the model does not say where its patches are.
+        InputError: the model takes photos of another size, or multiples of its patch only.
     """
     if callable(own := getattr(model, "geometry", None)):
         return own(height, width)
@@ -182,8 +192,40 @@ def geometry(model: nn.Module, height: int, width: int) -> Geometry:
         rows = "cls"
     else:
         rows = "patches"
-    if getattr(embed, "dynamic_img_pad", False) or getattr(model, "dynamic_img_size", False):
-        grid = embed.dynamic_feat_size((height, width))
+    grid = embed.dynamic_feat_size((height, width))
+    if getattr(embed, "dynamic_img_pad", False):
+        return Geometry(prefix, (int(grid[0]), int(grid[1])), rows)
+    if getattr(embed, "strict_img_size", False) and (fixed := getattr(embed, "img_size", None)):
+        if (height, width) != tuple(fixed):
+            raise InputError(
+                f"photos are {height}×{width} but the model takes {fixed[0]}×{fixed[1]} (height×width): resize, or "
+                "build the model with dynamic_img_size=True"
+            )
     else:
-        grid = getattr(embed, "grid_size", None) or embed.dynamic_feat_size((height, width))
+        down, across = embed.feat_ratio(as_scalar=False)
+        if height % down or width % across:
+            raise InputError(
+                f"photos are {height}×{width} but the model's patches are {down}×{across} (height×width): resize to "
+                "multiples of the patch"
+            )
     return Geometry(prefix, (int(grid[0]), int(grid[1])), rows)
+
+
+def global_calls(tap: Tap, place: Geometry) -> list[AttentionCall]:
+    """The self-attentions over all tokens of the patch grid, in order; a conv stem may have its own before.
+
+    Raises:
+        CaptureError: there are none, or later ones see other tokens (windows, shrinking grids): no global row to read.
+    """
+    tokens = place.prefix + place.grid[0] * place.grid[1]
+    calls = [c for c in tap.calls if c.query.shape[-2] == c.tokens]
+    while calls and calls[0].tokens != tokens:
+        calls = calls[1:]
+    if not calls or any(c.tokens != tokens for c in calls):
+        seen = sorted({c.tokens for c in tap.calls})
+        raise CaptureError(
+            f"captured {len(tap.calls)} attentions over {seen or 'no'} tokens, but the model's patch grid says "
+            f"{place.prefix} prefix + {place.grid[0]}×{place.grid[1]} patches = {tokens} tokens: GETAM needs global "
+            "attention in every block"
+        )
+    return calls

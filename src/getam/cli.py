@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import io
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,24 +30,41 @@ VERBS: dict[str, Any] = {
     "evaluate": evaluate,
 }
 
-
 LISTS = ("--classes", "--scales")  # options that take a list, with spaces or commas
+FRAME = "╭╮╰╯│─ "  # what tyro draws around its errors
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb. Returns 0, or 2 after printing one sentence for a mistake of the user's."""
+    """Run one verb. Returns 0, or 2 after printing one sentence for a mistake of the user's.
+
+    Raises:
+        SystemExit: with 0, after `--help`.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     given = sys.argv[1:] if arguments is None else arguments
+    complaint = io.StringIO()
     try:
-        result = tyro.extras.subcommand_cli_from_dict(
-            VERBS,
-            prog="getam",
-            description="Image tags go in, pixel masks come out.",
-            args=split_commas(given),
-            config=(tyro.conf.FlagCreatePairsOff,),
-        )
+        with contextlib.redirect_stderr(complaint):
+            call = tyro.extras.subcommand_cli_from_dict(
+                {name: _later(verb) for name, verb in VERBS.items()},
+                prog="getam",
+                description="Image tags go in, pixel masks come out.",
+                args=split_commas(given),
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+    except SystemExit as end:
+        if not end.code:
+            raise
+        print(f"getam: {one_sentence(complaint.getvalue())}", file=sys.stderr)
+        return 2
+    try:
+        result = call()
     except GetamError as error:
         print(f"getam: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"getam: {where}{error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("getam: interrupted", file=sys.stderr)
@@ -78,3 +98,29 @@ def split_commas(arguments: Sequence[str]) -> list[str]:
         parts = argument.split(",") if option in LISTS else [argument]
         split += [part.strip() for part in parts if part.strip()] or [argument]
     return split
+
+
+def one_sentence(complaint: str) -> str:
+    """What tyro says in a box, as one line.
+
+    >>> one_sentence("╭─ Parsing error ─╮\\n│ Unrecognized options: --foo │\\n│ ─────── │\\n│ For help, … │\\n╰────╯")
+    'Parsing error: Unrecognized options: --foo'
+    """
+    lines = [line.strip(FRAME) for line in complaint.strip().splitlines()]
+    title, *rest = lines or ["the command line was not understood"]
+    said: list[str] = []
+    for line in rest:
+        if not line and said:  # a rule: what follows points at --help
+            break
+        said += [line] if line else []
+    return ": ".join(filter(None, (title, " ".join(said))))
+
+
+def _later(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """The verb as the parser sees it; called, it only keeps its arguments, so that parsing and running stay apart."""
+
+    @functools.wraps(verb)
+    def keep(*args: Any, **options: Any) -> Callable[[], Any]:
+        return functools.partial(verb, *args, **options)
+
+    return keep

@@ -11,7 +11,8 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from getam.engine.runfolder import MODEL, RunFolder
+from getam.engine.runfolder import MODEL, STATE, RunFolder
+from getam.nets.build import FROM_NOTHING
 from getam.nets.segmenter import Segmenter
 from getam.nets.weights import read_weights
 from getam.recipes.base import Config, Recipe, optimizer, total
@@ -56,10 +57,12 @@ def fit(
     """
     fabric = Fabric(accelerator="auto", devices=1)
     torch.manual_seed(config.seed)
-    net = recipe.build(config, classes)
+    resumed = (run.path / STATE).is_file()
+    # A resumed run has all its weights: it needs neither the backbone's file nor the hub.
+    net = recipe.build(config.model_copy(update={"weights": FROM_NOTHING}) if resumed else config, classes)
     optim = optimizer(net, config)
     start = 0
-    if (run.path / "state.pt").is_file():
+    if resumed:
         saved = run.state()
         net.load_state_dict(read_weights(run.path / MODEL))
         optim.load_state_dict(saved["optimizer"])
@@ -109,6 +112,7 @@ def _batches(data: Any, config: Config, start: int, workers: int) -> Iterator[tu
         order = torch.randperm(len(data), generator=generator).tolist()
         todo = [order[i * size : (i + 1) * size] for i in range(skipped, per_epoch)][: config.steps - step]
         dataset: Dataset[dict[str, Tensor]] = data
-        for batch in DataLoader(dataset, batch_sampler=todo, num_workers=workers):
+        # With its own generator the loader leaves the global one alone, which a resumed run continues exactly.
+        for batch in DataLoader(dataset, batch_sampler=todo, num_workers=workers, generator=generator):
             yield step, batch
             step += 1

@@ -40,14 +40,19 @@ class RunFolder:
             True when there is something to continue.
 
         Raises:
-            InputError: the path is a file, a folder that is not a run, or a run of another configuration.
+            InputError: the path is a file, a folder that is not a run, or a run of another configuration that has
+                logged or saved something.
         """
         if self.path.is_file():
             raise InputError(f"{self.path} is a file: give a folder for the run with --out")
         if (self.path / CONFIG).is_file():
-            before = yaml.safe_load((self.path / CONFIG).read_text())
+            before = self._config()
             now = yaml.safe_load(yaml.safe_dump(dict(config)))
             changed = [k for k in sorted({*before, *now}) if before.get(k) != now.get(k)]
+            if changed and {file.name for file in self.path.iterdir()} == {CONFIG, ENVIRONMENT}:
+                # The run stopped before anything was worth keeping, perhaps on an option that was wrong.
+                write_atomically(self.path / CONFIG, yaml.safe_dump(dict(config), sort_keys=False).encode())
+                return False
             if changed:
                 key = changed[0]
                 raise InputError(
@@ -61,6 +66,18 @@ class RunFolder:
         write_atomically(self.path / CONFIG, yaml.safe_dump(dict(config), sort_keys=False).encode())
         write_atomically(self.path / ENVIRONMENT, json.dumps(environment(), indent=1).encode())
         return False
+
+    def _config(self) -> dict[str, Any]:
+        """What config.yaml says, checked to be a run's."""
+        try:
+            before = yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError):
+            before = None
+        if not isinstance(before, dict):
+            raise InputError(
+                f"{self.path / CONFIG} is not the configuration of a run: give a new folder with --out"
+            )
+        return before
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl."""

@@ -99,7 +99,7 @@ def open_specks(label: Tensor, side: int = OPENING) -> Tensor:
     The photo's border does not erode. Erosion and dilation use the same window, as the reference does: an even box
     moves its result by one pixel towards the lower right.
     """
-    if side <= 1:
+    if side <= 1 or label.numel() == 0:
         return label
     kept = []
     for mask in (label != 0).cpu().numpy().astype(np.uint8):

@@ -64,7 +64,12 @@ def class_slots(
             )
         lists = [row.nonzero().flatten().tolist() for row in classes]
     else:
-        lists = [[int(c) for c in row] for row in classes]
+        try:
+            lists = [[int(c) for c in row] for row in classes]
+        except (TypeError, ValueError):
+            raise InputError(
+                f"classes are {classes!r}, not one list of class indices per photo, such as [[3, 7], [1]]"
+            ) from None
     if len(lists) != batch:
         raise InputError(f"{len(lists)} class lists were given for {batch} photos: give one list per photo")
     for photo, row in enumerate(lists):

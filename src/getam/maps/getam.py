@@ -16,7 +16,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from getam.capture import AttentionCall, Geometry, Tap, capture, frozen, geometry
+from getam.capture import AttentionCall, Geometry, Tap, capture, frozen, geometry, global_calls
 from getam.errors import CaptureError, InputError
 from getam.maps.base import Maps, class_slots
 
@@ -59,26 +59,39 @@ def getam(
             the model's token count was found.
         InputError: bad classes, coupling, start or rows.
     """
-    if torch.is_inference_mode_enabled():
-        raise CaptureError(
-            "maps need gradients, and torch.inference_mode() forbids them: use torch.no_grad() or nothing"
-        )
+    require_gradients()
     place = geometry(model, images.shape[-2], images.shape[-1])
     if rows is not None:
         place = replace(place, rows=rows)
     # Below the first block that counts no graph is needed; modules can be counted before they run.
-    first = max(0, _first_block(start, place, sum(hasattr(m, "fused_attn") for m in model.modules())))
+    pooling = getattr(model, "attn_pool", None) is not None  # its attention is no block
+    blocks = sum(hasattr(m, "fused_attn") for m in model.modules()) - pooling
+    first = max(0, _first_block(start, place, blocks))
     with torch.enable_grad(), frozen(model), capture(model, leaf_from=first) as tap:
-        scores = class_scores(model(images))
+        scores = class_scores(model, images)
     slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
     values = attribute(tap, scores, slots, place, coupling=coupling, start=start)
     picked = scores.detach().float().gather(1, slots.clamp(min=0)) * valid
     return Maps(values, valid, slots, picked, f"getam[{coupling}]", place.grid, place.rows)
 
 
-def class_scores(output: object) -> Tensor:
-    """Scores (B,C) out of whatever a model returns: a tensor, the two heads of a distilled model, or our outputs."""
-    if isinstance(scores := getattr(output, "scores", output), tuple):  # distilled DeiT in train mode
+def require_gradients() -> None:
+    """Raise `CaptureError` where gradients cannot be had at all."""
+    if torch.is_inference_mode_enabled():
+        raise CaptureError(
+            "maps need gradients, and torch.inference_mode() forbids them: use torch.no_grad() or nothing"
+        )
+
+
+def class_scores(model: nn.Module, images: Tensor) -> Tensor:
+    """Scores (B,C) of a forward: of a timm classifier, of the two heads of a distilled one, or of a network of ours.
+
+    A network of ours answers through its own `class_scores` method, which leaves its decoder out.
+    """
+    if callable(own := getattr(model, "class_scores", None)):
+        return own(images)
+    scores: object = model(images)
+    if isinstance(scores, tuple):  # distilled DeiT in train mode
         scores = sum(scores) / len(scores)
     if not isinstance(scores, Tensor) or scores.ndim != 2:
         raise CaptureError("the model does not return class scores of shape (B, C): GETAM needs a classifier")
@@ -129,10 +142,10 @@ def block_maps(
     outputs = [call.output for call in calls]
     for k in range(slots.shape[1]):
         present = slots[:, k] >= 0
-        picked = scores.gather(1, slots[:, k : k + 1].clamp(min=0)).squeeze(1)
-        gradients = torch.autograd.grad(
-            (picked * present).sum(), outputs, retain_graph=True, allow_unused=True
-        )
+        with torch.enable_grad():
+            picked = scores.gather(1, slots[:, k : k + 1].clamp(min=0)).squeeze(1)
+            summed = (picked * present).sum()
+        gradients = torch.autograd.grad(summed, outputs, retain_graph=True, allow_unused=True)
         with torch.no_grad(), torch.autocast(scores.device.type, enabled=False):
             for block, (call, gradient) in enumerate(zip(calls, gradients)):
                 if gradient is not None:
@@ -164,14 +177,7 @@ def _blocks_to_read(tap: Tap, place: Geometry, start: int | None) -> list[Attent
         raise InputError(f"rows={place.rows!r} is not one of cls, patches, pool")
     if place.rows == "cls" and place.prefix == 0:
         raise InputError("rows='cls' was asked of a model without prefix tokens: use rows='patches'")
-    tokens = place.prefix + patches
-    calls = [c for c in tap.calls if c.query.shape[-2] == c.tokens == tokens]
-    if not calls:
-        seen = sorted({c.tokens for c in tap.calls})
-        raise CaptureError(
-            f"captured {len(tap.calls)} attentions over {seen or 'no'} tokens, but the model's patch grid says "
-            f"{place.prefix} prefix + {place.grid[0]}×{place.grid[1]} patches = {tokens} tokens"
-        )
+    calls = global_calls(tap, place)
     first = _first_block(start, place, len(calls))
     if not 0 <= first < len(calls):
         raise InputError(f"start={first} is outside 0..{len(calls) - 1}, the model's {len(calls)} blocks")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from getam.capture import frozen, geometry
 from getam.errors import CaptureError
 from getam.maps.base import Maps, class_slots
-from getam.maps.getam import class_scores
+from getam.maps.getam import class_scores, require_gradients
 
 
 def gradcam(model: nn.Module, images: Tensor, classes: Sequence[Sequence[int]] | Tensor) -> Maps:
@@ -20,6 +20,7 @@ def gradcam(model: nn.Module, images: Tensor, classes: Sequence[Sequence[int]] |
     F is the input of the last attention (timm: the output of the last block's `norm1`): the last place where patches
     still reach a score that is read from a token. Args, result and errors as `getam.maps.getam.getam`.
     """
+    require_gradients()
     place = geometry(model, images.shape[-2], images.shape[-1])
     attentions = [module for module in model.modules() if hasattr(module, "fused_attn")]
     if not attentions:
@@ -34,7 +35,7 @@ def gradcam(model: nn.Module, images: Tensor, classes: Sequence[Sequence[int]] |
     hook = attentions[-1].register_forward_pre_hook(tap)
     try:
         with torch.enable_grad(), frozen(model):
-            scores = class_scores(model(images))
+            scores = class_scores(model, images)
     finally:
         hook.remove()
     features = seen[-1]
@@ -46,8 +47,10 @@ def gradcam(model: nn.Module, images: Tensor, classes: Sequence[Sequence[int]] |
     slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
     values = torch.zeros(*slots.shape, *place.grid, device=scores.device)
     for k in range(slots.shape[1]):
-        picked = scores.gather(1, slots[:, k : k + 1].clamp(min=0)).squeeze(1) * valid[:, k]
-        (gradient,) = torch.autograd.grad(picked.sum(), features, retain_graph=True)
+        with torch.enable_grad():
+            picked = scores.gather(1, slots[:, k : k + 1].clamp(min=0)).squeeze(1) * valid[:, k]
+            summed = picked.sum()
+        (gradient,) = torch.autograd.grad(summed, features, retain_graph=True)
         at_patches, weights = (t[:, place.prefix :].detach().float() for t in (features, gradient))
         cam = (at_patches * weights.mean(1, keepdim=True)).sum(2).relu()
         values[:, k] = cam.view(-1, *place.grid) * valid[:, k, None, None]

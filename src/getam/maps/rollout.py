@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from getam.capture import AttentionCall, capture, geometry
-from getam.errors import CaptureError
+from getam.capture import AttentionCall, capture, frozen, geometry, global_calls
 from getam.maps.base import Maps, class_slots
 from getam.maps.getam import class_scores
 
@@ -21,24 +20,21 @@ def rollout(model: nn.Module, images: Tensor, classes: Sequence[Sequence[int]] |
     last block down, so only N×N of one block at a time is made.
     """
     place = geometry(model, images.shape[-2], images.shape[-1])
-    with capture(model) as tap:
-        scores = class_scores(model(images))
+    with frozen(model), capture(model) as tap:
+        scores = class_scores(model, images)
     slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
     patches = place.grid[0] * place.grid[1]
-    tokens = place.prefix + patches
-    calls = [c for c in tap.calls if c.query.shape[-2] == c.tokens == tokens]
-    if not calls:
-        raise CaptureError(f"captured {len(tap.calls)} attentions, none over the model's {tokens} tokens")
-    row = torch.zeros(images.shape[0], 1, tokens, device=scores.device)
-    if place.rows == "cls":
+    row = torch.zeros(images.shape[0], 1, place.prefix + patches, device=scores.device)
+    rows = "cls" if place.rows == "cls" else "patches"
+    if rows == "cls":
         row[..., 0] = 1
     else:
         row[..., place.prefix :] = 1 / patches
-    for call in reversed(calls):
+    for call in reversed(global_calls(tap, place)):
         row = 0.5 * (row @ _mean_attention(call) + row)
     values = row[:, 0, place.prefix :].view(-1, 1, *place.grid) * valid[..., None, None]
     picked = scores.float().gather(1, slots.clamp(min=0)) * valid
-    return Maps(values, valid, slots, picked, "rollout", place.grid, place.rows)
+    return Maps(values, valid, slots, picked, "rollout", place.grid, rows)
 
 
 def _mean_attention(call: AttentionCall) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from getam.errors import WeightsError
+from getam.errors import InputError, WeightsError
 from getam.nets.encoder import ConvStem, Encoder, HybridEncoder, build_encoder
 from getam.nets.segmenter import Segmenter
 from getam.nets.weights import load_backbone
@@ -37,6 +37,8 @@ def build_segmenter(
         InputError: the backbone does not exist or does not fit.
     """
     if backbone == SMALL_HYBRID:
+        if weights:
+            raise InputError(f"{SMALL_HYBRID} is trained from nothing: leave out the weights {weights}")
         return Segmenter(_small_hybrid(), classes, channels, width, enlarge)
     try:
         encoder = build_encoder(backbone, pretrained=weights is None)

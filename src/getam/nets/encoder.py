@@ -13,12 +13,13 @@ from typing import Any
 
 import timm
 import torch
+import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_hybrid import HybridEmbed
 from torch import Tensor, nn
 
-from getam.capture import Geometry
-from getam.errors import InputError
+from getam.capture import Geometry, capture, geometry, global_calls
+from getam.errors import CaptureError, InputError
 
 STEM_STRIDE = 16  # hybrids: where the transformer takes over
 HYBRID_WIDTH, HYBRID_DEPTH, HYBRID_HEADS = 192, 6, 6  # light blocks for CPU work, see docs/results.md
@@ -69,7 +70,10 @@ class Encoder(nn.Module):
 
 
 class VitEncoder(Encoder):
-    """A timm vision transformer, unmodified; `timm.create_model(..., num_classes=0)` plus its tapped blocks."""
+    """A timm vision transformer, unmodified; `timm.create_model(..., num_classes=0)` plus its tapped blocks.
+
+    A model that takes one photo size only (BEiT's position biases belong to one grid) gets every photo at that size.
+    """
 
     backbone_name = "model"
 
@@ -100,23 +104,31 @@ class VitEncoder(Encoder):
         self.conv_taps = len(self.stages)
         self.patch = int(patch[0] if isinstance(patch, (tuple, list)) else patch)
         self.prefix = int(getattr(model, "num_prefix_tokens", 0))
+        self.fixed = tuple(embed.img_size) if getattr(embed, "strict_img_size", False) else None
         cfg = getattr(model, "pretrained_cfg", None) or {}
         self.mean, self.std = _statistics(cfg)
 
     def forward(self, images: Tensor) -> list[Feature]:
         """Normalised images (B,3,H,W) → four taps."""
+        if self.fixed is not None and images.shape[-2:] != self.fixed:
+            images = F.interpolate(images, size=self.fixed, mode="bilinear", antialias=True)
         convs: list[Tensor] = []
         hooks = [m.register_forward_hook(lambda _m, _i, out: convs.append(out)) for m in self.stages]
         try:
             vit: Any = self.model
             found = vit.forward_intermediates(
-                images, indices=self.blocks, return_prefix_tokens=True, norm=False, intermediates_only=True
-            )
+                images, indices=self.blocks, return_prefix_tokens=self.prefix > 0, norm=False,
+                intermediates_only=True,
+            )  # fmt: skip
         finally:
             for hook in hooks:
                 hook.remove()
         tokens = [Feature(*t) if isinstance(t, (tuple, list)) else Feature(t, None) for t in found]
         return [Feature(c, None) for c in convs] + tokens
+
+    def geometry(self, height: int, width: int) -> Geometry:
+        """As of every encoder; the grid of a model of one size does not follow the photo."""
+        return super().geometry(*(self.fixed or (height, width)))
 
 
 class ConvStem(nn.Module):
@@ -193,9 +205,9 @@ def build_encoder(backbone: str, *, pretrained: bool = False) -> Encoder:
     """
     if not timm.is_model(backbone.split(".")[0]):
         raise InputError(f"timm has no model {backbone!r}: see timm.list_models('*vit*')")
-    probe = _tiny_probe(backbone)
+    probe, sized = _probe(backbone)
     if hasattr(probe, "blocks") and hasattr(probe, "patch_embed"):
-        sized = {"dynamic_img_size": True} if _takes(backbone, "dynamic_img_size") else {}
+        _require_global_attention(probe, backbone)
         model = timm.create_model(backbone, pretrained=pretrained, num_classes=0, **sized)
         return VitEncoder(model)
     return _cnn_hybrid(backbone, pretrained)
@@ -238,16 +250,32 @@ def _statistics(cfg: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(255.0 * m for m in mean), tuple(255.0 * s for s in std)
 
 
-def _tiny_probe(backbone: str) -> nn.Module:
-    """The model on the meta device: its structure without its memory."""
+def _probe(backbone: str) -> tuple[nn.Module, dict[str, bool]]:
+    """The model on the meta device, structure without memory, and the options that let it take any photo size."""
+    any_size = {"dynamic_img_size": True}
     with torch.device("meta"):
-        return timm.create_model(backbone, pretrained=False, num_classes=0)
+        try:
+            return timm.create_model(backbone, pretrained=False, num_classes=0, **any_size), any_size
+        except TypeError:
+            return timm.create_model(backbone, pretrained=False, num_classes=0), {}
+        except RuntimeError as error:  # an unknown tag after the dot
+            raise InputError(f"timm cannot build {backbone!r}: {error}") from None
 
 
-def _takes(backbone: str, option: str) -> bool:
+def _require_global_attention(probe: nn.Module, backbone: str) -> None:
+    """Say now what would otherwise end a training half-way: the first maps are made in its second phase."""
+    embed: Any = probe.patch_embed
     try:
-        with torch.device("meta"):
-            timm.create_model(backbone, pretrained=False, num_classes=0, **{option: True})
-    except TypeError:
-        return False
-    return True
+        if getattr(embed, "strict_img_size", False) or not hasattr(embed, "feat_ratio"):
+            size = tuple(embed.img_size)
+        else:
+            size = tuple(4 * side for side in embed.feat_ratio(as_scalar=False))
+        place = geometry(probe, *size)
+        with torch.no_grad(), capture(probe.eval()) as tap:
+            probe(torch.empty(1, 3, *size, device="meta"))
+        global_calls(tap, place)
+    except (CaptureError, AttributeError) as error:
+        raise InputError(
+            f"{backbone} cannot be an encoder, no maps can be read from it ({error}): choose one of the vit, deit, "
+            "beit, eva, dinov2, dinov3 or hybrid families, or a CNN"
+        ) from None

@@ -53,6 +53,10 @@ class Segmenter(nn.Module):
         """Token geometry for photos of this size (see `getam.capture.geometry`)."""
         return self.encoder.geometry(height, width)
 
+    def class_scores(self, images: Tensor) -> Tensor:
+        """(B,C) class logits alone, without running the decoder: all that maps need."""
+        return self(images, masks=False).scores
+
     def forward(self, images: Tensor, *, masks: bool = True) -> Outputs:
         """One forward for everything.
 

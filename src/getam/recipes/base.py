@@ -9,7 +9,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from getam.nets.build import build_segmenter
+from getam.errors import InputError
+from getam.nets.build import FROM_NOTHING, SMALL_HYBRID, build_segmenter
 from getam.nets.segmenter import Segmenter
 
 
@@ -36,10 +37,26 @@ class Config(BaseModel):
     poly_power: float = Field(default=0.9, ge=0)
 
     def build(self, classes: Sequence[str]) -> Segmenter:
-        """The joint network of this configuration, backbone weights loaded."""
-        return build_segmenter(
+        """The joint network of this configuration, backbone weights loaded.
+
+        Raises:
+            InputError: the backbone does not exist, or `size` is no multiple of its patch.
+            WeightsError: its weights could not be had.
+        """
+        net = build_segmenter(
             self.backbone, classes, self.channels, self.width, self.enlarge, weights=self.weights
         )
+        if self.size % net.patch:
+            near = max(1, round(self.size / net.patch)) * net.patch
+            raise InputError(
+                f"size {self.size} is not a multiple of the {net.patch}-pixel patches of {self.backbone}: use {near}"
+            )
+        return net
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the backbone comes with weights."""
+        return self.weights != FROM_NOTHING and self.backbone != SMALL_HYBRID
 
 
 class Recipe(Protocol):
@@ -75,7 +92,7 @@ def poly(progress: float, warmup: float, power: float) -> float:
 
 def optimizer(net: Segmenter, config: Config) -> torch.optim.Optimizer:
     """The configured optimiser; the pretrained backbone has its own rate, biases and norms no weight decay."""
-    old = set(net.encoder.backbone.parameters()) if config.weights != "" else set()
+    old = set(net.encoder.backbone.parameters()) if config.pretrained else set()
     groups = []
     for fresh, lr in ((True, config.lr), (False, config.pretrained_lr)):
         chosen = [p for p in net.parameters() if p.requires_grad and (p not in old) == fresh]

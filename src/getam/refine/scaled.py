@@ -22,6 +22,8 @@ def refine_maps(images: Tensor, maps: Tensor, *, scale: float = 1.0, iterations:
     Returns:
         (B,K,H,W) float32 in [0,1]; a map that is zero everywhere stays zero.
     """
+    if maps.shape[1] == 0:  # no photo of the batch has a tag
+        return maps.new_zeros((maps.shape[0], 0, *images.shape[-2:]), dtype=torch.float32)
     small = images if scale == 1 else F.interpolate(images, scale_factor=scale, mode="area")
     refined = pamr(small, scale_to_peak(maps), iterations=iterations)
     if scale != 1:

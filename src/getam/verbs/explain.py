@@ -105,15 +105,17 @@ def explain_photos(
     """
     files = find_photos(photos)
     names = photo_names(files, Path(photos))
+    if size is not None and size < 1:
+        raise InputError(f"--size {size} must be a positive number of pixels")
     subject = _Subject(model, weights, size)
     given = {"coupling": coupling, "start": start, "rows": rows}
     options = {key: value for key, value in given.items() if value is not None}
     if options and method != "getam":
         raise InputError(f"--{next(iter(options))} is an option of the method getam, not of {method}")
-    wanted = None if classes is None else [subject.index(name) for name in classes]
-    # Without --classes the pictures' names are known only after the forward: each is checked when it is written.
+    wanted = None if classes is None else list(dict.fromkeys(subject.index(name) for name in classes))
+    # Without --classes the pictures' names are known only after the forward; the .npz beside them guards them.
     planned = [f"{n}.npz" for n in names] + [
-        f"{n}.{subject.names[c]}.png" for n in names for c in wanted or []
+        f"{n}.{subject.file_name(c)}.png" for n in names for c in wanted or []
     ]
     folder = OutputFolder(out, planned, overwrite=overwrite)
     with progress("explaining", len(files)) as advance:
@@ -122,7 +124,7 @@ def explain_photos(
             image = subject.prepare(photo)
             found = wanted if wanted is not None else subject.present(image)
             maps = explain(subject.net, image, [found], method=method, **options)
-            _write(folder.path / name, photo, maps, [subject.names[c] for c in found], refine)
+            _write(folder.path / name, photo, maps, found, subject, refine)
             advance(done, file.name)
     folder.protocol(
         "explain", {"photos": photos, "model": model, "weights": weights, "classes": classes, "method": method,
@@ -146,10 +148,16 @@ class _Subject:
             self.names = dict(enumerate(self.net.classes))
             self.long_side = size or 256
         else:
-            self.net = timm_classifier(model, weights)
+            self.net = timm_classifier(model, weights, any_size=size is not None)
             self.names = _class_names(self.net)
             self.data = resolve_model_data_config(self.net)
             self.long_side = size or max(self.data["input_size"][1:])
+
+    def file_name(self, index: int) -> str:
+        """A class name fit for a file: its first synonym, with the index where two classes share it."""
+        first = self.names[index].split(",")[0]
+        shared = sum(name.split(",")[0] == first for name in self.names.values()) > 1
+        return (f"{first} {index}" if shared else first).replace("/", "-").replace("\\", "-")
 
     def index(self, name: str) -> int:
         """Class index for a name or a number given as text."""
@@ -189,23 +197,36 @@ class _Subject:
         return (image - mean) / std
 
 
-def timm_classifier(name: str, weights: Path | None = None) -> nn.Module:
+def timm_classifier(name: str, weights: Path | None = None, *, any_size: bool = False) -> nn.Module:
     """A timm classifier in eval mode with real weights: from a local file, or else from the hub.
 
+    Args:
+        name: timm's.
+        weights: local safetensors file.
+        any_size: build it to take photos of any size, in multiples of its patch.
+
     Raises:
-        InputError: timm has no such model.
+        InputError: timm has no such model, or not for any size.
         WeightsError: the file does not fit, or there is no file and the hub cannot be reached.
     """
     if not timm.is_model(name.split(".")[0]):
         raise InputError(
             f"{name} is neither a file, a run folder nor a timm model: see timm.list_models('*vit*')"
         )
+    options = {"dynamic_img_size": True} if any_size else {}
+    try:
+        with torch.device("meta"):
+            timm.create_model(name, pretrained=False, **options)
+    except TypeError:
+        raise InputError(f"{name} takes photos of one size only: leave out --size") from None
+    except RuntimeError as error:  # an unknown tag after the dot
+        raise InputError(f"timm cannot build {name!r}: {error}") from None
     if weights is not None:
-        net = timm.create_model(name, pretrained=False)
+        net = timm.create_model(name, pretrained=False, **options)
         load_backbone(net, weights)
         return net.eval()
     try:
-        return timm.create_model(name, pretrained=True).eval()
+        return timm.create_model(name, pretrained=True, **options).eval()
     except Exception as error:  # the hub client raises many kinds; all mean the weights did not come
         raise WeightsError(
             f"the weights of {name} could not be fetched from the hub ({type(error).__name__}): give a local file "
@@ -220,18 +241,21 @@ def _class_names(net: Any) -> dict[int, str]:
     return {i: str(i) for i in range(int(net.num_classes))}
 
 
-def _write(base: Path, photo: Tensor, maps: Maps, names: list[str], refine: bool) -> None:
+def _write(base: Path, photo: Tensor, maps: Maps, found: list[int], subject: _Subject, refine: bool) -> None:
     base.parent.mkdir(parents=True, exist_ok=True)
     shown = refine_maps(photo.float()[None], maps.values, iterations=10 if refine else 0)[0]
     pixels = photo.permute(1, 2, 0).numpy()
-    for name, heat in zip(names, shown):
+    for index, heat in zip(found, shown):
         buffer = BytesIO()
         Image.fromarray(heat_overlay(pixels, heat.cpu().numpy())).save(buffer, "PNG")
-        safe = name.split(",")[0].replace("/", "-")
-        write_atomically(base.with_name(f"{base.name}.{safe}.png"), buffer.getvalue())
+        write_atomically(base.with_name(f"{base.name}.{subject.file_name(index)}.png"), buffer.getvalue())
     buffer = BytesIO()
     np.savez_compressed(
-        buffer, values=maps.values[0].cpu().numpy(), scores=maps.scores[0].cpu().numpy(), classes=np.array(names),
-        method=maps.method, rows=maps.rows,
-    )  # fmt: skip
+        buffer,
+        values=maps.values[0].cpu().numpy(),
+        scores=maps.scores[0].cpu().numpy(),
+        classes=np.array([subject.names[c] for c in found]),
+        method=maps.method,
+        rows=maps.rows,
+    )
     write_atomically(base.with_name(f"{base.name}.npz"), buffer.getvalue())

@@ -52,7 +52,7 @@ def label(
         out: folder for the masks: palette PNGs at each photo's own size (255 = undecided), classes.txt,
             protocol.jsonl.
         saliency: folder with one saliency map per photo; without it the maps alone decide what is background.
-        classes: label these tags only; all of the model's classes when left out.
+        classes: label these tags only; all tags of the file, which the model must know, when left out.
         split: only the ids listed in this split file of a VOC folder.
         scales: long sides in pixels; maps are averaged over them.
         flip: average with the mirrored photo.
@@ -67,7 +67,9 @@ def label(
         InputError: bad photos, tags or saliency maps, a tag the model does not know, or masks in the way.
     """
     net = load_model(model)
-    collection = load_collection(data, tags, classes=classes or net.classes, split=split, saliency=saliency)
+    if not scales or min(scales) < 1:
+        raise InputError(f"scales {scales} must be one or more positive long sides in pixels")
+    collection = load_collection(data, tags, classes=classes, split=split, saliency=saliency)
     unknown = [name for name in collection.classes if name not in net.classes]
     if unknown:
         raise InputError(f"the model does not know the tag {unknown[0]!r}: it knows {', '.join(net.classes)}")

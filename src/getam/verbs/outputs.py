@@ -39,7 +39,7 @@ class OutputFolder:
         for file in files:
             if file in seen:
                 raise InputError(
-                    f"two photos would both be written to {self.path / file}: rename one of them"
+                    f"two results would both be written to {self.path / file}: rename one of the photos"
                 )
             seen.add(file)
             if not overwrite and (self.path / file).exists():

@@ -51,8 +51,8 @@ def predict(
         raise InputError(f"scales {scales} must be one or more positive long sides in pixels")
     files = find_photos(photos)
     names = photo_names(files, Path(photos))
-    folder = OutputFolder(out, [f"{name}.png" for name in names], overwrite=overwrite)
     net = load_model(model)
+    folder = OutputFolder(out, [f"{name}.png" for name in names], overwrite=overwrite)
     folder.classes(net.classes)
     with progress("predicting", len(files)) as advance:
         for done, (file, name) in enumerate(zip(files, names), start=1):

@@ -70,6 +70,8 @@ def train(
     """
     collection = load_collection(data, tags, classes=classes, split=split, saliency=saliency)
     system = find_recipe(recipe)
+    if workers < 0:
+        raise InputError(f"--workers {workers} is negative: 0 loads photos in the training process")
     if steps is not None and epochs is not None:
         raise InputError(f"both --steps {steps} and --epochs {epochs} were given: choose one")
     given = {

@@ -1,0 +1,42 @@
+"""Fixtures every room shares: one thread, one seed, a folder of tiny photos, a network trained on them for a moment."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import getam
+import tiny
+
+
+@pytest.fixture(autouse=True)
+def _calm() -> Iterator[None]:
+    """Same random numbers in every test, and one thread: tiny tensors only lose time on more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """photos/scene0.png …, tags.csv, truth/scene0.png … and truth/classes.txt; treat it as read-only."""
+    return tiny.write_scenes(tmp_path_factory.mktemp("scenes"))
+
+
+@pytest.fixture(scope="session")
+def trained(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a few steps of `train` on the scenes; treat it as read-only."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    getam.train(
+        data=scenes / "photos",
+        tags=scenes / "tags.csv",
+        out=out,
+        backbone="small-hybrid",
+        size=32,
+        batch_size=2,
+        steps=4,
+    )
+    return out

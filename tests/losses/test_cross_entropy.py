@@ -1,0 +1,68 @@
+"""L_fg, L_bg and the plain cross-entropy against loops over pixels; empty sets are 0, never NaN."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from getam.losses.cross_entropy import foreground_background_loss, pixel_loss
+
+
+def by_pixel(logits: Tensor, label: Tensor) -> tuple[float, float, float]:
+    """(L_fg, L_bg, plain), each a mean over its own pixels, 0 without any."""
+    sums, counts = [0.0, 0.0], [0, 0]
+    for b in range(label.shape[0]):
+        for y in range(label.shape[1]):
+            for x in range(label.shape[2]):
+                c = int(label[b, y, x])
+                if c == 255:
+                    continue
+                exponents = [math.exp(float(v)) for v in logits[b, :, y, x]]
+                sums[c == 0] -= math.log(exponents[c] / sum(exponents))
+                counts[c == 0] += 1
+    return sums[0] / max(counts[0], 1), sums[1] / max(counts[1], 1), sum(sums) / max(sum(counts), 1)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.sampled_from([torch.uint8, torch.int64]))
+def test_equals_loops_over_pixels(seed: int, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(2, 4, 3, 5, generator=generator)
+    choices = torch.tensor([0, 1, 2, 3, 255])
+    label = choices[torch.randint(0, 5, (2, 3, 5), generator=generator)].to(dtype)
+    foreground, background, plain = by_pixel(logits, label)
+    found = foreground_background_loss(logits, label)
+    assert float(found[0]) == pytest.approx(foreground, rel=1e-4)
+    assert float(found[1]) == pytest.approx(background, rel=1e-4)
+    assert float(pixel_loss(logits, label)) == pytest.approx(plain, rel=1e-4)
+
+
+@pytest.mark.parametrize("value", [0, 1, 255])
+def test_an_empty_set_is_zero_with_a_graph(value: int) -> None:
+    logits = torch.randn(1, 3, 4, 4, requires_grad=True)
+    label = torch.full((1, 4, 4), value, dtype=torch.uint8)
+    foreground, background = foreground_background_loss(logits, label)
+    assert (float(foreground) > 0) == (value == 1)
+    assert (float(background) > 0) == (value == 0)
+    assert (float(pixel_loss(logits, label)) > 0) == (value != 255)
+    (foreground + background + pixel_loss(logits, label)).backward()
+    assert bool(logits.grad.isfinite().all())
+    assert bool(logits.grad.any()) == (value != 255)
+
+
+def test_ignored_pixels_have_no_gradient() -> None:
+    logits = torch.randn(1, 3, 2, 2, requires_grad=True)
+    label = torch.tensor([[[0, 255], [1, 255]]])
+    sum(foreground_background_loss(logits, label)).backward()
+    assert not logits.grad[..., 1].any()
+    assert bool((logits.grad[..., 0] != 0).all())
+
+
+def test_an_empty_batch_is_zero() -> None:
+    logits = torch.zeros(0, 3, 2, 2, requires_grad=True)
+    loss = sum(foreground_background_loss(logits, torch.zeros(0, 2, 2)))
+    assert float(loss) == 0
+    loss.backward()

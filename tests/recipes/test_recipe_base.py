@@ -1,0 +1,92 @@
+"""Schedules, optimiser groups and what a configuration builds."""
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+import tiny
+from getam.errors import InputError
+from getam.recipes.base import Config, optimizer, poly, total
+
+
+def test_poly_warms_up_and_then_falls_to_zero() -> None:
+    assert poly(0.0, 0.0, 0.9) == 1.0
+    assert poly(0.75, 0.0, 0.9) == pytest.approx(0.25**0.9)
+    assert poly(1.0, 0.05, 0.9) == 0.0
+    assert 0 < poly(0.0, 0.1, 0.9) < 0.02
+    assert poly(0.049, 0.1, 0.0) == pytest.approx(0.5)
+    warm = [poly(step / 100, 0.1, 0.9) for step in range(10)]
+    assert warm == sorted(warm)
+
+
+def groups(config: Config) -> dict[str, tuple[float, float]]:
+    """Parameter name → (lr, weight decay)."""
+    net = tiny.hybrid_segmenter()
+    names = {parameter: name for name, parameter in net.named_parameters()}
+    optim = optimizer(net, config)
+    found = {names[p]: (g["lr"], g["weight_decay"]) for g in optim.param_groups for p in g["params"]}
+    assert len(found) == len(names) == sum(len(g["params"]) for g in optim.param_groups)
+    assert all(g["initial_lr"] == g["lr"] for g in optim.param_groups)
+    return found
+
+
+def test_the_pretrained_backbone_has_its_own_rate() -> None:
+    found = groups(Config(backbone="resnet18", lr=3.0, pretrained_lr=1.0, weight_decay=0.5))
+    for name, (lr, decay) in found.items():
+        assert lr == (1.0 if name.startswith("encoder.stem.") else 3.0), name
+        assert decay == (0.5 if name.endswith("weight") and _is_matrix(name) else decay)
+    assert found["classifier.bias"] == (3.0, 0.0)
+    assert found["classifier.weight"] == (3.0, 0.5)
+    assert found["encoder.stem.layers.0.1.weight"] == (1.0, 0.0)
+
+
+def _is_matrix(name: str) -> bool:
+    return dict(tiny.hybrid_segmenter().named_parameters())[name].ndim > 1
+
+
+@pytest.mark.parametrize("options", [{"weights": "", "backbone": "resnet18"}, {"backbone": "small-hybrid"}])
+def test_a_backbone_from_nothing_learns_like_the_rest(options: dict[str, str]) -> None:
+    assert {lr for lr, _ in groups(Config(lr=3.0, pretrained_lr=1.0, **options)).values()} == {3.0}
+
+
+def test_frozen_parameters_are_left_out() -> None:
+    net = tiny.hybrid_segmenter()
+    net.encoder.requires_grad_(False)
+    optim = optimizer(net, Config(weights=""))
+    inside = {id(p) for g in optim.param_groups for p in g["params"]}
+    assert inside == {id(p) for p in net.parameters() if p.requires_grad}
+
+
+def test_both_optimisers() -> None:
+    net = tiny.hybrid_segmenter()
+    sgd = optimizer(net, Config(optimizer="sgd", momentum=0.3))
+    assert isinstance(sgd, torch.optim.SGD)
+    assert {g["momentum"] for g in sgd.param_groups} == {0.3}
+    assert isinstance(optimizer(net, Config()), torch.optim.AdamW)
+
+
+def test_build_makes_the_configured_network() -> None:
+    config = Config(backbone="small-hybrid", size=32, channels=(8, 8, 12, 16), width=8)
+    net = config.build(("cat", "dog"))
+    assert net.classes == ("cat", "dog")
+    assert net.classifier.weight.shape == (2, 16)
+    assert net(torch.zeros(1, 3, 32, 32)).logits.shape == (1, 3, 32, 32)
+
+
+def test_a_size_the_patches_do_not_divide_is_refused() -> None:
+    with pytest.raises(
+        InputError, match="size 45 is not a multiple of the 8-pixel patches of small-hybrid: use 48"
+    ):
+        Config(backbone="small-hybrid", size=45).build(("cat",))
+
+
+@pytest.mark.parametrize(
+    "options", [{"size": 8}, {"steps": 0}, {"lr": 0.0}, {"enlarge": 3}, {"backbonne": "x"}]
+)
+def test_values_out_of_range_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Config(**options)
+
+
+def test_total_is_the_sum() -> None:
+    assert float(total([torch.tensor(1.0), torch.tensor(2.5)])) == 3.5

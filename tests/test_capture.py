@@ -1,0 +1,212 @@
+"""capture() sees every attention as the kernel saw it, and puts the model back."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from timm.models.deit import VisionTransformerDistilled
+from torch import nn
+
+import tiny
+from getam.capture import Geometry, capture, frozen, geometry, global_calls
+from getam.errors import CaptureError, InputError
+
+
+@pytest.mark.parametrize("name", tiny.MODELS)
+def test_every_attention_in_order_by_name(name: str) -> None:
+    model = tiny.MODELS[name]()
+    side = 42 if name == "patch 14" else 32
+    with torch.no_grad(), capture(model) as tap:
+        model(tiny.photos(1, side, side, model))
+    assert tap.names == [n for n, m in model.named_modules() if hasattr(m, "fused_attn")]
+    place = geometry(model, side, side)
+    assert {call.tokens for call in tap.calls} == {place.prefix + place.grid[0] * place.grid[1]}
+
+
+@pytest.mark.parametrize("name", ["plain", "relative position bias, token", "rotary", "query and key norm"])
+def test_tensors_reproduce_softmax_attention(name: str) -> None:
+    model = tiny.MODELS[name]()
+    with torch.no_grad(), capture(model) as tap:
+        model(tiny.photos(2))
+    for call in tap.calls:
+        logits = torch.einsum("bhmd,bhnd->bhmn", call.query, call.key) * call.scale
+        if call.bias is not None:
+            logits = logits + call.bias
+        weights = logits.exp() / logits.exp().sum(-1, keepdim=True)
+        output = torch.einsum("bhmn,bhnd->bhmd", weights, call.value)
+        torch.testing.assert_close(call.output, output, rtol=1e-4, atol=1e-5)
+    assert (tap.calls[0].bias is not None) == name.startswith("relative")
+
+
+class Masked(nn.Module):
+    """Attention where no query sees the last key, said with a boolean mask."""
+
+    fused_attn = False
+
+    def forward(self, x: torch.Tensor, **options: Any) -> torch.Tensor:
+        return F.scaled_dot_product_attention(x, x, x, **options)
+
+
+def test_a_boolean_mask_becomes_a_bias() -> None:
+    x, mask = torch.randn(1, 2, 3, 4), torch.tensor([[True, True, False]])
+    with capture(Masked()) as tap:
+        output = Masked()(x, attn_mask=mask, scale=0.3)
+    (call,) = tap.calls
+    assert call.scale == 0.3
+    weights = (0.3 * x @ x.transpose(-2, -1) + call.bias).softmax(-1)
+    assert not weights[..., 2].any()
+    torch.testing.assert_close(weights @ x, output)
+
+
+@pytest.mark.parametrize("option", [{"is_causal": True}, {"dropout_p": 0.5}])
+def test_undefined_attentions_are_refused(option: dict[str, Any]) -> None:
+    with pytest.raises(CaptureError), capture(Masked()):
+        Masked()(torch.randn(1, 2, 3, 4), **option)
+
+
+def test_attention_dropout_is_refused_only_when_active() -> None:
+    model = tiny.vit(attn_drop_rate=0.1)
+    with capture(model) as tap:
+        model(tiny.photos(1))
+    assert len(tap.calls) == 4
+    with pytest.raises(CaptureError, match=r"blocks\.0\.attn \(p=0\.1\)"), capture(model.train()):
+        model(tiny.photos(1))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_flags_and_hooks_are_put_back(fails: bool) -> None:
+    model = tiny.vit()
+    model.blocks[1].attn.fused_attn = False
+    model.blocks[2].eval()
+    model.train()
+    model.cls_token.requires_grad_(False)
+
+    def state() -> Any:
+        return [
+            (m.training, getattr(m, "fused_attn", None), len(m._forward_hooks), len(m._forward_pre_hooks))
+            for m in model.modules()
+        ] + [p.requires_grad for p in model.parameters()]
+
+    before = state()
+    try:
+        with capture(model) as tap:
+            assert model.blocks[1].attn.fused_attn
+            model(tiny.photos(1))
+            if fails:
+                raise KeyError("inside")
+    except KeyError:
+        pass
+    assert len(tap.calls) == 4
+    assert state() == before
+    model(tiny.photos(1))
+    assert len(tap.calls) == 4
+
+
+def test_names_are_right_after_a_forward_that_failed() -> None:
+    model = tiny.vit()
+    images = tiny.photos(1)
+    with capture(model) as tap:
+        hook = model.blocks[1].attn.proj.register_forward_pre_hook(lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            model(images)
+        hook.remove()
+        tap.calls.clear()
+        model(images)
+    assert tap.names == [f"blocks.{i}.attn" for i in range(4)]
+
+
+def test_capture_changes_no_number() -> None:
+    model, images = tiny.vit(), tiny.photos(2)
+    with capture(model, leaf_from=2):
+        inside = model(images)
+    assert torch.equal(inside, model(images))
+
+
+def test_the_graph_starts_at_the_leaf() -> None:
+    model, images = tiny.vit(), tiny.photos(1)
+    with frozen(model), capture(model, leaf_from=2) as tap:
+        scores = model(images)
+    flags = [(call.output.requires_grad, call.output.is_leaf) for call in tap.calls]
+    assert flags == [(False, True), (False, True), (True, True), (True, False)]
+    (gradient,) = torch.autograd.grad(scores.sum(), tap.calls[2].output)
+    assert gradient.any()
+
+
+def test_a_graph_that_exists_is_not_cut() -> None:
+    model, images = tiny.vit(), tiny.photos(1)
+    with capture(model, leaf_from=0) as tap:
+        model(images).sum().backward()
+    assert not any(call.output.is_leaf for call in tap.calls)
+    assert model.patch_embed.proj.weight.grad is not None
+
+
+def test_frozen_restores_mixed_flags_and_batch_norms() -> None:
+    model = tiny.hybrid_vit().train()
+    norm = model.patch_embed.backbone[1]
+    other = nn.BatchNorm2d(3).eval()
+    model.add_module("other", other)
+    model.cls_token.requires_grad_(False)
+    before = [p.requires_grad for p in model.parameters()]
+    statistics = norm.running_mean.clone()
+    with pytest.raises(KeyError), frozen(model):  # noqa: PT012
+        assert not any(p.requires_grad for p in model.parameters())
+        assert not norm.training
+        assert model.training
+        model(tiny.photos(2))
+        raise KeyError
+    assert [p.requires_grad for p in model.parameters()] == before
+    assert norm.training
+    assert not other.training
+    assert torch.equal(norm.running_mean, statistics)
+
+
+@pytest.mark.parametrize(
+    ("build", "size", "wanted"),
+    [
+        (tiny.vit, (32, 32), Geometry(1, (4, 4), "cls")),
+        (partial(tiny.vit, VisionTransformerDistilled), (32, 32), Geometry(2, (4, 4), "cls")),
+        (partial(tiny.vit, reg_tokens=4), (32, 32), Geometry(5, (4, 4), "cls")),
+        (partial(tiny.vit, img_size=42, patch_size=14), (42, 42), Geometry(1, (3, 3), "cls")),
+        (partial(tiny.vit, img_size=(24, 40)), (24, 40), Geometry(1, (3, 5), "cls")),
+        (partial(tiny.vit, global_pool="avg"), (32, 32), Geometry(1, (4, 4), "patches")),
+        (partial(tiny.vit, global_pool="avg", class_token=False), (32, 32), Geometry(0, (4, 4), "patches")),
+        (partial(tiny.vit, global_pool="map", class_token=False), (32, 32), Geometry(0, (4, 4), "pool")),
+        (partial(tiny.vit, dynamic_img_size=True), (40, 24), Geometry(1, (5, 3), "cls")),
+        (partial(tiny.vit, dynamic_img_size=True, dynamic_img_pad=True), (33, 24), Geometry(1, (5, 3), "cls")),
+        (tiny.hybrid_vit, (32, 32), Geometry(1, (4, 4), "cls")),
+        (tiny.MODELS["relative position bias, averaged"], (32, 32), Geometry(1, (4, 4), "patches")),
+        (tiny.hybrid_segmenter, (24, 40), Geometry(1, (3, 5), "cls")),
+        (partial(tiny.vit_segmenter, class_token=False, global_pool="avg"), (32, 24), Geometry(0, (4, 3), "patches")),
+    ],
+)  # fmt: skip
+def test_geometry_is_where_the_tokens_are(build: Any, size: tuple[int, int], wanted: Geometry) -> None:
+    model = build()
+    assert geometry(model, *size) == wanted
+    with torch.no_grad(), capture(model) as tap:
+        model(tiny.photos(1, *size, model))
+    assert len(global_calls(tap, wanted)) == 4
+
+
+@pytest.mark.parametrize("model", [nn.Linear(2, 2), nn.Sequential(nn.Conv2d(3, 3, 3))])
+def test_a_model_without_a_patch_grid_is_refused(model: nn.Module) -> None:
+    with pytest.raises(CaptureError, match="no patch_embed with a known grid"):
+        geometry(model, 32, 32)
+
+
+def test_a_photo_size_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(InputError, match="32×32"):
+        geometry(tiny.vit(), 40, 40)
+    with pytest.raises(InputError, match="8×8"):
+        geometry(tiny.vit(dynamic_img_size=True), 36, 32)
+
+
+def test_tokens_that_do_not_match_the_grid_are_refused() -> None:
+    model = tiny.vit()
+    with torch.no_grad(), capture(model) as tap:
+        model(tiny.photos(1))
+    with pytest.raises(CaptureError, match=r"captured 4 attentions over \[17\] tokens.* = 16 tokens"):
+        global_calls(tap, Geometry(0, (4, 4), "patches"))
