@@ -179,7 +179,7 @@ def test_frozen_restores_mixed_flags_and_batch_norms() -> None:
         (partial(tiny.vit, dynamic_img_size=True, dynamic_img_pad=True), (33, 24), Geometry(1, (5, 3), "cls")),
         (tiny.hybrid_vit, (32, 32), Geometry(1, (4, 4), "cls")),
         (tiny.MODELS["relative position bias, averaged"], (32, 32), Geometry(1, (4, 4), "patches")),
-        (tiny.hybrid_segmenter, (24, 40), Geometry(1, (3, 5), "cls")),
+        (tiny.hybrid_segmenter, (24, 40), Geometry(1, (3, 5), "cls", 0)),
         (partial(tiny.vit_segmenter, class_token=False, global_pool="avg"), (32, 24), Geometry(0, (4, 3), "patches")),
     ],
 )  # fmt: skip

@@ -78,7 +78,8 @@ def test_equals_the_materialised_matrices(name: str) -> None:
     for start in (None, 0, depth - 1):
         for coupling in COUPLINGS:
             maps = getam(model, images, [[2, 0], [1]], coupling=coupling, start=start)
-            first = depth // 2 if start is None else start
+            default = 0 if name == "segmenter, hybrid" else depth // 2  # light hybrids read every block
+            first = default if start is None else start
             for (b, c), k in zip(references, (0, 1, 0)):
                 A, G = references[b, c]
                 assert len(A) == depth
@@ -104,7 +105,7 @@ def test_an_oblong_photo_through_a_segmenter() -> None:
     model = tiny.hybrid_segmenter()
     images = tiny.photos(1, 24, 40, model)
     maps = getam(model, images, [[1]])
-    wanted = by_definition(*matrices(model, images, 1), "attn_grad2", 2, "cls", 1, (3, 5))
+    wanted = by_definition(*matrices(model, images, 1), "attn_grad2", 0, "cls", 1, (3, 5))
     assert_same(maps.values[0, 0], wanted)
 
 
