@@ -126,7 +126,7 @@ def one_sentence(complaint: str) -> str:
             parts.append([])
         else:
             parts[-1].append(line.rstrip())
-    said = []
+    said: list[str] = []
     for part in parts[0 if boxed else 1 :]:  # out of a box the first part is the title
         upto = part.index("") if "" in part else len(part)  # after a blank line come internals
         text = " ".join(line.strip() for line in part[:upto] if not line.startswith(HELP_INDENT))
