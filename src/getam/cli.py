@@ -105,18 +105,9 @@ def split_commas(arguments: Sequence[str]) -> list[str]:
 def one_sentence(complaint: str) -> str:
     """What tyro says in a box of several parts, as one line.
 
-    >>> print(one_sentence("""
-    ... ╭─ Unrecognized options ────────────╮
-    ... │ Unrecognized options: --stepps, 3 │
-    ... │ ───────────────────────────────── │
-    ... │ Perhaps you meant:                │
-    ... │     --steps INT                   │
-    ... │         optimiser steps.          │
-    ... │ ───────────────────────────────── │
-    ... │ For full helptext, run            │
-    ... │     getam train --help            │
-    ... ╰───────────────────────────────────╯"""))
-    Unrecognized options: --stepps, 3; Perhaps you meant: --steps INT; see getam train --help
+    >>> box = ["╭─ Unrecognized options ─╮", "│ Unrecognized options: --stepps │", "│ ────────────────────── │"]
+    >>> print(one_sentence("\\n".join([*box, "│ For full helptext, run │", "│ getam train --help     │"])))
+    Unrecognized options: --stepps; see getam train --help
     """
     parts: list[list[str]] = [[]]
     boxed = complaint.strip().startswith("╭")
