@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from getam.errors import InputError, WeightsError
+from getam.errors import InputError
 from getam.nets.encoder import ConvStem, Encoder, HybridEncoder, build_encoder
+from getam.nets.hub import from_hub
 from getam.nets.segmenter import Segmenter
 from getam.nets.weights import load_backbone
 
@@ -40,15 +41,10 @@ def build_segmenter(
         if weights:
             raise InputError(f"{SMALL_HYBRID} is trained from nothing: leave out the weights {weights}")
         return Segmenter(_small_hybrid(), classes, channels, width, enlarge)
-    try:
-        encoder = build_encoder(backbone, pretrained=weights is None)
-    except (OSError, RuntimeError) as error:
-        if weights is not None:
-            raise
-        raise WeightsError(
-            f"the weights of {backbone} could not be fetched from the hub ({type(error).__name__}): "
-            "give a local file with --weights FILE.safetensors, or try again with a network"
-        ) from error
+    if weights is None:
+        encoder = from_hub(lambda: build_encoder(backbone, pretrained=True), backbone)
+    else:
+        encoder = build_encoder(backbone)
     if weights:
         load_backbone(encoder.backbone, weights)
     return Segmenter(encoder, classes, channels, width, enlarge)

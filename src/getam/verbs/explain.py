@@ -19,9 +19,10 @@ from getam.data.masks import write_atomically
 from getam.data.photos import as_tensor, find_photos, read_photo
 from getam.data.tags import suggest
 from getam.engine.model import load_model
-from getam.errors import InputError, WeightsError
+from getam.errors import InputError
 from getam.maps.base import Maps
 from getam.maps.registry import find_method
+from getam.nets.hub import from_hub
 from getam.nets.inference import fit_patches
 from getam.nets.segmenter import Segmenter
 from getam.nets.weights import load_backbone
@@ -225,13 +226,7 @@ def timm_classifier(name: str, weights: Path | None = None, *, any_size: bool = 
         net = timm.create_model(name, pretrained=False, **options)
         load_backbone(net, weights)
         return net.eval()
-    try:
-        return timm.create_model(name, pretrained=True, **options).eval()
-    except Exception as error:  # the hub client raises many kinds; all mean the weights did not come
-        raise WeightsError(
-            f"the weights of {name} could not be fetched from the hub ({type(error).__name__}): give a local file "
-            "with --weights FILE.safetensors, or try again with a network"
-        ) from error
+    return from_hub(lambda: timm.create_model(name, pretrained=True, **options), name).eval()
 
 
 def _class_names(net: Any) -> dict[int, str]:
