@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +28,11 @@ from getam.maps.getam import COUPLINGS, block_maps
 from getam.maps.registry import METHODS
 from getam.metrics.confusion import ConfusionMatrix, scores
 from getam.metrics.thresholds import ThresholdSweep
-from getam.nets.inference import fit_patches
+from getam.nets.inference import fit_patches, photo_logits
 from getam.refine.scaled import refine_maps, scale_to_peak
-from getam.verbs.label import LABEL_SCALES, SALIENT, photo_maps
+from getam.verbs.label import LABEL_COUPLING, LABEL_SCALES, PAMR_SCALE, SALIENT, photo_maps
 from getam.verbs.outputs import weights_hash
-from getam.verbs.predict import SINGLE_SCALE, segment
+from getam.verbs.predict import SINGLE_SCALE, decide
 from getam.verbs.progress import progress
 
 MULTI_SCALE = (192, 256, 320)
@@ -107,57 +106,66 @@ def measure_maps(net: Any, collection: Collection) -> dict[str, Any]:
     return {name: sweep.summary() for name, sweep in sweeps.items()}
 
 
+LABELLINGS: dict[str, dict[str, Any]] = {
+    "paper": {"scales": (224,), "flip": False, "coupling": "attn_grad2", "start": -1, "pamr_scale": 1.0},
+    "one pass": {"scales": (224,), "flip": False, "coupling": LABEL_COUPLING, "start": None, "pamr_scale": PAMR_SCALE},
+    "getam label": {"scales": LABEL_SCALES, "flip": True, "coupling": LABEL_COUPLING, "start": None,
+                    "pamr_scale": PAMR_SCALE},
+}  # fmt: skip
+"""How maps are made before completion; start −1 stands for half of the blocks."""
+
+
 def measure_labels(net: Any, collection: Collection) -> dict[str, Any]:
-    """One-pass and multi-scale maps, after PAMR, after completion with and without saliency."""
+    """Maps after PAMR, pseudo labels after completion with and without saliency."""
     classes = collection.classes
-    sweeps = {name: CrossFitted(len(classes)) for name in ("multi-scale", "PAMR", "multi-scale PAMR")}
-    kinds = ["free", "multi-scale free"] + (
-        ["saliency", "multi-scale saliency"] if collection.has_saliency else []
-    )
-    matrices = {kind: ConfusionMatrix(len(classes)) for kind in kinds}
-    undecided: dict[str, list[float]] = {kind: [] for kind in kinds}
+    half = sum(hasattr(m, "fused_attn") for m in net.modules()) // 2
+    sweeps: dict[str, CrossFitted] = {}
+    matrices: dict[str, ConfusionMatrix] = {}
+    undecided: dict[str, list[float]] = {}
     for number, sample, photo, truth, present in samples(collection):
         image, slots, ids = photo.float()[None], torch.tensor([present]), [c + 1 for c in present]
-        for prefix, scales, flip in (("", (224,), False), ("multi-scale ", LABEL_SCALES, True)):
-            maps = photo_maps(net, photo, present, scales, flip=flip)
-            refined = refine_maps(image, maps)
-            if prefix:
-                sweeps["multi-scale"].update(number, upsampled(maps, photo), ids, truth)
-            sweeps[f"{prefix}PAMR"].update(number, refined[0].clamp(0, 1).numpy(), ids, truth)
-            labels = {f"{prefix}free": complete_without_saliency(refined, slots, image)[0]}
+        for name, options in LABELLINGS.items():
+            start = half if options["start"] == -1 else options["start"]
+            maps = photo_maps(
+                net,
+                photo,
+                present,
+                options["scales"],
+                flip=options["flip"],
+                coupling=options["coupling"],
+                start=start,
+            )
+            refined = refine_maps(image, maps, scale=options["pamr_scale"])
+            for stage, values in (("maps", upsampled(maps, photo)), ("PAMR", refined[0].clamp(0, 1).numpy())):
+                sweep = sweeps.setdefault(f"{name}: {stage}", CrossFitted(len(classes)))
+                sweep.update(number, values, ids, truth)
+            labels = {f"{name}: without saliency": complete_without_saliency(refined, slots, image)[0]}
             if sample.saliency is not None:
+                size = (photo.shape[-2], photo.shape[-1])
                 saliency = F.interpolate(
-                    read_saliency(sample, tuple(photo.shape[-2:])).float()[None],
-                    size=photo.shape[-2:],
-                    mode="bilinear",
+                    read_saliency(sample, size).float()[None], size=size, mode="bilinear"
                 )
-                labels[f"{prefix}saliency"] = complete(refined, slots, saliency[0] > SALIENT)[0]
+                labels[f"{name}: with saliency"] = complete(refined, slots, saliency[0] > SALIENT)[0]
             for kind, label in labels.items():
-                matrices[kind].update(label.numpy(), truth)
-                undecided[kind].append(float((label == 255).float().mean()))
+                matrices.setdefault(kind, ConfusionMatrix(len(classes))).update(label.numpy(), truth)
+                undecided.setdefault(kind, []).append(float((label == 255).float().mean()))
     result: dict[str, Any] = {name: sweep.summary() for name, sweep in sweeps.items()}
     for kind, matrix in matrices.items():
-        result[f"labels {kind}"] = {
-            **per_class(matrix, classes),
-            "undecided": float(np.mean(undecided[kind])),
-        }
+        result[kind] = {**per_class(matrix, classes), "undecided": float(np.mean(undecided[kind]))}
     return result
 
 
 def measure_masks(net: Any, collection: Collection) -> dict[str, Any]:
     """Segmentation without tags: single- and multi-scale, with and without CRF."""
-    result = {}
-    variants = {
-        "single": (SINGLE_SCALE, False, False), "single CRF": (SINGLE_SCALE, False, True),
-        "multi": (MULTI_SCALE, True, False), "multi CRF": (MULTI_SCALE, True, True),
-    }  # fmt: skip
-    for name, (scales, flip, crf) in variants.items():
-        matrix, began = ConfusionMatrix(len(collection.classes)), time.monotonic()
-        for _number, _sample, photo, truth, _present in samples(collection):
-            matrix.update(segment(net, photo, scales, flip=flip, crf=crf).numpy(), truth)
-        seconds = (time.monotonic() - began) / len(collection.samples)
-        result[name] = {**per_class(matrix, collection.classes), "seconds_per_photo": round(seconds, 3)}
-    return result
+    variants = {"single": (SINGLE_SCALE, False), "multi": (MULTI_SCALE, True)}
+    matrices: dict[str, ConfusionMatrix] = {}
+    for _number, _sample, photo, truth, _present in samples(collection):
+        for name, (scales, flip) in variants.items():
+            logits = photo_logits(net, photo, scales, flip=flip)
+            for suffix, crf in (("", False), (" CRF", True)):
+                matrix = matrices.setdefault(name + suffix, ConfusionMatrix(len(collection.classes)))
+                matrix.update(decide(logits, photo, crf=crf).numpy(), truth)
+    return {name: per_class(matrix, collection.classes) for name, matrix in matrices.items()}
 
 
 def main() -> None:

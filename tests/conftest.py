@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
 
 import getam
+import tiny
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,12 @@ def trained(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of a few steps of `train` on the scenes; treat it as read-only."""
     out = tmp_path_factory.mktemp("runs") / "run"
     getam.train(
-        data=scenes / "photos", tags=scenes / "tags.csv", out=out, backbone="small-hybrid", size=32,
-        batch_size=2, steps=4,
-    )  # fmt: skip
+        data=scenes / "photos",
+        tags=scenes / "tags.csv",
+        out=out,
+        backbone="small-hybrid",
+        size=32,
+        batch_size=2,
+        steps=4,
+    )
     return out

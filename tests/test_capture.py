@@ -6,12 +6,12 @@ from functools import partial
 from typing import Any
 
 import pytest
-import tiny
 import torch
 import torch.nn.functional as F
 from timm.models.deit import VisionTransformerDistilled
 from torch import nn
 
+import tiny
 from getam.capture import Geometry, capture, frozen, geometry, global_calls
 from getam.errors import CaptureError, InputError
 
@@ -152,15 +152,12 @@ def test_frozen_restores_mixed_flags_and_batch_norms() -> None:
     model.cls_token.requires_grad_(False)
     before = [p.requires_grad for p in model.parameters()]
     statistics = norm.running_mean.clone()
-    try:
-        with frozen(model):
-            assert not any(p.requires_grad for p in model.parameters())
-            assert not norm.training
-            assert model.training
-            model(tiny.photos(2))
-            raise KeyError
-    except KeyError:
-        pass
+    with pytest.raises(KeyError), frozen(model):  # noqa: PT012
+        assert not any(p.requires_grad for p in model.parameters())
+        assert not norm.training
+        assert model.training
+        model(tiny.photos(2))
+        raise KeyError
     assert [p.requires_grad for p in model.parameters()] == before
     assert norm.training
     assert not other.training
@@ -182,7 +179,7 @@ def test_frozen_restores_mixed_flags_and_batch_norms() -> None:
         (partial(tiny.vit, dynamic_img_size=True, dynamic_img_pad=True), (33, 24), Geometry(1, (5, 3), "cls")),
         (tiny.hybrid_vit, (32, 32), Geometry(1, (4, 4), "cls")),
         (tiny.MODELS["relative position bias, averaged"], (32, 32), Geometry(1, (4, 4), "patches")),
-        (tiny.hybrid_segmenter, (24, 40), Geometry(1, (3, 5), "cls")),
+        (tiny.hybrid_segmenter, (24, 40), Geometry(1, (3, 5), "cls", 0)),
         (partial(tiny.vit_segmenter, class_token=False, global_pool="avg"), (32, 24), Geometry(0, (4, 3), "patches")),
     ],
 )  # fmt: skip

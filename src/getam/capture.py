@@ -157,12 +157,13 @@ class Geometry:
 
     `prefix` tokens (CLS, distillation, registers) come first, then `grid` = (h, w) patches row by row; `rows` says
     which query rows read the class score: "cls" (from a token), "patches" (average-pooled), "pool" (pooling
-    attention).
+    attention). `start` is the first block that counts in the maps by default; None: half of them.
     """
 
     prefix: int
     grid: tuple[int, int]
     rows: str
+    start: int | None = None
 
 
 def geometry(model: nn.Module, height: int, width: int) -> Geometry:
@@ -197,21 +198,21 @@ def geometry(model: nn.Module, height: int, width: int) -> Geometry:
     if getattr(embed, "strict_img_size", False) and (fixed := getattr(embed, "img_size", None)):
         if (height, width) != tuple(fixed):
             raise InputError(
-                f"photos are {height}×{width} but the model takes {fixed[0]}×{fixed[1]} (height×width): resize them, "
-                "or build the model with dynamic_img_size=True"
+                f"photos are {height}×{width} but the model takes {fixed[0]}×{fixed[1]} (height×width): resize, or "
+                "build the model with dynamic_img_size=True"
             )
     else:
         down, across = embed.feat_ratio(as_scalar=False)
         if height % down or width % across:
             raise InputError(
-                f"photos are {height}×{width} but the model's patches are {down}×{across} (height×width): resize them "
-                "to multiples of the patch"
+                f"photos are {height}×{width} but the model's patches are {down}×{across} (height×width): resize to "
+                "multiples of the patch"
             )
     return Geometry(prefix, (int(grid[0]), int(grid[1])), rows)
 
 
 def global_calls(tap: Tap, place: Geometry) -> list[AttentionCall]:
-    """The self-attentions over all tokens of the patch grid, in order; those of a conv stem before them are left out.
+    """The self-attentions over all tokens of the patch grid, in order; a conv stem may have its own before.
 
     Raises:
         CaptureError: there are none, or later ones see other tokens (windows, shrinking grids): no global row to read.

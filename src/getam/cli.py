@@ -105,7 +105,7 @@ def split_commas(arguments: Sequence[str]) -> list[str]:
 def one_sentence(complaint: str) -> str:
     """What tyro says in a box of several parts, as one line.
 
-    >>> print(one_sentence("""
+    >>> print(one_sentence('''
     ... ╭─ Unrecognized options ────────────╮
     ... │ Unrecognized options: --stepps, 3 │
     ... │ ───────────────────────────────── │
@@ -115,7 +115,7 @@ def one_sentence(complaint: str) -> str:
     ... │ ───────────────────────────────── │
     ... │ For full helptext, run            │
     ... │     getam train --help            │
-    ... ╰───────────────────────────────────╯"""))
+    ... ╰───────────────────────────────────╯'''))
     Unrecognized options: --stepps, 3; Perhaps you meant: --steps INT; see getam train --help
     """
     parts: list[list[str]] = [[]]
@@ -126,7 +126,7 @@ def one_sentence(complaint: str) -> str:
             parts.append([])
         else:
             parts[-1].append(line.rstrip())
-    said = []
+    said: list[str] = []
     for part in parts[0 if boxed else 1 :]:  # out of a box the first part is the title
         upto = part.index("") if "" in part else len(part)  # after a blank line come internals
         text = " ".join(line.strip() for line in part[:upto] if not line.startswith(HELP_INDENT))

@@ -107,6 +107,8 @@ def test_mask_of_another_size_prints_both(tmp_path: Path) -> None:
     write_mask(tmp_path / "a.png", np.zeros((3, 4), np.uint8))
     with pytest.raises(InputError, match=r"a\.png is 4×3 but its photo is 8×6 \(width×height\)"):
         read_mask(tmp_path / "a.png", (6, 8))
+    with pytest.raises(InputError, match=r"a\.png is 4×3 but its photo is 3×4"):
+        read_mask(tmp_path / "a.png", (4, 3))
 
 
 def test_jpeg_truncated_and_missing_masks(tmp_path: Path) -> None:

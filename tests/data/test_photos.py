@@ -37,6 +37,7 @@ def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, suffix: s
     assert photo.mode == "RGB"
     assert photo.size == ((12, 20) if orientation >= 5 else (20, 12))
     np.testing.assert_array_equal(np.array(photo), upright)
+    assert read_photo_near(path, 20)[1] == upright.shape[:2]
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")

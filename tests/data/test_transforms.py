@@ -106,6 +106,7 @@ def test_image_mask_and_saliency_move_together(collection: Collection) -> None:
                 assert (item["image"][channel][~roi] == colour).all()
             red, salient = item["image"][0][roi] / 255, item["saliency"][roi]
             assert 0.04 < red.mean() < 0.6
+            assert item["saliency"].max() == 1
             assert (red - salient).abs().max() < 0.02
             disagree = (red > 0.5) != (mask[roi] == 1)
             assert disagree.float().mean() < 0.02  # only along the edge of the disc
@@ -179,6 +180,12 @@ def test_colour_jitter_is_mild_and_leaves_the_padding(collection: Collection) ->
     assert jittered["image"].max() <= 255
     assert (jittered["image"] - plain["image"]).abs().mean() < 60
     assert torch.equal(plain["image"][:, ~plain["roi"]], jittered["image"][:, ~plain["roi"]])
+
+
+def test_gains_are_of_the_drawn_size() -> None:
+    layers = {"image": tv_tensors.Image(torch.full((3, 8, 8), 100, dtype=torch.uint8))}
+    brighter = augment(layers, (8, 8), (8, 8), Augmentation(8, (0.0, 0.0), False, brightness=1.2))
+    assert torch.allclose(brighter["image"], torch.tensor(120.0), atol=0.01)
 
 
 def crop_slowly(

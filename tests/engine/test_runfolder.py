@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
 from safetensors.torch import save_file
 
+import tiny
 from getam.engine.model import load_model
 from getam.engine.runfolder import RunFolder, read_metadata, save_model
 from getam.errors import InputError, WeightsError

@@ -7,11 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shared_material import golden
 from torch import Tensor
 
 from getam.errors import InputError
 from getam.labels.completion import arg_max_label, complete, open_specks
+from shared_material import golden
 
 
 def slots_of(tags: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from getam.errors import InputError
 from getam.labels.free import complete_without_saliency
 
 
@@ -36,3 +37,44 @@ def test_photos_without_tags_show_no_class(classes: torch.Tensor) -> None:
     assert label.shape == (2, 24, 24)
     assert label.dtype == torch.uint8
     assert set(label.unique().tolist()) <= {0, 255}
+
+
+def noise_free_photo() -> torch.Tensor:
+    """(1,3,40,48): two flat discs on a flat ground, so that edges and maps agree."""
+    discs = blob()[0] > 0.5
+    photo = torch.full((3, 40, 48), 60.0)
+    photo[:, discs[0]] = 200.0
+    photo[:, discs[1]] = 130.0
+    return photo[None]
+
+
+@pytest.mark.parametrize("iterations", [0, 5])
+def test_the_crf_follows_the_discs(iterations: int) -> None:
+    classes = torch.tensor([[0, 1]])
+    label = complete_without_saliency(blob(), classes, noise_free_photo(), iterations=iterations, opening=0)[
+        0
+    ]
+    truth = torch.zeros(40, 48, dtype=torch.uint8)
+    for slot, disc in enumerate(blob()[0] > 0.5):
+        truth[disc] = slot + 1
+    assert (label == truth).float().mean() > 0.93
+
+
+def test_between_the_two_levels_a_pixel_is_undecided() -> None:
+    maps = torch.tensor([0.1, 0.4, 0.8]).view(1, 1, 1, 3).expand(1, 1, 2, 3).contiguous()
+    photo = torch.zeros(1, 3, 2, 3)
+    label = complete_without_saliency(
+        maps, torch.tensor([[4]]), photo, foreground=0.6, background=0.2, iterations=0, opening=0
+    )
+    assert label[0, 0].tolist() == [0, 255, 5]
+
+
+def test_levels_the_wrong_way_round_are_refused() -> None:
+    maps, photo = blob(), noise_free_photo()
+    with pytest.raises(InputError, match=r"0\.5 must not be above the foreground level 0\.2"):
+        complete_without_saliency(maps, torch.tensor([[0, 1]]), photo, foreground=0.2, background=0.5)
+
+
+def test_shapes_that_do_not_belong_together_are_refused() -> None:
+    with pytest.raises(InputError, match="do not belong together"):
+        complete_without_saliency(blob(), torch.tensor([[0]]), noise_free_photo())

@@ -1,9 +1,9 @@
 """gradcam() against hooks of the test's own on the last block's norm1."""
 
 import pytest
-import tiny
 import torch
 
+import tiny
 from getam.errors import CaptureError, InputError
 from getam.maps.gradcam import gradcam
 from getam.nets.segmenter import Segmenter

@@ -1,11 +1,11 @@
 """multiscale(): peak 1 at every size, the largest grid, and mirrored back."""
 
 import pytest
-import tiny
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import tiny
 from getam.maps.base import Maps
 from getam.maps.getam import getam
 from getam.maps.multiscale import multiscale

@@ -1,9 +1,9 @@
 """rollout() against the whole product of N×N matrices."""
 
 import pytest
-import tiny
 import torch
 
+import tiny
 from getam.errors import CaptureError
 from getam.maps.rollout import rollout
 from getam.nets.segmenter import Segmenter

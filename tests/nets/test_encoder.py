@@ -1,9 +1,9 @@
 """Any timm vision transformer, or a CNN as a stem, gives four taps; what cannot be read is refused by name."""
 
 import pytest
-import tiny
 import torch
 
+import tiny
 from getam.errors import InputError
 from getam.nets.encoder import ConvStem, HybridEncoder, VitEncoder, build_encoder
 
@@ -33,7 +33,7 @@ def test_real_names_give_four_taps(name: str) -> None:
     assert [(f.patches.shape[1], f.patches.shape[2]) for f in features] == taps
     assert tuple(channels for channels, _ in taps) == encoder.dims
     assert (encoder.prefix, encoder.patch) == (prefix, patch)
-    tokens = features[encoder.conv_taps :]
+    tokens = list(features[encoder.conv_taps :])
     assert all((f.prefix is None) == (prefix == 0) for f in tokens)
     assert all(f.prefix.shape[1] == prefix for f in tokens if f.prefix is not None)
     assert all(f.prefix is None for f in features[: encoder.conv_taps])

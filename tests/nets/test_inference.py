@@ -1,10 +1,10 @@
 """Logits at photo size: one scale is a plain forward, scales and flips are averaged."""
 
 import pytest
-import tiny
 import torch
 import torch.nn.functional as F
 
+import tiny
 from getam.nets.inference import fit_patches, photo_logits
 
 

@@ -1,9 +1,9 @@
 """One forward gives class scores and pixel logits at photo size, for every encoder."""
 
 import pytest
-import tiny
 import torch
 
+import tiny
 from getam.errors import InputError, WeightsError
 from getam.nets.build import build_segmenter
 from getam.nets.dpt import Reassemble, SqueezeExcite

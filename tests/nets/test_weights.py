@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
 from safetensors.torch import save_file
 from timm.layers import resample_abs_pos_embed
 
+import tiny
 from getam.errors import WeightsError
 from getam.nets.build import build_segmenter
 from getam.nets.weights import load_backbone, read_weights

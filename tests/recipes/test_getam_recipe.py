@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import tiny
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+import tiny
 from getam.errors import InputError
 from getam.recipes import find_recipe
 from getam.recipes import getam as module
@@ -107,7 +107,7 @@ def test_pseudo_labels_are_detached_and_end_at_the_photo(seen: dict[str, Any], s
     if saliency:
         (_, _, salient), options, _ = seen["complete"]
         assert torch.equal(salient, extra["saliency"] > 0.5)
-        assert options == {"quantile": 0.9}
+        assert options == {"quantile": 0.9, "opening": 10}
 
 
 def test_the_configured_coupling_and_start_are_used(seen: dict[str, Any]) -> None:

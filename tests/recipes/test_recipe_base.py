@@ -1,10 +1,10 @@
 """Schedules, optimiser groups and what a configuration builds."""
 
 import pytest
-import tiny
 import torch
 from pydantic import ValidationError
 
+import tiny
 from getam.errors import InputError
 from getam.recipes.base import Config, optimizer, poly, total
 

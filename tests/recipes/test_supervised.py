@@ -1,9 +1,9 @@
 """The supervised ceiling: cross-entropy on the masks, and the class score."""
 
-import tiny
 import torch
 import torch.nn.functional as F
 
+import tiny
 from getam.recipes.base import Config
 from getam.recipes.supervised import SupervisedRecipe
 

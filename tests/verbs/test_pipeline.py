@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import timm
-import tiny
 import torch
 from PIL import Image
 from safetensors.torch import save_file
 
 import getam
+import tiny
 from getam.data.masks import read_mask
 from getam.errors import InputError, WeightsError
 from getam.verbs.explain import explain_photos
@@ -56,9 +56,13 @@ def test_predict_with_a_crf_is_deterministic(scenes: Path, trained: Path, tmp_pa
 
 def test_label_writes_only_the_photos_tags(scenes: Path, trained: Path, tmp_path: Path) -> None:
     out = getam.label(
-        data=scenes / "photos", tags=scenes / "tags.csv", model=trained, out=tmp_path / "labels", scales=(32,),
+        data=scenes / "photos",
+        tags=scenes / "tags.csv",
+        model=trained,
+        out=tmp_path / "labels",
+        scales=(32,),
         flip=False,
-    )  # fmt: skip
+    )
     for index, allowed in enumerate([{1}, {2}, {1, 2}]):
         label = read_mask(out / f"scene{index}.png", (40, 48))
         assert set(np.unique(label).tolist()) <= {0, 255} | allowed
@@ -84,9 +88,13 @@ def test_label_with_saliency(scenes: Path, trained: Path, tmp_path: Path) -> Non
 def test_label_takes_tags_that_are_some_of_the_models(scenes: Path, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "tags.csv").write_text("image,tags\nscene0.png,red\nscene1.png,\n")
     out = getam.label(
-        data=scenes / "photos", tags=tmp_path / "tags.csv", model=trained, out=tmp_path / "labels", scales=(32,),
+        data=scenes / "photos",
+        tags=tmp_path / "tags.csv",
+        model=trained,
+        out=tmp_path / "labels",
+        scales=(32,),
         flip=False,
-    )  # fmt: skip
+    )
     assert set(np.unique(read_mask(out / "scene0.png")).tolist()) <= {
         0,
         2,

@@ -11,6 +11,7 @@ A[r,:] = softmax(scale · q_r Kᵀ) and G[r,:] = (∂s_c/∂o_r) Vᵀ, exactly.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +48,7 @@ def getam(
         images: (B,3,H,W) float.
         classes: per-photo class lists [[3, 7], [1]], or multi-hot tags (B,C).
         coupling: "grad", "grad2", "attn_grad" or "attn_grad2" (the paper's, default).
-        start: first block that counts; default L // 2 (6 of 12).
+        start: first block that counts; default L // 2 (6 of 12), 0 for light hybrids, whose blocks are all late.
         rows: "cls", "patches" or "pool"; default: derived from how the model pools.
 
     Returns:
@@ -61,12 +62,11 @@ def getam(
     require_gradients()
     place = geometry(model, images.shape[-2], images.shape[-1])
     if rows is not None:
-        place = Geometry(place.prefix, place.grid, rows)
+        place = replace(place, rows=rows)
     # Below the first block that counts no graph is needed; modules can be counted before they run.
-    blocks = sum(hasattr(m, "fused_attn") for m in model.modules()) - (
-        getattr(model, "attn_pool", None) is not None
-    )
-    first = blocks // 2 if start is None else max(start, 0)
+    pooling = getattr(model, "attn_pool", None) is not None  # its attention is no block
+    blocks = sum(hasattr(m, "fused_attn") for m in model.modules()) - pooling
+    first = max(0, _first_block(start, place, blocks))
     with torch.enable_grad(), frozen(model), capture(model, leaf_from=first) as tap:
         scores = class_scores(model, images)
     slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
@@ -116,7 +116,7 @@ def attribute(
             one backward pass through the blocks ≥ start, activations only.
         place: token geometry.
         coupling: name in `COUPLINGS`.
-        start: first block that counts; default L // 2.
+        start: first block that counts; None: as `getam`.
 
     Returns:
         (B,K,h,w) float32 ≥ 0, detached; zero in empty slots.
@@ -154,6 +154,13 @@ def block_maps(
     return values.unflatten(-1, place.grid)
 
 
+def _first_block(start: int | None, place: Geometry, blocks: int) -> int:
+    """The first block that counts: as asked, else as the network says, else half of them (the paper's 6 of 12)."""
+    if start is not None:
+        return start
+    return blocks // 2 if place.start is None else place.start
+
+
 def _blocks_to_read(tap: Tap, place: Geometry, start: int | None) -> list[AttentionCall]:
     """The calls ≥ start whose rows are read, checked against the geometry."""
     patches = place.grid[0] * place.grid[1]
@@ -171,7 +178,7 @@ def _blocks_to_read(tap: Tap, place: Geometry, start: int | None) -> list[Attent
     if place.rows == "cls" and place.prefix == 0:
         raise InputError("rows='cls' was asked of a model without prefix tokens: use rows='patches'")
     calls = global_calls(tap, place)
-    first = len(calls) // 2 if start is None else start
+    first = _first_block(start, place, len(calls))
     if not 0 <= first < len(calls):
         raise InputError(f"start={first} is outside 0..{len(calls) - 1}, the model's {len(calls)} blocks")
     return calls[first:]

@@ -133,7 +133,7 @@ def _histogram(
             )
         inside = values[:, scored]
         winner = ids[inside.argmax(axis=0)]
-        reached = np.searchsorted(np.asarray(thresholds), inside.max(axis=0).astype(np.float64), side="right")
+        reached = np.searchsorted(np.asarray(thresholds), inside.max(axis=0), side="right")
     shape = (len(thresholds) + 1, classes + 1, classes + 1)
     flat = (reached * shape[1] + rows) * shape[2] + winner
     return np.bincount(flat, minlength=int(np.prod(shape))).reshape(shape).astype(np.int64)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import timm
@@ -41,12 +42,14 @@ class Encoder(nn.Module):
         conv_taps: how many of the four taps are conv maps (0 plain, 2 hybrid).
         patch: stride of the patch grid in pixels.
         mean, std: what the backbone's photos are normalised with, in 0–255.
+        start: first block that counts in the maps by default; None: half of them.
 
     `forward` takes normalised images (B,3,H,W), H and W multiples of `patch`, and gives the four taps as `Feature`s,
     shallow to deep.
     """
 
     backbone_name: str
+    start: int | None = None
 
     dims: tuple[int, ...]
     prefix: int
@@ -63,7 +66,7 @@ class Encoder(nn.Module):
     def geometry(self, height: int, width: int) -> Geometry:
         """Token geometry; the read-out mixes CLS into the patches, so its row is read where there is one."""
         rows = "cls" if self.prefix else "patches"
-        return Geometry(self.prefix, (height // self.patch, width // self.patch), rows)
+        return Geometry(self.prefix, (height // self.patch, width // self.patch), rows, self.start)
 
 
 class VitEncoder(Encoder):
@@ -81,9 +84,10 @@ class VitEncoder(Encoder):
                 f"{type(model).__name__} is not a plain timm vision transformer (it has no blocks with "
                 "forward_intermediates): choose one of the vit, deit, beit, eva, dinov2, dinov3 or hybrid families"
             )
-        self.model: Any = model
-        depth, dim = len(self.model.blocks), int(self.model.embed_dim)
-        embed = self.model.patch_embed
+        self.model = model
+        timm_model: Any = model
+        depth, dim = len(timm_model.blocks), int(timm_model.embed_dim)
+        embed = timm_model.patch_embed
         self.stages: list[nn.Module] = []
         if isinstance(embed, HybridEmbed):
             stem: Any = embed.backbone
@@ -111,7 +115,8 @@ class VitEncoder(Encoder):
         convs: list[Tensor] = []
         hooks = [m.register_forward_hook(lambda _m, _i, out: convs.append(out)) for m in self.stages]
         try:
-            found = self.model.forward_intermediates(
+            vit: Any = self.model
+            found = vit.forward_intermediates(
                 images, indices=self.blocks, return_prefix_tokens=self.prefix > 0, norm=False,
                 intermediates_only=True,
             )  # fmt: skip
@@ -134,7 +139,7 @@ class ConvStem(nn.Module):
         sides = (3, *channels)
         self.layers = nn.ModuleList(
             nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
-            for a, b in zip(sides, sides[1:])
+            for a, b in pairwise(sides)
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -153,6 +158,7 @@ class HybridEncoder(Encoder):
     """
 
     backbone_name = "stem"
+    start = 0  # the stem has done the early work: maps gain from every block (docs/results.md)
 
     def __init__(
         self,

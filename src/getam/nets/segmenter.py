@@ -30,6 +30,9 @@ class Segmenter(nn.Module):
         channels, width, enlarge: of the decoder, see `getam.nets.dpt`.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self, encoder: Encoder, classes: Sequence[str], channels: Sequence[int], width: int, enlarge: int = 2
     ) -> None:

@@ -14,8 +14,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from getam.capture import capture
-from getam.labels.completion import COMPLETION_QUANTILE, complete
-from getam.labels.free import complete_without_saliency
+from getam.labels.completion import COMPLETION_QUANTILE, OPENING, complete
+from getam.labels.free import BACKGROUND, CRF_ITERATIONS, FOREGROUND, complete_without_saliency
+from getam.labels.free import OPENING as FREE_OPENING
 from getam.losses.classification import classification_loss
 from getam.losses.cross_entropy import foreground_background_loss
 from getam.losses.dense_energy import dense_energy
@@ -34,23 +35,36 @@ class GetamConfig(Config):
 
     joint_from: float = Field(default=0.4, ge=0, le=1)  # share of the steps that is classification only
     joint_lr_factor: float = Field(default=1.0, gt=0)  # learning rate of the joint phase
-    coupling: str = "attn_grad2"
-    start: int | None = None  # first block of the maps; None: half of them
+    coupling: str = (
+        "attn_grad"  # flatter than the paper's attn_grad2, and better to complete (docs/results.md)
+    )
+    start: int | None = None  # first block of the maps; None: as the encoder says
     pamr_scale: float = Field(default=0.5, gt=0, le=1)  # PAMR runs on photos of this scale
     pamr_iterations: int = Field(default=10, ge=0)
     quantile: float = Field(default=COMPLETION_QUANTILE, gt=0, lt=1)
+    foreground: float = Field(
+        default=FOREGROUND, ge=0, le=1
+    )  # without saliency: maps above this are the class
+    background: float = Field(
+        default=BACKGROUND, ge=0, le=1
+    )  # without saliency: maps below this are background
+    crf_iterations: int = Field(default=CRF_ITERATIONS, ge=0)  # without saliency; 0: thresholds alone
+    opening: int | None = Field(
+        default=None, ge=0
+    )  # side of the box specks must hold; None: the completion's own
     dense_weight: float = Field(default=1e-7, ge=0)
     saliency_weight: float = Field(default=0.0, ge=0)
 
 
 PRESETS: dict[str, dict[str, Any]] = {
     "light": {},
-    # the paper's VOC settings (§5, §6): SGD 0.04 without momentum, poly 0.9, batch 4, crop 256, 20 epochs of 10,582
+    # §5, §6: SGD 0.04 without momentum, poly 0.9, batch 4, crop 256, 20 epochs of 10,582 photos
     "paper-voc": {
         "backbone": "vit_base_r50_s16_384", "size": 256, "batch_size": 4, "steps": 52_910,
-        "channels": (256, 512, 768, 768), "width": 256, "enlarge": 2, "optimizer": "sgd", "lr": 0.04, "pretrained_lr": 0.04,
-        "weight_decay": 5e-4, "momentum": 0.0, "warmup": 0.0, "poly_power": 0.9, "joint_from": 0.5,
-        "joint_lr_factor": 0.1, "pamr_scale": 1.0, "saliency_weight": 1.0,
+        "channels": (256, 512, 768, 768), "width": 256, "enlarge": 2, "optimizer": "sgd", "lr": 0.04,
+        "pretrained_lr": 0.04, "weight_decay": 5e-4, "momentum": 0.0, "warmup": 0.0, "poly_power": 0.9,
+        "joint_from": 0.5, "joint_lr_factor": 0.1, "coupling": "attn_grad2", "pamr_scale": 1.0,
+        "saliency_weight": 1.0,
     },
 }  # fmt: skip
 
@@ -98,22 +112,28 @@ class GetamRecipe:
 def pseudo_labels(
     net: nn.Module, tap: Any, scores: Tensor, batch: Mapping[str, Tensor], config: GetamConfig
 ) -> Tensor:
-    """Maps of the present tags → PAMR → completion: (B,H,W) uint8, 255 outside the photo; nothing of it in the graph."""
+    """Maps of the present tags → PAMR → completion: (B,H,W) uint8, 255 outside the photo; not in the graph."""
     images, tags, roi = batch["image"], batch["tags"], batch["roi"]
-    slots, _ = class_slots(tags, *tags.shape, scores.device)
+    slots, _ = class_slots(tags, tags.shape[0], tags.shape[1], scores.device)
     place = unwrap(net).geometry(*images.shape[-2:])
     values = attribute(tap, scores, slots, place, coupling=config.coupling, start=config.start)
     with torch.no_grad():
         maps = refine_maps(images, values, scale=config.pamr_scale, iterations=config.pamr_iterations)
         if "saliency" in batch:
-            label = complete(maps, slots, batch["saliency"] > SALIENT, quantile=config.quantile)
+            box = OPENING if config.opening is None else config.opening
+            label = complete(maps, slots, batch["saliency"] > SALIENT, quantile=config.quantile, opening=box)
         else:
-            label = complete_without_saliency(maps, slots, images)
+            box = FREE_OPENING if config.opening is None else config.opening
+            label = complete_without_saliency(
+                maps, slots, images, foreground=config.foreground, background=config.background,
+                iterations=config.crf_iterations, opening=box,
+            )  # fmt: skip
         return label.masked_fill(~roi, 255)
 
 
 def unwrap(net: nn.Module) -> Any:
     """The module behind Fabric's and torch.compile's wrappers."""
-    while hasattr(net, "module") or hasattr(net, "_orig_mod"):
-        net = getattr(net, "module", None) or net._orig_mod
-    return net
+    inner: Any = net
+    while hasattr(inner, "module") or hasattr(inner, "_orig_mod"):
+        inner = getattr(inner, "module", None) or inner._orig_mod
+    return inner

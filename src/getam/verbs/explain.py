@@ -145,7 +145,7 @@ class _Subject:
                     "--weights belongs to a timm model name; a run folder or model file has its own"
                 )
             self.net = load_model(model)
-            self.names = {i: name for i, name in enumerate(self.net.classes)}
+            self.names = dict(enumerate(self.net.classes))
             self.long_side = size or 256
         else:
             self.net = timm_classifier(model, weights, any_size=size is not None)
@@ -182,13 +182,14 @@ class _Subject:
 
     def prepare(self, photo: Tensor) -> Tensor:
         """(3,H,W) uint8 → (1,3,h,w) as the model expects it."""
+        height, width = photo.shape[-2:]
         image = photo.float()[None]
         if isinstance(self.net, Segmenter):
-            size = fit_patches(*photo.shape[-2:], self.long_side, self.net.patch)
+            size = fit_patches(height, width, self.long_side, self.net.patch)
             return F.interpolate(image, size=size, mode="bilinear", antialias=True).clamp(0, 255)
         if getattr(self.net, "dynamic_img_size", False):
             patch = self.net.patch_embed.feat_ratio(as_scalar=True)
-            size = fit_patches(*photo.shape[-2:], self.long_side, patch)
+            size = fit_patches(height, width, self.long_side, patch)
         else:
             size = tuple(self.data["input_size"][1:])
         image = F.interpolate(image, size=size, mode="bilinear", antialias=True).clamp(0, 255) / 255
@@ -250,7 +251,11 @@ def _write(base: Path, photo: Tensor, maps: Maps, found: list[int], subject: _Su
         write_atomically(base.with_name(f"{base.name}.{subject.file_name(index)}.png"), buffer.getvalue())
     buffer = BytesIO()
     np.savez_compressed(
-        buffer, values=maps.values[0].cpu().numpy(), scores=maps.scores[0].cpu().numpy(),
-        classes=np.array([subject.names[c] for c in found]), method=maps.method, rows=maps.rows,
-    )  # fmt: skip
+        buffer,
+        values=maps.values[0].cpu().numpy(),
+        scores=maps.scores[0].cpu().numpy(),
+        classes=np.array([subject.names[c] for c in found]),
+        method=maps.method,
+        rows=maps.rows,
+    )
     write_atomically(base.with_name(f"{base.name}.npz"), buffer.getvalue())

@@ -23,6 +23,8 @@ from getam.verbs.outputs import OutputFolder, weights_hash
 from getam.verbs.progress import progress
 
 LABEL_SCALES = (224, 320)  # long sides in pixels
+LABEL_COUPLING = "attn_grad"  # flatter than the paper's attn_grad2: less is left undecided (docs/results.md)
+PAMR_SCALE = 0.5  # PAMR on photos at half size reaches twice as far (docs/results.md)
 SALIENT = 127  # 8-bit saliency above this is salient: half of the range, not tuned
 
 
@@ -37,7 +39,7 @@ def label(
     split: str | None = None,
     scales: tuple[int, ...] = LABEL_SCALES,
     flip: bool = True,
-    coupling: str = "attn_grad2",
+    coupling: str = LABEL_COUPLING,
     start: int | None = None,
     overwrite: bool = False,
 ) -> Path:
@@ -55,7 +57,7 @@ def label(
         scales: long sides in pixels; maps are averaged over them.
         flip: average with the mirrored photo.
         coupling: how attention and gradient are combined: grad, grad2, attn_grad or attn_grad2.
-        start: first block that counts; the second half of them when left out.
+        start: first block that counts; the model's own when left out.
         overwrite: replace masks that exist.
 
     Returns:
@@ -106,7 +108,7 @@ def pseudo_label(
     scales: tuple[int, ...] = LABEL_SCALES,
     *,
     flip: bool = True,
-    coupling: str = "attn_grad2",
+    coupling: str = LABEL_COUPLING,
     start: int | None = None,
 ) -> Tensor:
     """One photo (3,H,W) and its class indices → pseudo label (H,W) uint8; `salient` (1,H,W) bool or None."""
@@ -114,7 +116,7 @@ def pseudo_label(
     if not present:
         return torch.zeros(photo.shape[-2:], dtype=torch.uint8)
     maps = photo_maps(net, photo, present, scales, flip=flip, coupling=coupling, start=start)
-    refined = refine_maps(image, maps)
+    refined = refine_maps(image, maps, scale=PAMR_SCALE)
     slots = torch.tensor([present])
     if salient is not None:
         return complete(refined, slots, salient)[0]
@@ -128,7 +130,7 @@ def photo_maps(
     scales: tuple[int, ...],
     *,
     flip: bool,
-    coupling: str = "attn_grad2",
+    coupling: str = LABEL_COUPLING,
     start: int | None = None,
 ) -> Tensor:
     """Raw maps (1,K,h,w) of one photo's classes, averaged over scales and flips."""

@@ -76,11 +76,15 @@ def segment(
     crf: bool = False,
 ) -> Tensor:
     """One photo (3,H,W) in 0–255 → label (H,W) uint8, 0 background, class index + 1."""
-    logits = photo_logits(net, photo, scales, flip=flip)
-    if crf:
-        image = photo.to(logits.device, torch.float32)[None]
-        return dense_crf(image, logits.softmax(0)[None], parameters=DEEPLAB)[0].argmax(0).to(torch.uint8)
-    return logits.argmax(0).to(torch.uint8)
+    return decide(photo_logits(net, photo, scales, flip=flip), photo, crf=crf)
+
+
+def decide(logits: Tensor, photo: Tensor, *, crf: bool = False) -> Tensor:
+    """Logits (C+1,H,W) of a photo (3,H,W) → label (H,W) uint8, sharpened by a dense CRF on request."""
+    if not crf:
+        return logits.argmax(0).to(torch.uint8)
+    image = photo.to(logits.device, torch.float32)[None]
+    return dense_crf(image, logits.softmax(0)[None], parameters=DEEPLAB)[0].argmax(0).to(torch.uint8)
 
 
 def photo_names(files: list[Path], photos: Path) -> list[str]:
