@@ -105,24 +105,35 @@ def split_commas(arguments: Sequence[str]) -> list[str]:
 def one_sentence(complaint: str) -> str:
     """What tyro says in a box of several parts, as one line.
 
-    >>> box = ["╭─ Unrecognized options ─╮", "│ Unrecognized options: --stepps │", "│ ────────────────────── │"]
-    >>> print(one_sentence("\\n".join([*box, "│ For full helptext, run │", "│ getam train --help     │"])))
-    Unrecognized options: --stepps; see getam train --help
+    >>> print(one_sentence('''
+    ... ╭─ Unrecognized options ────────────╮
+    ... │ Unrecognized options: --stepps, 3 │
+    ... │ ───────────────────────────────── │
+    ... │ Perhaps you meant:                │
+    ... │     --steps INT                   │
+    ... │         optimiser steps.          │
+    ... │ ───────────────────────────────── │
+    ... │ For full helptext, run            │
+    ... │     getam train --help            │
+    ... ╰───────────────────────────────────╯'''))
+    Unrecognized options: --stepps, 3; Perhaps you meant: --steps INT; see getam train --help
     """
-    parts: list[list[str]] = [[]]
-    boxed = complaint.strip().startswith("╭")
+    parts: list[list[str]] = [[]]  # the first is the title, in the frame or above a rule
     for line in complaint.strip().splitlines():
-        line = line.strip().removeprefix("│ ").removesuffix("│") if boxed else line
-        if line.startswith(RULES):
+        if line.strip("│ ").startswith(RULES):
             parts.append([])
         else:
-            parts[-1].append(line.rstrip())
-    said: list[str] = []
-    for part in parts[0 if boxed else 1 :]:  # out of a box the first part is the title
-        upto = part.index("") if "" in part else len(part)  # after a blank line come internals
-        text = " ".join(line.strip() for line in part[:upto] if not line.startswith(HELP_INDENT))
-        if text and not text.startswith(("For full helptext", "Argument helptext")):
-            said.append(text)
+            parts[-1].append(line[2:].rstrip("│ "))  # without the frame, drawn or blank
+    said = []
+    for part in parts[1:]:
+        text, option = "", ""
+        for line in part[: part.index("") if "" in part else None]:  # after a blank line come internals
+            if line.startswith(HELP_INDENT) and option.startswith("--"):
+                continue  # the option's name says enough
+            option = line.strip()
+            text += f" {option}"
+        if text and not text.startswith((" For full helptext", " Argument helptext")):
+            said.append(text.strip())
     where = re.search(r"getam[\w ]*--help", complaint)
     return "; ".join([*said, f"see {where.group() if where else 'getam --help'}"])
 
