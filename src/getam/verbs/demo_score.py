@@ -15,7 +15,7 @@ from torch import Tensor
 
 from getam.data.digit_bank import Split
 from getam.data.digits import DigitScenes
-from getam.labels.free import complete_without_saliency
+from getam.labels.free import OPENING, complete_without_saliency
 from getam.maps.base import class_slots
 from getam.maps.registry import METHODS
 from getam.metrics.confusion import ConfusionMatrix
@@ -183,7 +183,6 @@ def scene_maps(
 
 def complete(found: SceneMaps, method: str, thresholds: tuple[float, float], config: GetamConfig) -> Tensor:
     """Pseudo labels (B,S,S) uint8 of a batch by one method; `thresholds` are (background, foreground)."""
-    options = {} if config.opening is None else {"opening": config.opening}
     background, foreground = thresholds
     return complete_without_saliency(
         found.refined[method],
@@ -191,7 +190,8 @@ def complete(found: SceneMaps, method: str, thresholds: tuple[float, float], con
         found.batch["image"],
         foreground=foreground,
         background=background,
-        **options,
+        iterations=config.crf_iterations,
+        opening=OPENING if config.opening is None else config.opening,
     )
 
 
