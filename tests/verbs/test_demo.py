@@ -105,8 +105,9 @@ def test_scores_agree_with_a_slow_count(report: Path) -> None:
         maps = refine_maps(image, gradcam(net, image, tags).values, scale=QUICK.pamr_scale)
         cam = torch.where(maps[0].amax(0) >= threshold, digits[maps[0].argmax(0)] + 1, 0)
         label = complete_without_saliency(
-            maps, digits[None], image, foreground=threshold, background=threshold, opening=QUICK.opening or 0
-        )[0]
+            maps, digits[None], image, foreground=threshold, background=threshold,
+            iterations=QUICK.crf_iterations, opening=QUICK.opening or 0,
+        )[0]  # fmt: skip
         for name, mask in (("seg", logits[0].argmax(0)), ("cam", cam), ("label", label)):
             for true, said in zip(scene.mask.ravel().tolist(), mask.flatten().tolist()):
                 counts[name][true, 11 if said == 255 else said] += 1
