@@ -130,6 +130,13 @@ def test_a_pooling_attention_is_read_at_its_own_row(depth: int) -> None:
     assert_same(maps.values[0, 0], wanted)
 
 
+def test_the_pooling_attention_does_not_count_as_a_block() -> None:
+    model = tiny.vit(depth=3, class_token=False, global_pool="map")
+    images = tiny.photos(1)
+    wanted = by_definition(*matrices(model, images, 4), "attn_grad2", 1, "patches", 0, (4, 4))
+    assert_same(getam(model, images, [[4]], rows="patches").values[0, 0], wanted)
+
+
 def test_patch_rows_in_strips_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     model, images = tiny.vit(global_pool="avg"), tiny.photos(2)
     whole = getam(model, images, [[1], [2]]).values
