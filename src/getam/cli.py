@@ -52,7 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 prog="getam",
                 description="Image tags go in, pixel masks come out.",
                 args=split_commas(given),
-                config=(tyro.conf.FlagCreatePairsOff,),
             )
     except SystemExit as end:
         if not end.code:

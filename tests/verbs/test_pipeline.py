@@ -18,6 +18,7 @@ import tiny
 from getam.data.masks import read_mask
 from getam.errors import InputError, WeightsError
 from getam.verbs.explain import explain_photos
+from getam.verbs.predict import decide
 
 
 def test_train_writes_its_run(trained: Path) -> None:
@@ -45,6 +46,18 @@ def test_predict_then_evaluate(scenes: Path, trained: Path, tmp_path: Path) -> N
     scored = getam.evaluate(out, scenes / "truth")
     assert list(scored.iou) == ["background", "blue", "red"]
     assert 0 <= scored.miou <= 1
+
+
+def test_a_large_photo_is_sharpened_at_the_crfs_own_size() -> None:
+    photo = torch.zeros(3, 600, 1200)
+    photo[:, :, 600:] = 255
+    logits = torch.zeros(3, 600, 1200)
+    logits[0, :, :640] = 2.0  # the network's edge is 40 pixels off the photo's
+    logits[2, :, 640:] = 2.0
+    label = decide(logits, photo, crf=True)
+    assert label.shape == (600, 1200)
+    assert (label[:, :590] == 0).float().mean() > 0.99
+    assert (label[:, 610:] == 2).float().mean() > 0.97  # 0.95 without the CRF
 
 
 def test_predict_with_a_crf_is_deterministic(scenes: Path, trained: Path, tmp_path: Path) -> None:
