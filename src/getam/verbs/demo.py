@@ -32,7 +32,7 @@ HELD_OUT, TUNING, SHOWN = 512, 128, 8  # scenes: scored, for choosing thresholds
 INDEX, RECORD, RUN = "index.html", "demo.json", "run"  # what a report folder holds
 
 # Chosen by trial for at most 5 minutes on 2 cores. All four blocks count: maps of training scenes after PAMR have 0.59
-# mIoU, from the second half of the blocks 0.45. The decoder is fresh when the joint phase begins, hence its higher rate.
+# mIoU, from the second half of the blocks 0.45. The decoder is fresh when the joint phase begins: its rate is higher.
 CONFIG = GetamConfig(
     backbone="small-hybrid", weights="", size=64, batch_size=16, steps=2800, channels=(32, 48, 64, 96), width=32,
     lr=1e-3, pretrained_lr=1e-3, weight_decay=0.05, joint_from=0.8, joint_lr_factor=3.0, start=0, pamr_scale=1.0,
