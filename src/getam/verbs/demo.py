@@ -35,7 +35,7 @@ INDEX, RECORD, RUN = "index.html", "demo.json", "run"  # what a report folder ho
 # 0.59 mIoU, from the second half of the blocks 0.45. The decoder is fresh when the joint phase begins, hence its
 # higher rate. PAMR alone finds the strokes: a CRF on 64-pixel scenes has nothing to add.
 CONFIG = GetamConfig(
-    backbone="small-hybrid", weights="", size=64, batch_size=16, steps=2800, channels=(32, 48, 64, 96), width=32,
+    backbone="small-hybrid", weights="", size=64, batch_size=16, steps=2500, channels=(32, 48, 64, 96), width=32,
     lr=1e-3, pretrained_lr=1e-3, weight_decay=0.05, joint_from=0.8, joint_lr_factor=3.0, start=0, pamr_scale=1.0,
     coupling="attn_grad2", foreground=0.35, background=0.25, crf_iterations=0, opening=3,
 )  # fmt: skip
