@@ -20,7 +20,6 @@ import torch.nn.functional as F
 from getam.capture import capture, frozen
 from getam.data.collection import Collection, load_collection, load_sample_mask
 from getam.data.photos import as_tensor, read_photo
-from getam.data.transforms import read_saliency
 from getam.engine.model import load_model
 from getam.labels.completion import complete
 from getam.labels.free import complete_without_saliency
@@ -30,7 +29,7 @@ from getam.metrics.confusion import ConfusionMatrix, scores
 from getam.metrics.thresholds import ThresholdSweep
 from getam.nets.inference import fit_patches, photo_logits
 from getam.refine.scaled import refine_maps, scale_to_peak
-from getam.verbs.label import LABEL_COUPLING, LABEL_SCALES, PAMR_SCALE, SALIENT, photo_maps
+from getam.verbs.label import LABEL_COUPLING, LABEL_SCALES, PAMR_SCALE, photo_maps, salient_pixels
 from getam.verbs.outputs import weights_hash
 from getam.verbs.predict import SINGLE_SCALE, decide
 from getam.verbs.progress import progress
@@ -141,11 +140,8 @@ def measure_labels(net: Any, collection: Collection) -> dict[str, Any]:
                 sweep.update(number, values, ids, truth)
             labels = {f"{name}: without saliency": complete_without_saliency(refined, slots, image)[0]}
             if sample.saliency is not None:
-                size = (photo.shape[-2], photo.shape[-1])
-                saliency = F.interpolate(
-                    read_saliency(sample, size).float()[None], size=size, mode="bilinear"
-                )
-                labels[f"{name}: with saliency"] = complete(refined, slots, saliency[0] > SALIENT)[0]
+                salient = salient_pixels(sample, (photo.shape[-2], photo.shape[-1]))
+                labels[f"{name}: with saliency"] = complete(refined, slots, salient)[0]
             for kind, label in labels.items():
                 matrices.setdefault(kind, ConfusionMatrix(len(classes))).update(label.numpy(), truth)
                 undecided.setdefault(kind, []).append(float((label == 255).float().mean()))

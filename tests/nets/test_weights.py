@@ -30,6 +30,8 @@ def test_counters_may_be_missing(tmp_path: Path) -> None:
     state = {name: value for name, value in source.state_dict().items() if "num_batches" not in name}
     save_file(state, tmp_path / "w.safetensors")
     load_backbone(target, tmp_path / "w.safetensors")
+    for name, value in state.items():
+        assert torch.equal(target.state_dict()[name], value)
 
 
 @pytest.mark.parametrize("options", [{}, {"reg_tokens": 2, "no_embed_class": True}])

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from getam.maps.base import Maps
+from getam.refine.scaled import scale_to_peak
 
 
 def multiscale(
@@ -28,13 +29,9 @@ def multiscale(
     found = []
     for size in sizes:
         resized = F.interpolate(images, size=size, mode="bilinear", antialias=True)
-        found.append(_at_peak(method(resized).values))
+        found.append(scale_to_peak(method(resized).values))
         if flip:
-            found.append(_at_peak(method(resized.flip(-1)).values.flip(-1)))
+            found.append(scale_to_peak(method(resized.flip(-1)).values.flip(-1)))
     grid = max((m.shape[-2:] for m in found), key=lambda g: g[0] * g[1])
     same = [F.interpolate(m, size=grid, mode="bilinear", align_corners=True) for m in found]
     return torch.stack(same).mean(0)
-
-
-def _at_peak(maps: Tensor) -> Tensor:
-    return maps / maps.amax((2, 3), keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from getam.data.collection import load_collection
+from getam.data.collection import Sample, load_collection
 from getam.data.photos import as_tensor, read_photo
 from getam.data.transforms import read_saliency
 from getam.engine.model import embedded_model, load_model
@@ -79,11 +80,7 @@ def label(
         for done, sample in enumerate(collection.samples, start=1):
             photo = as_tensor(read_photo(sample.photo))
             height, width = photo.shape[-2:]
-            salient = None
-            if sample.saliency is not None:
-                small = read_saliency(sample, (height, width)).float()[None]
-                resized = torch.nn.functional.interpolate(small, size=(height, width), mode="bilinear")
-                salient = resized[0] > SALIENT
+            salient = None if sample.saliency is None else salient_pixels(sample, (height, width))
             present = [net.classes.index(tag) for tag in sample.tags]
             folder.mask(
                 sample.name,
@@ -98,6 +95,12 @@ def label(
         weights_sha256=weights_hash(model or embedded_model()), tags_at_test_time=True,
     )  # fmt: skip
     return folder.path
+
+
+def salient_pixels(sample: Sample, size: tuple[int, int]) -> Tensor:
+    """Where the saliency map of a sample, brought to the photo's (height, width), is above half: (1,H,W) bool."""
+    small = read_saliency(sample, size).float()[None]
+    return F.interpolate(small, size=size, mode="bilinear")[0] > SALIENT
 
 
 def pseudo_label(
