@@ -14,8 +14,9 @@ SIGMA_SCALE = 0.1  # contrast at which affinity falls to 1/e, as a share of the 
 SIGMA_EPSILON = 1e-8  # keeps flat neighbourhoods (σ = 0) finite; there every neighbour counts the same
 PEAK_EPSILON = 1e-5  # added to the peak of a map before dividing by it
 
-# Elements worked on at a time: on the CPU strips stay in the cache, elsewhere launches are what costs.
-CPU_STRIP, DEVICE_STRIP = 1 << 14, 1 << 20
+# Pixels of all maps worked on at a time: on the CPU they stay in the cache, elsewhere launches are what costs.
+CPU_STRIP, DEVICE_STRIP = 1 << 16, 1 << 20
+WEIGHT_SHARE = 4  # weights need 48 differences per pixel at once, so their strips are this much smaller
 
 
 @torch.no_grad()
@@ -59,10 +60,11 @@ def pamr(
     maps = F.interpolate(maps.float(), size=size, mode="bilinear", align_corners=True)
     if iterations == 0:
         return maps
-    refined = [
-        _refine_photo(image, its_maps, iterations, dilations) for image, its_maps in zip(images.float(), maps)
-    ]
-    return torch.stack(refined)
+    group = max(1, _budget(images.device) // maps[0].numel())
+    pairs = zip(images.float().split(group), maps.split(group))
+    return torch.cat(
+        [_refine_group(photos, their_maps, iterations, dilations) for photos, their_maps in pairs]
+    )
 
 
 def normalise_maps(maps: Tensor, eps: float = PEAK_EPSILON) -> Tensor:
@@ -74,42 +76,42 @@ def normalise_maps(maps: Tensor, eps: float = PEAK_EPSILON) -> Tensor:
     return maps / (maps.amax(dim=(-2, -1), keepdim=True) + eps)
 
 
-def _refine_photo(image: Tensor, maps: Tensor, iterations: int, dilations: Sequence[int]) -> Tensor:
-    """One photo (3,H,W) and its maps (K,H,W) -> (K,H,W)."""
-    weights = _neighbour_weights(image, dilations)
+def _refine_group(images: Tensor, maps: Tensor, iterations: int, dilations: Sequence[int]) -> Tensor:
+    """Photos (G,3,H,W) and their maps (G,K,H,W) -> (G,K,H,W): one large photo, or small ones together."""
+    weights = _neighbour_weights(images, dilations)
     offsets, reach = _offsets(dilations), max(dilations)
-    height, width = image.shape[-2:]
-    rows = _rows_per_strip(width * len(maps), image.device)
+    height, width = images.shape[-2:]
+    rows = max(1, _budget(images.device) // (maps.shape[0] * maps.shape[1] * width))
     for _ in range(iterations):
-        padded = _pad(maps, reach)
+        padded = F.pad(maps, (reach,) * 4, mode="replicate")
         maps = torch.zeros_like(maps)
         for top in range(0, height, rows):
-            strip = maps[:, top : top + rows]
+            strip = maps[:, :, top : top + rows]
             for weight, (dy, dx) in zip(weights, offsets):
-                neighbour = _shifted(padded, reach, top, strip.shape[1], width, dy, dx)
-                strip.addcmul_(weight[top : top + rows], neighbour)
+                neighbour = _shifted(padded, reach, top, strip.shape[2], width, dy, dx)
+                strip.addcmul_(weight[:, None, top : top + rows], neighbour)
     return maps
 
 
-def _neighbour_weights(image: Tensor, dilations: Sequence[int]) -> Tensor:
-    """Photo (3,H,W) -> (8·dilations,H,W), summing to 1 over the neighbours; strips keep the rest small."""
+def _neighbour_weights(images: Tensor, dilations: Sequence[int]) -> Tensor:
+    """Photos (G,3,H,W) -> (8·dilations,G,H,W), summing to 1 over the neighbours; strips keep the rest small."""
     offsets, reach = _offsets(dilations), max(dilations)
     samples = 9 * len(dilations)  # every dilation's window counts the centre again
-    height, width = image.shape[-2:]
-    rows = _rows_per_strip(width, image.device)
-    padded = _pad(image, reach)
-    weights = image.new_empty((len(offsets), height, width))
+    photos, _, height, width = images.shape
+    rows = max(1, _budget(images.device) // (WEIGHT_SHARE * photos * width))
+    padded = F.pad(images, (reach,) * 4, mode="replicate")
+    weights = images.new_empty((len(offsets), photos, height, width))
     for top in range(0, height, rows):
-        centre = image[:, top : top + rows]
+        centre = images[:, :, top : top + rows]
         difference = torch.stack(
-            [_shifted(padded, reach, top, centre.shape[1], width, dy, dx) - centre for dy, dx in offsets]
+            [_shifted(padded, reach, top, centre.shape[2], width, dy, dx) - centre for dy, dx in offsets]
         )
         # Moments about the centre, whose own differences are 0: they lose at most a digit to cancellation.
         total = difference.sum(0)
         squares = torch.linalg.vector_norm(difference, dim=0).square_()
         sigma = ((squares - total * total / samples).clamp_(min=0) / (samples - 1)).sqrt_()
-        contrast = difference.abs_().div_(sigma.mul_(SIGMA_SCALE).add_(SIGMA_EPSILON)).mean(1)
-        weights[:, top : top + rows] = torch.softmax(contrast.neg_(), dim=0)
+        contrast = difference.abs_().div_(sigma.mul_(SIGMA_SCALE).add_(SIGMA_EPSILON)).mean(2)
+        weights[:, :, top : top + rows] = torch.softmax(contrast.neg_(), dim=0)
     return weights
 
 
@@ -119,19 +121,14 @@ def _offsets(dilations: Sequence[int]) -> list[tuple[int, int]]:
     return [(dilation * dy, dilation * dx) for dilation in dilations for dy, dx in ring]
 
 
-def _pad(planes: Tensor, reach: int) -> Tensor:
-    """(K,H,W) with its border replicated `reach` pixels outwards."""
-    return F.pad(planes[None], (reach,) * 4, mode="replicate")[0]
-
-
 def _shifted(padded: Tensor, reach: int, top: int, rows: int, width: int, dy: int, dx: int) -> Tensor:
     """View of the neighbours at (dy,dx) of a strip of rows; no copy."""
-    return padded[:, reach + top + dy :, reach + dx :][:, :rows, :width]
+    return padded[:, :, reach + top + dy :, reach + dx :][:, :, :rows, :width]
 
 
-def _rows_per_strip(row_elements: int, device: torch.device) -> int:
-    budget = CPU_STRIP if device.type == "cpu" else DEVICE_STRIP
-    return max(1, budget // row_elements)
+def _budget(device: torch.device) -> int:
+    """Pixels of all maps worked on at a time."""
+    return CPU_STRIP if device.type == "cpu" else DEVICE_STRIP
 
 
 def _require_fitting(images: Tensor, maps: Tensor, dilations: Sequence[int]) -> None:
