@@ -1,78 +1,163 @@
-"""Times refiners and the dense energy on the CPU, and holds the lattice against all pairs; asserts nothing.
+"""PAMR, permutohedral lattice, dense energy and dense CRF: seconds, memory, correlation, growth with pixels and channels.
 
-Run as `python benchmarks/refine.py [threads]`, on an otherwise idle machine: figures are the best of three.
+`python benchmarks/refine.py HEIGHT WIDTH THREADS` refines one photo in a fresh process and prints what memory it took.
 """
 
-import sys
-import time
-from collections.abc import Callable
+from __future__ import annotations
 
-import skimage.data
-import skimage.transform
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+
 import torch
+from clock import rounds
+from memory import resident
+from rows import Row
+from scene import PHOTOS, Scale, crops, photo
 from torch import Tensor
 
 from getam.losses.dense_energy import dense_energy
-from getam.refine.crf import AFA, DEEPLAB, IRN, dense_crf
+from getam.refine.crf import IRN, dense_crf
 from getam.refine.lattice import PermutohedralLattice
 from getam.refine.pamr import pamr
 
-PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
+PAMR_SECONDS, PAMR_MEGABYTES, DENSE_SECONDS = 1.0, 200.0, 0.5
+CRF_SECONDS = {3: 1.0, 21: 3.0}
+CORRELATION = 0.99
+EXPONENT = 1.1  # time ∝ size^exponent, fitted in log-log: what still counts as linear
+FIT_CHANNELS, FIT_PIXELS = (
+    3,
+    0,
+)  # the fit over pixels has 3 channels, the one over channels the smallest photo
 
 
-def main(threads: int) -> None:
-    torch.set_num_threads(threads)
-    print(f"torch {torch.__version__}, {threads} threads")
-    large, generator = photo("astronaut", 375, 500)[None], torch.Generator().manual_seed(0)
+def measure(scale: Scale) -> list[Row]:
+    """Rows of all refiners."""
+    return [*seconds(scale), pamr_memory(scale), correlation(scale), *growth(scale)]
 
-    for count in (3, 20):
-        maps = torch.rand(1, count, 24, 32, generator=generator)
-        report(f"pamr, 375×500, {count} maps", lambda maps=maps: pamr(large, maps))
 
-    for name, parameters in (("IRN", IRN), ("DEEPLAB", DEEPLAB), ("AFA", AFA)):
-        for count in (3, 21):
-            belief = torch.rand(1, count, 375, 500, generator=generator).softmax(1)
-            report(
-                f"dense_crf, 375×500, {count} channels, {name}",
-                lambda belief=belief, parameters=parameters: dense_crf(large, belief, parameters=parameters),
-            )
+def belief(classes: int, height: int, width: int) -> Tensor:
+    """(1,classes,height,width) random probabilities."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(1, classes, height, width, generator=generator).softmax(1)
 
-    crops = torch.stack([photo(name, 256, 256) for name in PHOTOS])
-    labels, roi = torch.full((4, 256, 256), 255, dtype=torch.uint8), torch.ones(4, 256, 256)
-    logits = torch.randn(4, 21, 256, 256, generator=generator, requires_grad=True)
-    probabilities = logits.softmax(1).detach().requires_grad_()
-    report(
-        "dense_energy forward and gradient, 4×21×256×256 (128×128 inside)",
-        lambda: torch.autograd.grad(dense_energy(probabilities, crops, labels, roi), probabilities),
+
+def seconds(scale: Scale) -> list[Row]:
+    """Wall-clock rows with their bars."""
+    height, width = scale.photo
+    large = photo("astronaut", height, width)[None]
+    side = scale.dense_side
+    small, labels, roi = (
+        crops(side),
+        torch.full((4, side, side), 255, dtype=torch.uint8),
+        torch.ones(4, side, side),
     )
-
-    for name in PHOTOS:
-        image = photo(name, 128, 128)
-        values = torch.rand(128 * 128, 4, generator=generator)
-        lattice = PermutohedralLattice.bilateral(image, sigma_xy=50, sigma_rgb=15)
-        approximate, exact = lattice.filter(values), all_pairs(image, values, 50, 15)
-        correlation = torch.corrcoef(torch.stack([approximate.flatten(), exact.flatten()]))[0, 1]
-        factor = (approximate * exact).sum() / (exact * exact).sum()
-        print(
-            f"lattice against all pairs, {name} 128×128: correlation {correlation:.4f}, "
-            f"factor {factor:.3f}, {lattice.vertices} vertices"
+    probabilities = belief(21, 4 * side, side).view(1, 21, 4, side, side)[0].transpose(0, 1).requires_grad_()
+    calls: dict[str, tuple[Callable[[], object], float]] = {
+        f"PAMR, {height}×{width}, 3 tags": (
+            lambda: pamr(large, belief(3, height // 16, width // 16)), PAMR_SECONDS),
+        f"dense energy, forward and gradient, 4×21×{side // 2}×{side // 2}": (
+            lambda: torch.autograd.grad(dense_energy(probabilities, small, labels, roi), probabilities),
+            DENSE_SECONDS),
+    }  # fmt: skip
+    for count, bar in CRF_SECONDS.items():
+        start = belief(count, height, width)
+        calls[f"dense CRF, {height}×{width}, {count} channels"] = (
+            lambda start=start: dense_crf(large, start),
+            bar,
         )
+    took = rounds({name: call for name, (call, _) in calls.items()}, scale.repeats)
+    return [
+        Row(
+            "refine",
+            name,
+            median(took[name]),
+            "s",
+            bar,
+            detail=f"{min(took[name]):.3g}–{max(took[name]):.3g} s",
+        )
+        for name, (_, bar) in calls.items()
+    ]
 
 
-def report(what: str, run: Callable[[], object]) -> None:
-    durations = []
-    for _ in range(3):
-        start = time.perf_counter()
-        run()
-        durations.append(time.perf_counter() - start)
-    print(f"{what}: {min(durations):.3f} s", flush=True)
-
-
-def photo(name: str, height: int, width: int) -> Tensor:
-    resized = skimage.transform.resize(
-        getattr(skimage.data, name)(), (height, width), anti_aliasing=True, preserve_range=True
+def pamr_memory(scale: Scale) -> Row:
+    """What the peak of a fresh process rises by while PAMR runs."""
+    height, width = scale.photo
+    command = [sys.executable, __file__, str(height), str(width), str(torch.get_num_threads())]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
+    return Row(
+        "refine", f"PAMR, {height}×{width}, 3 tags: memory it takes", float(done.stdout), "MB", PAMR_MEGABYTES
     )
-    return torch.from_numpy(resized).float().permute(2, 0, 1)
+
+
+def correlation(scale: Scale) -> Row:
+    """The smallest correlation of the lattice with the sums over all pairs, among the photos."""
+    side, found = scale.dense_side // 2, []
+    for name in PHOTOS:
+        image = photo(name, side, side)
+        values = torch.rand(side * side, 4, generator=torch.Generator().manual_seed(0))
+        approximate = PermutohedralLattice.bilateral(image, sigma_xy=50, sigma_rgb=15).filter(values)
+        pair = torch.stack([approximate.flatten(), all_pairs(image, values, 50, 15).flatten()])
+        found.append(float(torch.corrcoef(pair)[0, 1]))
+        print(f"  lattice against all pairs, {name}: correlation {found[-1]:.4f}", flush=True)
+    return Row("refine", f"lattice against exact sums over all pairs, {side}×{side}: smallest correlation", min(found),
+               "", CORRELATION, at_least=True, detail=", ".join(f"{n} {c:.3f}" for n, c in zip(PHOTOS, found)))  # fmt: skip
+
+
+def growth(scale: Scale) -> list[Row]:
+    """Exponents of time over pixels and over channels, for PAMR and the dense CRF."""
+    sizes, channels = scale.fit_photos, scale.fit_channels
+    pixels = [h * w for h, w in sizes]
+    height, width = sizes[FIT_PIXELS]
+    images = {size: photo("astronaut", *size)[None] for size in {*sizes}}
+    rows = []
+    for name, refine in (
+        ("PAMR", pamr),
+        ("dense CRF", lambda image, start: dense_crf(image, start, parameters=IRN)),
+    ):
+        over_pixels = {
+            str(n): lambda s=s: refine(images[s], belief(FIT_CHANNELS, *s)) for n, s in zip(pixels, sizes)
+        }
+        over_channels = {
+            str(n): lambda n=n: refine(images[sizes[FIT_PIXELS]], belief(n, height, width)) for n in channels
+        }
+        for over, counts, calls, fixed in (
+            ("pixels", pixels, over_pixels, f"{FIT_CHANNELS} channels"),
+            ("channels", channels, over_channels, f"{height}×{width}"),
+        ):
+            took = rounds(calls, scale.repeats)
+            times = [median(took[str(count)]) for count in counts]
+            exponent, determined = fit(counts, times)
+            detail = f"straight line: R² {determined:.4f}; " + ", ".join(
+                f"{count}: {time:.3g} s" for count, time in zip(counts, times)
+            )
+            rows.append(Row("refine", f"{name}, {fixed}: exponent of time over {over}", exponent, "", EXPONENT,
+                            detail=detail))  # fmt: skip
+    return rows
+
+
+def fit(sizes: Sequence[int], times: Sequence[float]) -> tuple[float, float]:
+    """Exponent of time = a·size^b by least squares in log-log, and R² of the straight line time = a + b·size."""
+    exponent, _, _ = line([math.log(s) for s in sizes], [math.log(t) for t in times])
+    _, _, determined = line([float(s) for s in sizes], list(times))
+    return exponent, determined
+
+
+def line(x: list[float], y: list[float]) -> tuple[float, float, float]:
+    """Least squares y ≈ slope·x + offset: slope, offset, R²."""
+    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
+    spread = sum((a - mean_x) ** 2 for a in x)
+    slope = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y)) / spread
+    offset = mean_y - slope * mean_x
+    missed = sum((b - slope * a - offset) ** 2 for a, b in zip(x, y))
+    return slope, offset, 1 - missed / sum((b - mean_y) ** 2 for b in y)
 
 
 def all_pairs(image: Tensor, values: Tensor, sigma_xy: float, sigma_rgb: float) -> Tensor:
@@ -86,4 +171,11 @@ def all_pairs(image: Tensor, values: Tensor, sigma_xy: float, sigma_rgb: float) 
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else torch.get_num_threads())
+    size = int(sys.argv[1]), int(sys.argv[2])
+    torch.set_num_threads(int(sys.argv[3]))
+    image, maps = photo("astronaut", *size)[None], belief(3, size[0] // 16, size[1] // 16)
+    pamr(image[..., :32, :32], maps)  # what torch allocates once is not PAMR's
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from here
+    before = resident("VmRSS")
+    refined = pamr(image, maps)
+    print(resident("VmHWM") - before)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from getam.capture import AttentionCall, Geometry, Tap, capture, frozen, geometry, global_calls
 from getam.errors import CaptureError, InputError
 from getam.maps.base import Maps, class_slots
+from getam.maps.token_rows import token_rows_only
 
 ROW_CHUNK_BYTES = 64 << 20  # patch rows of average-pooled models are read in strips of this size
 
@@ -67,7 +68,7 @@ def getam(
     pooling = getattr(model, "attn_pool", None) is not None  # its attention is no block
     blocks = sum(hasattr(m, "fused_attn") for m in model.modules()) - pooling
     first = max(0, _first_block(start, place, blocks))
-    with torch.enable_grad(), frozen(model), capture(model, leaf_from=first) as tap:
+    with torch.enable_grad(), frozen(model), token_rows_only(model), capture(model, leaf_from=first) as tap:
         scores = class_scores(model, images)
     slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
     values = attribute(tap, scores, slots, place, coupling=coupling, start=start)

@@ -20,6 +20,7 @@ from getam.maps.multiscale import multiscale
 from getam.nets.inference import fit_patches
 from getam.nets.segmenter import Segmenter
 from getam.refine.scaled import refine_maps
+from getam.verbs.overlap import read_ahead, write_behind
 from getam.verbs.outputs import OutputFolder, weights_hash
 from getam.verbs.progress import progress
 
@@ -76,16 +77,14 @@ def label(
         raise InputError(f"the model does not know the tag {unknown[0]!r}: it knows {', '.join(net.classes)}")
     folder = OutputFolder(out, [f"{s.name}.png" for s in collection.samples], overwrite=overwrite)
     folder.classes(net.classes)
-    with progress("labelling", len(collection.samples)) as advance:
-        for done, sample in enumerate(collection.samples, start=1):
-            photo = as_tensor(read_photo(sample.photo))
-            height, width = photo.shape[-2:]
-            salient = None if sample.saliency is None else salient_pixels(sample, (height, width))
+    total = len(collection.samples)
+    with progress("labelling", total) as advance, write_behind() as write:
+        for done, (sample, (photo, salient)) in enumerate(read_ahead(collection.samples, _read), start=1):
             present = [net.classes.index(tag) for tag in sample.tags]
-            folder.mask(
-                sample.name,
-                pseudo_label(net, photo, present, salient, scales, flip=flip, coupling=coupling, start=start),
+            mask = pseudo_label(
+                net, photo, present, salient, scales, flip=flip, coupling=coupling, start=start
             )
+            write(folder.mask, sample.name, mask)
             advance(done, sample.name)
     folder.protocol(
         "label",
@@ -95,6 +94,13 @@ def label(
         weights_sha256=weights_hash(model or embedded_model()), tags_at_test_time=True,
     )  # fmt: skip
     return folder.path
+
+
+def _read(sample: Sample) -> tuple[Tensor, Tensor | None]:
+    """The photo (3,H,W) uint8 of a sample, and where it is salient, (1,H,W) bool or None."""
+    photo = as_tensor(read_photo(sample.photo))
+    height, width = photo.shape[-2:]
+    return photo, None if sample.saliency is None else salient_pixels(sample, (height, width))
 
 
 def salient_pixels(sample: Sample, size: tuple[int, int]) -> Tensor:

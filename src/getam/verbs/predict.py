@@ -14,6 +14,7 @@ from getam.errors import InputError
 from getam.nets.inference import photo_logits
 from getam.nets.segmenter import Segmenter
 from getam.refine.crf import DEEPLAB, dense_crf
+from getam.verbs.overlap import read_ahead, write_behind
 from getam.verbs.outputs import OutputFolder, weights_hash
 from getam.verbs.progress import progress
 
@@ -56,10 +57,10 @@ def predict(
     net = load_model(model)
     folder = OutputFolder(out, [f"{name}.png" for name in names], overwrite=overwrite)
     folder.classes(net.classes)
-    with progress("predicting", len(files)) as advance:
-        for done, (file, name) in enumerate(zip(files, names), start=1):
-            photo = as_tensor(read_photo(file))
-            folder.mask(name, segment(net, photo, scales, flip=flip, crf=crf))
+    with progress("predicting", len(files)) as advance, write_behind() as write:
+        coming = read_ahead(zip(files, names, strict=True), lambda named: as_tensor(read_photo(named[0])))
+        for done, ((file, name), photo) in enumerate(coming, start=1):
+            write(folder.mask, name, segment(net, photo, scales, flip=flip, crf=crf))
             advance(done, file.name)
     folder.protocol(
         "predict",

@@ -1,0 +1,66 @@
+"""Read what comes next and write what is done while the model works: threads, because Pillow and torch release the GIL."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+READERS = 2  # decoding a photo of a phone takes about as long as a small model does on it
+AHEAD = 4  # photos read before their turn, and masks waiting to be written: memory stays flat
+
+
+def read_ahead(items: Iterable[T], read: Callable[[T], R], *, ahead: int = AHEAD) -> Iterator[tuple[T, R]]:
+    """(item, read(item)) in order, with up to `ahead` further items read meanwhile.
+
+    What `read` raises is raised when the turn of its item comes, after all items before it were given out; nothing
+    beyond what was begun is read after that.
+
+    >>> list(read_ahead(["a", "b"], str.upper))
+    [('a', 'A'), ('b', 'B')]
+    """
+    coming: deque[tuple[T, Future[R]]] = deque()
+    pool = ThreadPoolExecutor(READERS, thread_name_prefix="getam-read")
+    try:
+        for item in items:
+            coming.append((item, pool.submit(read, item)))
+            if len(coming) > ahead:
+                due, found = coming.popleft()
+                yield due, found.result()
+        while coming:
+            due, found = coming.popleft()
+            yield due, found.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def write_behind(*, ahead: int = AHEAD) -> Iterator[Callable[..., None]]:
+    """Yield `submit(write, *arguments)`: the calls run one after the other beside the block, all before it ends.
+
+    A call waits where `ahead` others do. What a write raises is raised by a later `submit`, or at the end of the
+    block; writes submitted after it are dropped then. If the block itself raises, what was submitted is still written.
+    """
+    waiting: deque[Future[Any]] = deque()
+    pool = ThreadPoolExecutor(1, thread_name_prefix="getam-write")
+
+    def submit(write: Callable[..., None], *arguments: Any) -> None:
+        while waiting and (waiting[0].done() or len(waiting) >= ahead):
+            waiting.popleft().result()
+        waiting.append(pool.submit(write, *arguments))
+
+    try:
+        yield submit
+        while waiting:
+            waiting.popleft().result()
+    except BaseException:
+        failed = any(f.done() and not f.cancelled() and f.exception() is not None for f in waiting)
+        pool.shutdown(cancel_futures=failed)
+        raise
+    finally:
+        pool.shutdown()
