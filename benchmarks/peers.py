@@ -1,7 +1,7 @@
 """Maps against the reference-style loop, and against other libraries' methods: same weights, photos and classes.
 
-grad-cam's methods run on the timm model. torchcam's LeGrad takes torchvision's vision transformer only: it gets one with
-the same weights, whose scores are checked to be the same.
+grad-cam's methods run on the timm model. torchcam's LeGrad takes torchvision's vision transformer only: it gets one
+with the same weights, whose scores are checked to be the same.
 """
 
 from __future__ import annotations

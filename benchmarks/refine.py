@@ -1,4 +1,4 @@
-"""PAMR, permutohedral lattice, dense energy and dense CRF: seconds, memory, correlation, growth with pixels and channels.
+"""PAMR, permutohedral lattice, dense energy and dense CRF: seconds, memory, correlation, growth with size.
 
 `python benchmarks/refine.py HEIGHT WIDTH THREADS` refines one photo in a fresh process and prints what memory it took.
 """
@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -107,8 +108,9 @@ def correlation(scale: Scale) -> Row:
         pair = torch.stack([approximate.flatten(), all_pairs(image, values, 50, 15).flatten()])
         found.append(float(torch.corrcoef(pair)[0, 1]))
         print(f"  lattice against all pairs, {name}: correlation {found[-1]:.4f}", flush=True)
-    return Row("refine", f"lattice against exact sums over all pairs, {side}×{side}: smallest correlation", min(found),
-               "", CORRELATION, at_least=True, detail=", ".join(f"{n} {c:.3f}" for n, c in zip(PHOTOS, found)))  # fmt: skip
+    what = f"lattice against exact sums over all pairs, {side}×{side}: smallest correlation"
+    detail = ", ".join(f"{name} {one:.3f}" for name, one in zip(PHOTOS, found))
+    return Row("refine", what, min(found), "", CORRELATION, at_least=True, detail=detail)
 
 
 def growth(scale: Scale) -> list[Row]:
@@ -118,15 +120,12 @@ def growth(scale: Scale) -> list[Row]:
     height, width = sizes[FIT_PIXELS]
     images = {size: photo("astronaut", *size)[None] for size in {*sizes}}
     rows = []
-    for name, refine in (
-        ("PAMR", pamr),
-        ("dense CRF", lambda image, start: dense_crf(image, start, parameters=IRN)),
-    ):
+    for name, refine in (("PAMR", pamr), ("dense CRF", partial(dense_crf, parameters=IRN))):
         over_pixels = {
-            str(n): lambda s=s: refine(images[s], belief(FIT_CHANNELS, *s)) for n, s in zip(pixels, sizes)
+            str(n): partial(refine, images[s], belief(FIT_CHANNELS, *s)) for n, s in zip(pixels, sizes)
         }
         over_channels = {
-            str(n): lambda n=n: refine(images[sizes[FIT_PIXELS]], belief(n, height, width)) for n in channels
+            str(n): partial(refine, images[sizes[FIT_PIXELS]], belief(n, height, width)) for n in channels
         }
         for over, counts, calls, fixed in (
             ("pixels", pixels, over_pixels, f"{FIT_CHANNELS} channels"),

@@ -15,15 +15,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import label
-import maps
 import memory
 import peers
-import refine
 import step
 import timm
 import torch
 from rows import Row, markdown, merge, write_between_markers, write_json
 from scene import FULL, SMOKE, Scale
+
+import maps
+import refine
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "measured" / "performance.json"

@@ -20,8 +20,8 @@ from getam.maps.multiscale import multiscale
 from getam.nets.inference import fit_patches
 from getam.nets.segmenter import Segmenter
 from getam.refine.scaled import refine_maps
-from getam.verbs.overlap import read_ahead, write_behind
 from getam.verbs.outputs import OutputFolder, weights_hash
+from getam.verbs.overlap import read_ahead, write_behind
 from getam.verbs.progress import progress
 
 LABEL_SCALES = (224, 320)  # long sides in pixels

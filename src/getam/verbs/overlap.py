@@ -1,4 +1,4 @@
-"""Read what comes next and write what is done while the model works: threads, because Pillow and torch release the GIL."""
+"""Read what comes next and write what is done while the model works, in threads: Pillow and torch release the GIL."""
 
 from __future__ import annotations
 

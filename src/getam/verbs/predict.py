@@ -14,8 +14,8 @@ from getam.errors import InputError
 from getam.nets.inference import photo_logits
 from getam.nets.segmenter import Segmenter
 from getam.refine.crf import DEEPLAB, dense_crf
-from getam.verbs.overlap import read_ahead, write_behind
 from getam.verbs.outputs import OutputFolder, weights_hash
+from getam.verbs.overlap import read_ahead, write_behind
 from getam.verbs.progress import progress
 
 CRF_LONG_SIDE = 500  # VOC's, for which the field's CRF parameters were found
