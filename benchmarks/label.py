@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,7 +13,7 @@ from statistics import median
 
 import numpy as np
 import torch
-from memory import resident
+from fresh import numbers, resident
 from PIL import Image
 from rows import Row
 from scene import PHOTOS, Scale, photo
@@ -33,7 +31,7 @@ def measure(scale: Scale) -> list[Row]:
     costs, peaks, found = [], [], dict[int, list[tuple[float, float]]]({few: [], many: []})
     for turn in range(scale.repeats):
         for count in (few, many) if turn % 2 else (many, few):
-            cost, peak = fresh_process(count, scale.photo)
+            cost, peak = numbers(__file__, count, *scale.photo)
             found[count].append((cost, peak))
             print(
                 f"  {turn + 1}/{scale.repeats} {count} photos: {cost:.3f} s each, peak {peak:.0f} MB",
@@ -50,17 +48,6 @@ def measure(scale: Scale) -> list[Row]:
         Row("label", f"label: peak memory with {many} photos, against {few}", median(peaks), bar=MEMORY_BAR,
             detail=f"{peak[many]:.0f} MB / {peak[few]:.0f} MB"),
     ]  # fmt: skip
-
-
-def fresh_process(count: int, size: tuple[int, int]) -> tuple[float, float]:
-    """Seconds per photo and peak megabytes of a new process that labels `count` photos."""
-    command = [sys.executable, __file__, str(count), *map(str, size), str(torch.get_num_threads())]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
-    cost, peak = done.stdout.split()
-    return float(cost), float(peak)
 
 
 def write_folder(folder: Path, count: int, size: tuple[int, int], classes: tuple[str, ...]) -> None:

@@ -1,18 +1,15 @@
 """Peak memory of maps, each case in a fresh process: getam, a plain forward and backward, the matrices materialised.
 
-`python benchmarks/memory.py CASE BACKBONE SIDE` is one such process and prints its peak resident memory.
+`python benchmarks/memory.py CASE BACKBONE SIDE THREADS` is one such process and prints its peak resident memory.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import torch
+from fresh import MEGABYTE, numbers, resident
 from reference_loop import loop
 from rows import Row
 from scene import FULL, Scale, class_lists, normal_photos, vit
@@ -22,7 +19,6 @@ from getam.maps.getam import getam
 
 CLASSES = 2
 BAR = 1.2
-MEGABYTE = 1e6
 
 
 def measure(scale: Scale) -> list[Row]:
@@ -55,23 +51,9 @@ def vit_heads(scale: Scale) -> int:
 
 def fresh_process(case: str, scale: Scale, side: int) -> dict[str, float]:
     """Megabytes resident before the first photo and at the peak, of a new process that runs the case once."""
-    command = [sys.executable, __file__, case, scale.backbone, str(side), str(torch.get_num_threads())]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
-    before, peak = (float(number) for number in done.stdout.split())
+    before, peak = numbers(__file__, case, scale.backbone, side)
     print(f"  {case} at {side}²: {peak:.0f} MB, {before:.0f} MB before the first photo", flush=True)
     return {"before": before, "peak": peak}
-
-
-def resident(field: str) -> float:
-    """VmRSS (now) or VmHWM (peak) of this process, in megabytes; Linux."""
-    status = Path("/proc/self/status").read_text()
-    found = re.search(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE)
-    if found is None:
-        raise SystemExit(f"/proc/self/status has no {field}: this measurement needs Linux")
-    return int(found[1]) * 1024 / MEGABYTE
 
 
 def plain(model: torch.nn.Module, images: torch.Tensor, classes: list[list[int]]) -> None:

@@ -6,17 +6,14 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from statistics import median
 
 import torch
 from clock import rounds
-from memory import resident
+from fresh import forget_peak, numbers, resident
 from rows import Row
 from scene import PHOTOS, Scale, crops, photo
 from torch import Tensor
@@ -88,14 +85,8 @@ def seconds(scale: Scale) -> list[Row]:
 def pamr_memory(scale: Scale) -> Row:
     """What the peak of a fresh process rises by while PAMR runs."""
     height, width = scale.photo
-    command = [sys.executable, __file__, str(height), str(width), str(torch.get_num_threads())]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
-    return Row(
-        "refine", f"PAMR, {height}×{width}, 3 tags: memory it takes", float(done.stdout), "MB", PAMR_MEGABYTES
-    )
+    (took,) = numbers(__file__, height, width)
+    return Row("refine", f"PAMR, {height}×{width}, 3 tags: memory it takes", took, "MB", PAMR_MEGABYTES)
 
 
 def correlation(scale: Scale) -> Row:
@@ -174,7 +165,7 @@ if __name__ == "__main__":
     torch.set_num_threads(int(sys.argv[3]))
     image, maps = photo("astronaut", *size)[None], belief(3, size[0] // 16, size[1] // 16)
     pamr(image[..., :32, :32], maps)  # what torch allocates once is not PAMR's
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from here
+    forget_peak()
     before = resident("VmRSS")
     refined = pamr(image, maps)
     print(resident("VmHWM") - before)
