@@ -19,37 +19,32 @@ from torch import Tensor, nn
 from getam.maps.getam import getam
 
 BATCH, CLASSES = 4, 2
-LOOP_BATCH = (
-    2  # photos of the reference-style loop, which costs a backward through the batch per photo and class
-)
-LOOP_BAR, GRADCAM_BAR = 15.0, 2.5
+BARS = {
+    "reference-style loop": 15.0,
+    "grad-cam's GradCAM": 2.5,
+    "grad-cam's LayerCAM": 1.0,
+    "torchcam's LeGrad": 1.0,
+}
 
 
 def measure(scale: Scale) -> list[Row]:
     """Rows: the loop, GradCAM, LayerCAM, LeGrad; each as many times slower than `getam`."""
     model = vit(scale)
     images, lists = normal_photos(BATCH, scale.side), class_lists(BATCH, CLASSES)
-    few, few_lists = images[:LOOP_BATCH], lists[:LOOP_BATCH]
-    seconds = rounds(
-        {"getam": lambda: getam(model, few, few_lists), "loop": lambda: loop(model, few, few_lists)},
-        scale.repeats,
-    )
-    what = (
-        f"reference-style loop over {LOOP_BATCH} photos × {CLASSES} classes, as many times slower than getam"
-    )
-    rows = [Row("peers", what, ratio(seconds, "loop", "getam"), bar=LOOP_BAR, at_least=True,
-                detail=spread(seconds, "loop", "getam"))]  # fmt: skip
-    calls: dict[str, Callable[[], object]] = {"getam": lambda: getam(model, images, lists)}
-    calls["GradCAM"] = grad_cam("GradCAM", model, images, lists)
-    calls["LayerCAM"] = grad_cam("LayerCAM", model, images, lists)
-    calls["LeGrad"] = legrad(model, images, lists)
+    calls: dict[str, Callable[[], object]] = {
+        "getam": lambda: getam(model, images, lists),
+        "reference-style loop": lambda: loop(model, images, lists),
+        "grad-cam's GradCAM": grad_cam("GradCAM", model, images, lists),
+        "grad-cam's LayerCAM": grad_cam("LayerCAM", model, images, lists),
+        "torchcam's LeGrad": legrad(model, images, lists),
+    }
     seconds = rounds(calls, scale.repeats)
-    for name, library in (("GradCAM", "grad-cam"), ("LayerCAM", "grad-cam"), ("LeGrad", "torchcam")):
-        what = f"{library}'s {name}, {BATCH} photos × {CLASSES} classes, as many times slower than getam"
-        bar = GRADCAM_BAR if name == "GradCAM" else 1.0
-        rows.append(Row("peers", what, ratio(seconds, name, "getam"), bar=bar, at_least=True,
-                        detail=spread(seconds, name, "getam")))  # fmt: skip
-    return rows
+    what = f"{{}}, {BATCH} photos × {CLASSES} classes, as many times slower than getam"
+    return [
+        Row("peers", what.format(name), ratio(seconds, name, "getam"), bar=bar, at_least=True,
+            detail=spread(seconds, name, "getam"))
+        for name, bar in BARS.items()
+    ]  # fmt: skip
 
 
 def grad_cam(name: str, model: nn.Module, images: Tensor, lists: list[list[int]]) -> Callable[[], object]:

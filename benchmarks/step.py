@@ -108,7 +108,7 @@ def naive_step(net: Segmenter, batch: Mapping[str, Tensor], config: GetamConfig)
 
     def run() -> None:
         with kept_attention(net) as kept:
-            scores = net(images, masks=False).scores
+            scores = net(images).scores
             found = loop_maps(net, kept, scores, TAGS)
         maps = images.new_zeros(4, CLASSES, height, width)
         for photo, row in enumerate(TAGS):
