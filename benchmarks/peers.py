@@ -31,6 +31,11 @@ def measure(scale: Scale) -> list[Row]:
     """Rows: the loop, GradCAM, LayerCAM, LeGrad; each as many times slower than `getam`."""
     model = vit(scale)
     images, lists = normal_photos(BATCH, scale.side), class_lists(BATCH, CLASSES)
+    one = getam(model, images[:1], [lists[0][:1]]).values[0, 0].flatten()
+    wanted = loop(model, images[:1], [lists[0][:1]])[0][0]
+    torch.testing.assert_close(
+        one / wanted.max(), wanted / wanted.max(), rtol=1e-3, atol=1e-4
+    )  # the same maps
     calls: dict[str, Callable[[], object]] = {
         "getam": lambda: getam(model, images, lists),
         "reference-style loop": lambda: loop(model, images, lists),
