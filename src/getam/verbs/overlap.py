@@ -12,7 +12,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 READERS = 2  # decoding a photo of a phone takes about as long as a small model does on it
-AHEAD = 4  # photos read before their turn, and masks waiting to be written: memory stays flat
+AHEAD = 3  # photos read before their turn, and masks waiting to be written: memory stays flat
 
 
 def read_ahead(items: Iterable[T], read: Callable[[T], R], *, ahead: int = AHEAD) -> Iterator[tuple[T, R]]:
@@ -44,7 +44,7 @@ def write_behind(*, ahead: int = AHEAD) -> Iterator[Callable[..., None]]:
     """Yield `submit(write, *arguments)`: the calls run one after the other beside the block, all before it ends.
 
     A call waits where `ahead` others do. What a write raises is raised by a later `submit`, or at the end of the
-    block; writes submitted after it are dropped then. If the block itself raises, what was submitted is still written.
+    block. If the block itself raises, what was submitted is still written.
     """
     waiting: deque[Future[Any]] = deque()
     pool = ThreadPoolExecutor(1, thread_name_prefix="getam-write")
@@ -58,9 +58,5 @@ def write_behind(*, ahead: int = AHEAD) -> Iterator[Callable[..., None]]:
         yield submit
         while waiting:
             waiting.popleft().result()
-    except BaseException:
-        failed = any(f.done() and not f.cancelled() and f.exception() is not None for f in waiting)
-        pool.shutdown(cancel_futures=failed)
-        raise
     finally:
         pool.shutdown()
