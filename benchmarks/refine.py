@@ -27,10 +27,8 @@ PAMR_SECONDS, PAMR_MEGABYTES, DENSE_SECONDS = 1.0, 200.0, 0.5
 CRF_SECONDS = {3: 1.0, 21: 3.0}
 CORRELATION = 0.99
 EXPONENT = 1.1  # time ∝ size^exponent, fitted in log-log: what still counts as linear
-FIT_CHANNELS, FIT_PIXELS = (
-    3,
-    0,
-)  # the fit over pixels has 3 channels, the one over channels the smallest photo
+FIT_CHANNELS = 3  # of the fit over pixels
+FIT_PHOTO = 1  # of the fit over channels: the second of the photos
 
 
 def measure(scale: Scale) -> list[Row]:
@@ -108,7 +106,7 @@ def growth(scale: Scale) -> list[Row]:
     """Exponents of time over pixels and over channels, for PAMR and the dense CRF."""
     sizes, channels = scale.fit_photos, scale.fit_channels
     pixels = [h * w for h, w in sizes]
-    height, width = sizes[FIT_PIXELS]
+    height, width = sizes[FIT_PHOTO]
     images = {size: photo("astronaut", *size)[None] for size in {*sizes}}
     rows = []
     for name, refine in (("PAMR", pamr), ("dense CRF", partial(dense_crf, parameters=IRN))):
@@ -116,7 +114,7 @@ def growth(scale: Scale) -> list[Row]:
             str(n): partial(refine, images[s], belief(FIT_CHANNELS, *s)) for n, s in zip(pixels, sizes)
         }
         over_channels = {
-            str(n): partial(refine, images[sizes[FIT_PIXELS]], belief(n, height, width)) for n in channels
+            str(n): partial(refine, images[sizes[FIT_PHOTO]], belief(n, height, width)) for n in channels
         }
         for over, counts, calls, fixed in (
             ("pixels", pixels, over_pixels, f"{FIT_CHANNELS} channels"),
