@@ -85,6 +85,29 @@ def test_an_interrupted_run_ends_with_the_same_weights(
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=1e-6, msg=name)
 
 
+def test_a_run_killed_between_its_files_is_whole_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    whole, _ = train(tmp_path / "whole")
+    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", -1.0)
+    with pytest.raises(StopError):
+        train(tmp_path / "parts", stop_after=3)
+    run = tmp_path / "parts"
+    older = (run / "state.pt").read_bytes()
+    with pytest.raises(StopError):
+        train(run, stop_after=5)
+    (run / "state.pt").write_bytes(older)  # step 5 has its model file and its log, but not its state
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 6, "cl')  # and was cut off while it logged
+    resumed, steps = train(run)
+    assert steps == [4, 5, 6, 7]
+    logged = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert logged == [1, 2, 3, 4, 5, 6, 7]
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=1e-6, msg=name)
+
+
 def test_a_finished_run_is_only_loaded(tmp_path: Path) -> None:
     first, _ = train(tmp_path / "run")
     files = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "run").iterdir()}

@@ -17,6 +17,7 @@ from getam.labels.free import complete_without_saliency
 from getam.maps.gradcam import gradcam
 from getam.nets.segmenter import Segmenter
 from getam.recipes.getam import GetamConfig
+from getam.refine.crf import DEEPLAB, dense_crf
 from getam.refine.scaled import refine_maps
 from getam.verbs import demo as demo_verb
 from getam.verbs.demo import CONFIG, demo, replacing, run_demo
@@ -94,7 +95,12 @@ def test_scores_agree_with_a_slow_count(report: Path) -> None:
     net = load_model(report / "run")
     found = score(net, QUICK, seed=3, held_out=10, tuning=6)
     scenes = DigitScenes("test", 32, seed=3)
-    counts = {"seg": np.zeros((11, 12)), "cam": np.zeros((11, 12)), "label": np.zeros((11, 12))}
+    counts = {
+        "seg": np.zeros((11, 12)),
+        "crf": np.zeros((11, 12)),
+        "cam": np.zeros((11, 12)),
+        "label": np.zeros((11, 12)),
+    }
     right = exact = 0
     for index in range(10):
         scene = scenes.scene(index)
@@ -103,18 +109,20 @@ def test_scores_agree_with_a_slow_count(report: Path) -> None:
             scores, logits = net(image)
         digits = tags[0].nonzero().flatten()
         threshold = found.methods["gradcam"].refined_threshold
-        maps = refine_maps(image, gradcam(net, image, tags).values, scale=QUICK.pamr_scale)
+        maps = refine_maps(image, gradcam(net, image, tags).values, iterations=QUICK.pamr_iterations)
         cam = torch.where(maps[0].amax(0) >= threshold, digits[maps[0].argmax(0)] + 1, 0)
         label = complete_without_saliency(
             maps, digits[None], image, foreground=threshold, background=threshold,
             iterations=QUICK.crf_iterations, opening=QUICK.opening or 0,
         )[0]  # fmt: skip
-        for name, mask in (("seg", logits[0].argmax(0)), ("cam", cam), ("label", label)):
+        crf = dense_crf(image, logits.softmax(1), parameters=DEEPLAB)[0].argmax(0)
+        for name, mask in (("seg", logits[0].argmax(0)), ("crf", crf), ("cam", cam), ("label", label)):
             for true, said in zip(scene.mask.ravel().tolist(), mask.flatten().tolist()):
                 counts[name][true, 11 if said == 255 else said] += 1
         agree = (scores[0] > 0) == (tags[0] > 0)
         right, exact = right + int(agree.sum()), exact + int(agree.all())
     assert found.segmentation_miou == pytest.approx(_miou(counts["seg"]))
+    assert found.crf_miou == pytest.approx(_miou(counts["crf"]))
     assert found.methods["gradcam"].refined_miou == pytest.approx(_miou(counts["cam"]), abs=1e-3)
     assert found.methods["gradcam"].label_miou == pytest.approx(_miou(counts["label"]), abs=1e-3)
     assert found.tag_accuracy == pytest.approx(right / 100)
@@ -142,7 +150,8 @@ def test_thresholds_are_chosen_on_training_scenes_that_no_step_has_shown() -> No
 def test_the_table_has_a_line_per_method_and_segmentation_for_the_trained_one(report: Path) -> None:
     lines = results_table(score(load_model(report / "run"), QUICK, seed=3, held_out=4, tuning=4))
     assert [line["held-out mIoU"] for line in lines] == ["GETAM", "Grad-CAM", "attention rollout"]
-    assert [line["segmentation"] is not None for line in lines] == [True, False, False]
+    for column in ("segmentation", "segmentation, CRF"):
+        assert [line[column] is not None for line in lines] == [True, False, False]
     assert len(lines) == len(METHODS)
 
 

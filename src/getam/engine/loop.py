@@ -11,10 +11,9 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from getam.engine.runfolder import MODEL, STATE, RunFolder
+from getam.engine.runfolder import STATE, RunFolder
 from getam.nets.build import FROM_NOTHING
 from getam.nets.segmenter import Segmenter
-from getam.nets.weights import read_weights
 from getam.recipes.base import Config, Recipe, optimizer, total
 
 LOG_EVERY = 20  # steps
@@ -64,10 +63,11 @@ def fit(
     start = 0
     if resumed:
         saved = run.state()
-        net.load_state_dict(read_weights(run.path / MODEL))
+        net.load_state_dict(saved["model"])
         optim.load_state_dict(saved["optimizer"])
         torch.set_rng_state(saved["rng"])
         start = int(saved["step"])
+    run.rewind(start)
     net = net.to(memory_format=torch.channels_last)  # convolutions run up to twice as fast, on CPUs too
     model, optim = fabric.setup(net, optim)
     model.train()

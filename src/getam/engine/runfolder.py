@@ -84,15 +84,24 @@ class RunFolder:
         with (self.path / METRICS).open("a") as file:
             file.write(json.dumps(dict(record)) + "\n")
 
+    def rewind(self, step: int) -> None:
+        """Forget what was logged after `step`: a run that was killed continues from there and logs it again."""
+        if not (path := self.path / METRICS).is_file():
+            return
+        lines = path.read_bytes().splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith(b"\n") and json.loads(line)["step"] <= step]
+        if kept != lines:
+            write_atomically(path, b"".join(kept))
+
     def save(self, net: Segmenter, config: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-        """Write weights, then the state that refers to them, each by an atomic rename."""
+        """Write the model file, then all that continues the run, its weights too, as one file; by atomic renames."""
         save_model(self.path / MODEL, net, config)
         temporary = self.path / f".{STATE}.tmp"
-        torch.save(dict(state), temporary)
+        torch.save({**state, "model": net.state_dict()}, temporary)
         os.replace(temporary, self.path / STATE)
 
     def state(self) -> dict[str, Any]:
-        """What `save` wrote, on the CPU."""
+        """What `save` was given, and the weights as "model", on the CPU."""
         return torch.load(self.path / STATE, map_location="cpu", weights_only=True)
 
 

@@ -32,6 +32,7 @@ def results_table(scores: DemoScores) -> list[dict[str, object]]:
             "maps after PAMR": found.refined_miou,
             "pseudo labels": found.label_miou,
             "segmentation": scores.segmentation_miou if name == "getam" else None,
+            "segmentation, CRF": scores.crf_miou if name == "getam" else None,
         }
         for name, found in scores.methods.items()
     ]
@@ -53,7 +54,7 @@ def scene_rows(net: Segmenter, config: GetamConfig, *, seed: int, count: int) ->
     for found in scene_maps(net, config, scene_batches("test", config, seed, count)):
         images = found.batch["image"]
         labels = complete(found, "getam", (config.background, config.foreground), config).cpu().numpy()
-        masks = segment_scenes(net, images)[1].cpu().numpy()
+        masks = segment_scenes(net, images)[2].cpu().numpy()
         truths = found.batch["mask"].cpu().numpy().astype(np.uint8)
         for place in range(len(images)):
             maps = found.refined["getam"][place].cpu().numpy()

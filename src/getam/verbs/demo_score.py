@@ -23,6 +23,7 @@ from getam.metrics.thresholds import ThresholdSweep
 from getam.nets.segmenter import Segmenter
 from getam.recipes.getam import GetamConfig
 from getam.refine.scaled import refine_maps
+from getam.verbs.predict import decide
 from getam.verbs.progress import Advance
 
 BATCH = 32
@@ -53,6 +54,8 @@ class DemoScores:
     methods: dict[str, MethodScores]
     segmentation_miou: float
     """Of the network's own masks; no tags are given."""
+    crf_miou: float
+    """Of the same after the dense CRF of `getam predict`, with the same parameters."""
     tag_accuracy: float
     """Share of the decisions "this digit occurs" that are right."""
     exact_tags: float
@@ -104,7 +107,7 @@ def score(
         for name in METHODS
     }
     labels = {name: ConfusionMatrix(classes) for name in METHODS}
-    masks = ConfusionMatrix(classes)
+    masks, sharpened = ConfusionMatrix(classes), ConfusionMatrix(classes)
     decided, right, exact = dict.fromkeys(METHODS, 0), 0, 0
     done = tuning
     for found in scene_maps(net, config, scene_batches("test", config, seed, held_out)):
@@ -115,8 +118,9 @@ def score(
             label = complete(found, name, bands[name], config).cpu().numpy()
             labels[name].update(label, truth)
             decided[name] += int((label != 255).sum())
-        scores, mask = segment_scenes(net, found.batch["image"])
-        masks.update(mask.cpu().numpy(), truth)
+        scores, plain, sharp = segment_scenes(net, found.batch["image"])
+        masks.update(plain.cpu().numpy(), truth)
+        sharpened.update(sharp.cpu().numpy(), truth)
         correct = (scores > 0) == (found.batch["tags"] > 0)
         right, exact = right + int(correct.sum()), exact + int(correct.all(1).sum())
         done += len(truth)
@@ -134,7 +138,13 @@ def score(
         )
         for name in METHODS
     }
-    return DemoScores(methods, masks.compute().miou, right / (held_out * classes), exact / held_out)
+    return DemoScores(
+        methods,
+        segmentation_miou=masks.compute().miou,
+        crf_miou=sharpened.compute().miou,
+        tag_accuracy=right / (held_out * classes),
+        exact_tags=exact / held_out,
+    )
 
 
 def scene_batches(split: Split, config: GetamConfig, seed: int, count: int) -> Iterator[dict[str, Tensor]]:
@@ -196,11 +206,15 @@ def complete(found: SceneMaps, method: str, thresholds: tuple[float, float], con
 
 
 @torch.no_grad()
-def segment_scenes(net: Segmenter, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Scenes (B,3,S,S) → class scores (B,10) and masks (B,S,S) uint8; no tags are given."""
+def segment_scenes(net: Segmenter, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Scenes (B,3,S,S) → class scores (B,10), masks (B,S,S) uint8, and those after a dense CRF; no tags are given."""
     scores, logits = net(images)
     assert logits is not None
-    return scores, logits.argmax(1).to(torch.uint8)
+    plain, sharp = (
+        torch.stack([decide(own, image, crf=crf) for own, image in zip(logits, images)])
+        for crf in (False, True)
+    )
+    return scores, plain, sharp
 
 
 def _thresholds(
