@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -153,6 +154,7 @@ def block_maps(
                 if gradient is not None:
                     row = _map_of_block(call, gradient, place, COUPLINGS[coupling])
                     values[block, :, k] = row * present[:, None]
+        del gradient, gradients  # or the next slot's would come on top
     return values.unflatten(-1, place.grid)
 
 
@@ -165,7 +167,9 @@ def _first_block(start: int | None, place: Geometry, blocks: int) -> int:
 
 def _shapes_alone(call: AttentionCall) -> AttentionCall:
     """A call that is not read: its tensors keep their shapes and let go of their memory."""
-    tensors = {f.name: t for f in fields(call) if isinstance(t := getattr(call, f.name), Tensor)}
+    tensors: dict[str, Any] = {
+        f.name: t for f in fields(call) if isinstance(t := getattr(call, f.name), Tensor)
+    }
     return replace(call, **{name: t.new_empty(()).expand(t.shape) for name, t in tensors.items()})
 
 

@@ -31,8 +31,9 @@ def token_rows_only(model: nn.Module) -> Iterator[None]:
     nothing happens. Beyond the prefix, the last block's output is not what it would be.
     """
     prefix = int(getattr(model, "num_prefix_tokens", 0))
-    hooks = []
-    for module in _row_by_row(model) if prefix else ():
+    hooks: list[Any] = []
+    modules = _row_by_row(model) if prefix else []
+    for module in modules:
         lengths: list[int] = []
 
         def cut(_module: nn.Module, inputs: Any, lengths: list[int] = lengths) -> Any:
