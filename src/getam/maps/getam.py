@@ -16,7 +16,17 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from getam.capture import AttentionCall, Geometry, Tap, capture, frozen, geometry, global_calls
+from getam.capture import (
+    Call,
+    Geometry,
+    Tap,
+    attentions,
+    capture,
+    frozen,
+    geometry,
+    global_calls,
+    token_calls,
+)
 from getam.errors import CaptureError, InputError
 from getam.maps.base import Maps, class_slots
 
@@ -65,7 +75,7 @@ def getam(
         place = replace(place, rows=rows)
     # Below the first block that counts no graph is needed; modules can be counted before they run.
     pooling = getattr(model, "attn_pool", None) is not None  # its attention is no block
-    blocks = sum(hasattr(m, "fused_attn") for m in model.modules()) - pooling
+    blocks = sum(1 for _ in attentions(model)) - pooling
     first = max(0, _first_block(start, place, blocks))
     with torch.enable_grad(), frozen(model), capture(model, leaf_from=first) as tap:
         scores = class_scores(model, images)
@@ -161,13 +171,11 @@ def _first_block(start: int | None, place: Geometry, blocks: int) -> int:
     return blocks // 2 if place.start is None else place.start
 
 
-def _blocks_to_read(tap: Tap, place: Geometry, start: int | None) -> list[AttentionCall]:
+def _blocks_to_read(tap: Tap, place: Geometry, start: int | None) -> list[Call]:
     """The calls ≥ start whose rows are read, checked against the geometry."""
     patches = place.grid[0] * place.grid[1]
     if place.rows == "pool":
-        calls = [
-            c for c in tap.calls if c.query.shape[-2] == 1 and c.tokens in (patches, patches + place.prefix)
-        ]
+        calls = [c for c in tap.calls if c.queries == 1 and c.tokens in (patches, patches + place.prefix)]
         if not calls:
             raise CaptureError(
                 "no pooling attention over the patches was captured: pass rows='patches' or rows='cls'"
@@ -177,36 +185,30 @@ def _blocks_to_read(tap: Tap, place: Geometry, start: int | None) -> list[Attent
         raise InputError(f"rows={place.rows!r} is not one of cls, patches, pool")
     if place.rows == "cls" and place.prefix == 0:
         raise InputError("rows='cls' was asked of a model without prefix tokens: use rows='patches'")
-    calls = global_calls(tap, place)
+    calls = tap.calls if place.rows == "cls" else global_calls(tap, place)
     first = _first_block(start, place, len(calls))
-    if not 0 <= first < len(calls):
+    if calls and not 0 <= first < len(calls):
         raise InputError(f"start={first} is outside 0..{len(calls) - 1}, the model's {len(calls)} blocks")
-    return calls[first:]
+    return token_calls(tap, place, first) if place.rows == "cls" else calls[first:]
 
 
 def _map_of_block(
-    call: AttentionCall, gradient: Tensor, place: Geometry, couple: Callable[[Tensor, Tensor], Tensor]
+    call: Call, gradient: Tensor, place: Geometry, couple: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
-    """M^ℓ of one block at the rows that are read: (B, h·w) float32."""
+    """M^ℓ of one block at the rows that are read: (B, h·w), at least float32."""
     patches = place.grid[0] * place.grid[1]
     columns = slice(call.tokens - patches, call.tokens)
     if place.rows != "patches":  # the CLS token, or the one latent of a pooling attention
         return _rows(call, gradient, slice(0, 1), couple)[:, 0, columns]
-    per_row = call.query.shape[0] * call.query.shape[1] * call.tokens * 4 * 3
+    per_row = call.output.shape[0] * call.output.shape[1] * call.tokens * 4 * 3
     step = max(1, ROW_CHUNK_BYTES // per_row)
-    total = torch.zeros(call.query.shape[0], patches, device=gradient.device)
-    for first in range(place.prefix, call.tokens, step):
-        strip = slice(first, min(first + step, call.tokens))
-        total += _rows(call, gradient, strip, couple)[..., columns].sum(1)
+    strips = [slice(first, min(first + step, call.tokens)) for first in range(place.prefix, call.tokens, step)]
+    total = sum(_rows(call, gradient, strip, couple)[..., columns].sum(1) for strip in strips)
     return total / patches
 
 
 def _rows(
-    call: AttentionCall, gradient: Tensor, rows: slice, couple: Callable[[Tensor, Tensor], Tensor]
+    call: Call, gradient: Tensor, rows: slice, couple: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
-    """Coupled rows (B,R,N) of one block: A[r,:] = softmax(scale·q_r Kᵀ + bias), G[r,:] = (∂s/∂o_r) Vᵀ, in float32."""
-    logits = call.scale * (call.query[:, :, rows].float() @ call.key.float().transpose(-2, -1))
-    if call.bias is not None:
-        bias = call.bias.float().expand(*call.query.shape[:-1], call.tokens)
-        logits = logits + bias[:, :, rows]
-    return couple(logits.softmax(-1), gradient[:, :, rows].float() @ call.value.float().transpose(-2, -1))
+    """Coupled rows (B,R,N) of one block, from ∂s/∂o of its output."""
+    return couple(call.attention(rows), call.gradient(gradient, rows))
