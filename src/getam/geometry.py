@@ -10,7 +10,14 @@ from torch import nn
 
 from getam.errors import CaptureError, InputError
 
-ROWS = {"map": "pool", "token": "cls", "tok": "cls"}  # by timm's `global_pool` and OpenCLIP's `pool_type`
+ROWS = {  # by timm's `global_pool` and OpenCLIP's `pool_type`; any other leaves the row open
+    "token": "cls",
+    "tok": "cls",
+    "map": "pool",
+    "avg": "patches",
+    "avgmax": "patches",
+    "max": "patches",
+}
 
 
 @dataclass(frozen=True)
@@ -19,7 +26,7 @@ class Geometry:
 
     `prefix` tokens (CLS, distillation, registers) come first, then `grid` = (h, w) patches row by row; `rows` says
     which query rows read the class score: "cls" (from a token), "patches" (average-pooled), "pool" (pooling
-    attention). `start` is the first block that counts in the maps by default; None: half of them.
+    attention), "" where the model does not say. `start` is the first block that counts in the maps by default; None: half of them.
     """
 
     prefix: int
@@ -105,7 +112,7 @@ def _last_stage(module: Any, height: int, width: int) -> Geometry:
 
 
 def _rows(pool: str, prefix: int) -> str:
-    rows = ROWS.get(pool, "patches")
+    rows = ROWS.get(pool, "")
     return "patches" if rows == "cls" and not prefix else rows
 
 

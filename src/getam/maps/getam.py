@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from getam.capture import (
     Call,
@@ -85,6 +86,53 @@ def getam(
     return Maps(values, valid, slots, picked, f"getam[{coupling}]", place.grid, place.rows)
 
 
+def differentiable_maps(
+    model: nn.Module,
+    images: Tensor,
+    classes: Sequence[Sequence[int]] | Tensor,
+    *,
+    coupling: str = "attn_grad2",
+    start: int | None = None,
+    rows: str | None = None,
+) -> Tensor:
+    """The values of `getam` with a graph: a loss on the maps trains the model that made them (second-order gradients).
+
+    Args: as `getam`. The model runs as it is: its mode, its trainable parameters, its checkpoints. The attention kernel
+    is the plain one, since fused kernels have no second derivative: memory is O(N²) per head and block.
+
+    Returns:
+        (B,K,h,w), float32 or the model's float64, ≥ 0, zero in slots beyond a photo's classes; differentiable in the
+        parameters and photos that require gradients. The gradients are those of the formula; relu has none at 0.
+
+    Raises:
+        InputError: nothing requires gradients, or as `getam`.
+        CaptureError: as `getam`.
+    """
+    require_gradients()
+    if not (images.requires_grad or any(p.requires_grad for p in model.parameters())):
+        raise InputError("neither the photos nor any parameter requires gradients: use getam() for plain maps")
+    place = geometry(model, images.shape[-2], images.shape[-1])
+    if rows is not None:
+        place = replace(place, rows=rows)
+    with torch.enable_grad(), capture(model) as tap, sdpa_kernel(SDPBackend.MATH):
+        scores = class_scores(model, images)
+        slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
+        couple = _coupling(coupling)
+        calls = _blocks_to_read(tap, place, start)
+        outputs = [call.output for call in calls]
+        maps = [scores.new_zeros(len(images), 0, *place.grid)]
+        for k in range(slots.shape[1]):
+            picked = scores.gather(1, slots[:, k : k + 1].clamp(min=0)).squeeze(1)
+            gradients = torch.autograd.grad(
+                (picked * valid[:, k]).sum(), outputs, create_graph=True, allow_unused=True
+            )
+            with torch.autocast(scores.device.type, enabled=False):
+                blocks = [_map_of_block(c, g, place, couple) for c, g in zip(calls, gradients) if g is not None]
+            summed = torch.stack(blocks).sum(0).relu() * valid[:, k, None]
+            maps.append(summed.view(-1, 1, *place.grid))
+    return torch.cat(maps, 1)
+
+
 def require_gradients() -> None:
     """Raise `CaptureError` where gradients cannot be had at all."""
     if torch.is_inference_mode_enabled():
@@ -144,8 +192,7 @@ def block_maps(
     start: int | None = None,
 ) -> Tensor:
     """M^ℓ of every block ≥ start before they are summed: (L−start,B,K,h,w) float32 ≥ 0; arguments as `attribute`."""
-    if coupling not in COUPLINGS:
-        raise InputError(f"coupling {coupling!r} is not one of {', '.join(COUPLINGS)}")
+    couple = _coupling(coupling)
     calls = _blocks_to_read(tap, place, start)
     shape = (len(calls), scores.shape[0], slots.shape[1], place.grid[0] * place.grid[1])
     values = torch.zeros(shape, dtype=torch.float32, device=scores.device)
@@ -159,9 +206,15 @@ def block_maps(
         with torch.no_grad(), torch.autocast(scores.device.type, enabled=False):
             for block, (call, gradient) in enumerate(zip(calls, gradients)):
                 if gradient is not None:
-                    row = _map_of_block(call, gradient, place, COUPLINGS[coupling])
+                    row = _map_of_block(call, gradient, place, couple)
                     values[block, :, k] = row * present[:, None]
     return values.unflatten(-1, place.grid)
+
+
+def _coupling(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    if name not in COUPLINGS:
+        raise InputError(f"coupling {name!r} is not one of {', '.join(COUPLINGS)}")
+    return COUPLINGS[name]
 
 
 def _first_block(start: int | None, place: Geometry, blocks: int) -> int:
@@ -172,7 +225,17 @@ def _first_block(start: int | None, place: Geometry, blocks: int) -> int:
 
 
 def _blocks_to_read(tap: Tap, place: Geometry, start: int | None) -> list[Call]:
-    """The calls ≥ start whose rows are read, checked against the geometry."""
+    """The calls ≥ start whose rows are read, checked against the geometry, with a graph to take gradients in."""
+    calls = _calls_with_rows(tap, place, start)
+    if without := [call.name for call in calls if not call.output.requires_grad]:
+        raise CaptureError(
+            f"the forward left no graph in {without[0]}: it ran under no_grad() or in a reentrant checkpoint "
+            "(use torch.utils.checkpoint with use_reentrant=False)"
+        )
+    return calls
+
+
+def _calls_with_rows(tap: Tap, place: Geometry, start: int | None) -> list[Call]:
     patches = place.grid[0] * place.grid[1]
     if place.rows == "pool":
         calls = [c for c in tap.calls if c.queries == 1 and c.tokens in (patches, patches + place.prefix)]
@@ -181,6 +244,11 @@ def _blocks_to_read(tap: Tap, place: Geometry, start: int | None) -> list[Call]:
                 "no pooling attention over the patches was captured: pass rows='patches' or rows='cls'"
             )
         return calls[-1:]
+    if not place.rows:
+        raise CaptureError(
+            "the model does not say where its class score is read (its global_pool is '' or unknown here): pass "
+            "rows='cls' or rows='patches'"
+        )
     if place.rows not in ("cls", "patches"):
         raise InputError(f"rows={place.rows!r} is not one of cls, patches, pool")
     if place.rows == "cls" and place.prefix == 0:

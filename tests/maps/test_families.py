@@ -1,0 +1,60 @@
+"""getam() on every timm family with attention: against its matrices where it has a row to read, one error elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+
+import families
+import tiny
+from families import EXCLUDED, WITHOUT_ATTENTION, WORKS, Family
+from getam.errors import CaptureError
+from getam.geometry import geometry
+from getam.maps.getam import getam
+from matrices import by_definition, every_matrix
+
+
+@pytest.mark.parametrize("family", WORKS, ids=lambda family: family.name)
+def test_equals_the_matrices(family: Family) -> None:
+    model = tiny.awake(family.make())
+    side = family.options.get("img_size") or family.side
+    images = tiny.photos(2, side, side)
+    place = geometry(model, side, side)
+    maps = getam(model, images, [[2], [1]])
+    assert maps.rows == family.rows
+    for photo, c in ((0, 2), (1, 1)):
+        A, G = every_matrix(model, images[photo : photo + 1], c, family.rows == "pool")
+        wanted = by_definition(A, G, family.rows, place.prefix, place.grid)
+        assert wanted.max() > 0
+        assert wanted.std() > 0.05 * wanted.mean(), "a flat map would fit anything"
+        torch.testing.assert_close(maps.values[photo, 0], wanted, rtol=2e-3, atol=1e-5 * float(wanted.max()))
+    torch.testing.assert_close(maps.scores[:, 0], model(images)[[0, 1], [2, 1]], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "module", "model", "reason"), EXCLUDED, ids=[entry[0] for entry in EXCLUDED])
+def test_says_why_not(name: str, module: str, model: str, reason: str) -> None:
+    with torch.device("meta"):
+        net = timm.create_model(model, **families.EXCLUDED_OPTIONS.get(name, {})).eval()
+    size = net.pretrained_cfg.get("input_size", (3, 224, 224))
+    with pytest.raises(CaptureError):
+        getam(net, torch.empty(1, *size, device="meta"), [[0]])
+    assert model in timm.list_models(module=module)
+
+
+def test_every_module_of_timm_is_sorted() -> None:
+    attending = {family.module for family in WORKS} | {module for _, module, _, _ in EXCLUDED}
+    assert not attending & set(WITHOUT_ATTENTION)
+    version = tuple(int(part) for part in timm.__version__.split(".")[:3] if part.isdigit())
+    known = set(timm.list_modules())
+    if version <= families.CHECKED:
+        assert known <= attending | set(WITHOUT_ATTENTION)
+    elif unsorted := known - attending - set(WITHOUT_ATTENTION):
+        pytest.skip(f"timm {timm.__version__} has modules nobody has sorted yet: {', '.join(sorted(unsorted))}")
+
+
+def test_the_documented_table_is_this_one() -> None:
+    documented = Path(__file__).parents[2] / "docs" / "coverage.md"
+    assert documented.read_text(encoding="utf-8") == families.table()
