@@ -1,4 +1,4 @@
-"""The oracle of the maps: every N×N attention matrix and its class gradient, materialised, by the paper's definition."""
+"""The oracle of the maps: every attention matrix and its class gradient, materialised, by the paper's definition."""
 
 from __future__ import annotations
 

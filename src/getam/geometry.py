@@ -26,7 +26,8 @@ class Geometry:
 
     `prefix` tokens (CLS, distillation, registers) come first, then `grid` = (h, w) patches row by row; `rows` says
     which query rows read the class score: "cls" (from a token), "patches" (average-pooled), "pool" (pooling
-    attention), "" where the model does not say. `start` is the first block that counts in the maps by default; None: half of them.
+    attention), "" where the model does not say. `start` is the first block that counts in the maps by default; None:
+    half of them.
     """
 
     prefix: int
@@ -53,12 +54,11 @@ def geometry(model: nn.Module, height: int, width: int) -> Geometry:
     """
     if callable(own := getattr(model, "geometry", None)):
         return own(height, width)
-    outer: list[Any] = []  # from the model down to its patch embedding: the outermost answer counts
-    for module in model.modules():
-        if hasattr(module, "dynamic_feat_size"):
-            return _timm(outer, module, height, width)
-        outer.append(module)
-    for module in outer:
+    modules: list[Any] = list(model.modules())
+    embeds = [place for place, module in enumerate(modules) if hasattr(module, "dynamic_feat_size")]
+    if len(embeds) == 1:  # above it, from the model down, the outermost answer counts
+        return _timm(modules[: embeds[0]], modules[embeds[0]], height, width)
+    for module in modules if not embeds else []:
         token = getattr(module, "class_token", getattr(module, "class_embedding", None))
         if token is not None and hasattr(module, "image_size") and hasattr(module, "patch_size"):
             return _with_class_token(module, height, width)
@@ -108,7 +108,9 @@ def _last_stage(module: Any, height: int, width: int) -> Geometry:
         _require_size(fixed, height, width, "resize")
     stride = int(module.feature_info[-1]["reduction"])
     prefix = int(module.cls_token.shape[1])
-    return Geometry(prefix, (ceil(height / stride), ceil(width / stride)), _rows(str(module.global_pool), prefix))
+    return Geometry(
+        prefix, (ceil(height / stride), ceil(width / stride)), _rows(str(module.global_pool), prefix)
+    )
 
 
 def _rows(pool: str, prefix: int) -> str:

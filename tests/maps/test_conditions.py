@@ -103,7 +103,9 @@ def test_half_precision_is_close_and_multiplied_in_float32(name: str, dtype: tor
         assert values.dtype == torch.float32
         assert torch.corrcoef(torch.stack([values.flatten(), exact.flatten()]))[0, 1] > 0.97
         wide = values.flatten().to(dtype).float()
-        assert not torch.equal(wide, values.flatten()), "a product in half precision would survive the round trip"
+        assert not torch.equal(wide, values.flatten()), (
+            "a product in half precision would survive the round trip"
+        )
 
 
 def test_channels_last_photos_and_models() -> None:

@@ -10,7 +10,7 @@ import torch
 
 import families
 import tiny
-from families import EXCLUDED, WITHOUT_ATTENTION, WORKS, Family
+from families import EXCLUDED, WITHOUT_ATTENTION, WORKS, Excluded, Family
 from getam.errors import CaptureError
 from getam.geometry import geometry
 from getam.maps.getam import getam
@@ -34,25 +34,30 @@ def test_equals_the_matrices(family: Family) -> None:
     torch.testing.assert_close(maps.scores[:, 0], model(images)[[0, 1], [2, 1]], rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "module", "model", "reason"), EXCLUDED, ids=[entry[0] for entry in EXCLUDED])
-def test_says_why_not(name: str, module: str, model: str, reason: str) -> None:
-    with torch.device("meta"):
-        net = timm.create_model(model, **families.EXCLUDED_OPTIONS.get(name, {})).eval()
-    size = net.pretrained_cfg.get("input_size", (3, 224, 224))
+@pytest.mark.parametrize("family", EXCLUDED, ids=lambda family: family.name)
+def test_says_why_not(family: Excluded) -> None:
+    model = family.make()
+    size = model.pretrained_cfg.get("input_size", (3, 224, 224))
     with pytest.raises(CaptureError):
-        getam(net, torch.empty(1, *size, device="meta"), [[0]])
-    assert model in timm.list_models(module=module)
+        getam(model, torch.empty(1, *size, device="meta"), [[0]])
+
+
+@pytest.mark.parametrize("family", [*WORKS, *EXCLUDED], ids=lambda family: family.name)
+def test_the_representative_is_of_the_module(family: Family | Excluded) -> None:
+    assert timm.list_models(family.model, module=family.module) == [family.model]
 
 
 def test_every_module_of_timm_is_sorted() -> None:
-    attending = {family.module for family in WORKS} | {module for _, module, _, _ in EXCLUDED}
+    attending = {family.module for family in WORKS} | {family.module for family in EXCLUDED}
     assert not attending & set(WITHOUT_ATTENTION)
     version = tuple(int(part) for part in timm.__version__.split(".")[:3] if part.isdigit())
     known = set(timm.list_modules())
     if version <= families.CHECKED:
         assert known <= attending | set(WITHOUT_ATTENTION)
     elif unsorted := known - attending - set(WITHOUT_ATTENTION):
-        pytest.skip(f"timm {timm.__version__} has modules nobody has sorted yet: {', '.join(sorted(unsorted))}")
+        pytest.skip(
+            f"timm {timm.__version__} has modules nobody has sorted yet: {', '.join(sorted(unsorted))}"
+        )
 
 
 def test_the_documented_table_is_this_one() -> None:

@@ -44,9 +44,21 @@ class ZeroShot(nn.Module):
 def blocks_of(model: Any) -> tuple[list[Any], dict[str, str]]:
     """The blocks of a foreign model, and what timm calls their parts."""
     if isinstance(model, ZeroShot):
-        names = {"norm1": "ln_1", "attn": "attn", "norm2": "ln_2", "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj"}
+        names = {
+            "norm1": "ln_1",
+            "attn": "attn",
+            "norm2": "ln_2",
+            "mlp.fc1": "mlp.c_fc",
+            "mlp.fc2": "mlp.c_proj",
+        }
         return list(model.visual.transformer.resblocks), names
-    names = {"norm1": "ln_1", "attn": "self_attention", "norm2": "ln_2", "mlp.fc1": "mlp.0", "mlp.fc2": "mlp.3"}
+    names = {
+        "norm1": "ln_1",
+        "attn": "self_attention",
+        "norm2": "ln_2",
+        "mlp.fc1": "mlp.0",
+        "mlp.fc2": "mlp.3",
+    }
     return list(model.encoder.layers), names
 
 
@@ -107,7 +119,9 @@ def test_equals_the_timm_model_of_the_same_weights(name: str) -> None:
         found, wanted = method(model, images, [[1, 3], [2]]), method(twin, images, [[1, 3], [2]])
         assert found.rows == wanted.rows
         assert wanted.values.max() > 0
-        torch.testing.assert_close(found.values, wanted.values, rtol=1e-3, atol=1e-5 * float(wanted.values.max()))
+        torch.testing.assert_close(
+            found.values, wanted.values, rtol=1e-3, atol=1e-5 * float(wanted.values.max())
+        )
 
 
 @pytest.mark.parametrize("name", FOREIGN)
@@ -149,7 +163,9 @@ class Weighted(nn.Module):
         return self.attention(tokens, tokens, tokens, **options)
 
 
-@pytest.mark.parametrize("options", [{"need_weights": True}, {"attn_mask": torch.zeros(3, 3, dtype=torch.bool)}])
+@pytest.mark.parametrize(
+    "options", [{"need_weights": True}, {"attn_mask": torch.zeros(3, 3, dtype=torch.bool)}]
+)
 def test_what_is_more_than_attention_runs_as_it_did(options: dict[str, Any]) -> None:
     model, tokens = Weighted().eval(), torch.randn(2, 3, 8)
     wanted, _ = model(tokens, **options)
@@ -191,6 +207,6 @@ def test_a_row_the_model_does_not_name_is_asked_for() -> None:
             return self.head(self.trunk(images)[:, 0])
 
     model = First().eval()
-    with pytest.raises(CaptureError, match="does not say where its class score is read.*rows='cls'"):
+    with pytest.raises(CaptureError, match=r"does not say where its class score is read.*rows='cls'"):
         getam(model, tiny.photos(1), [[1]])
     assert getam(model, tiny.photos(1), [[1]], rows="cls").values.max() > 0

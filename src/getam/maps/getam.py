@@ -110,7 +110,9 @@ def differentiable_maps(
     """
     require_gradients()
     if not (images.requires_grad or any(p.requires_grad for p in model.parameters())):
-        raise InputError("neither the photos nor any parameter requires gradients: use getam() for plain maps")
+        raise InputError(
+            "neither the photos nor any parameter requires gradients: use getam() for plain maps"
+        )
     place = geometry(model, images.shape[-2], images.shape[-1])
     if rows is not None:
         place = replace(place, rows=rows)
@@ -127,7 +129,9 @@ def differentiable_maps(
                 (picked * valid[:, k]).sum(), outputs, create_graph=True, allow_unused=True
             )
             with torch.autocast(scores.device.type, enabled=False):
-                blocks = [_map_of_block(c, g, place, couple) for c, g in zip(calls, gradients) if g is not None]
+                blocks = [
+                    _map_of_block(c, g, place, couple) for c, g in zip(calls, gradients) if g is not None
+                ]
             summed = torch.stack(blocks).sum(0).relu() * valid[:, k, None]
             maps.append(summed.view(-1, 1, *place.grid))
     return torch.cat(maps, 1)
@@ -245,6 +249,7 @@ def _calls_with_rows(tap: Tap, place: Geometry, start: int | None) -> list[Call]
             )
         return calls[-1:]
     if not place.rows:
+        global_calls(tap, place)  # where there is none, that is the answer
         raise CaptureError(
             "the model does not say where its class score is read (its global_pool is '' or unknown here): pass "
             "rows='cls' or rows='patches'"
@@ -270,13 +275,13 @@ def _map_of_block(
         return _rows(call, gradient, slice(0, 1), couple)[:, 0, columns]
     per_row = call.output.shape[0] * call.output.shape[1] * call.tokens * 4 * 3
     step = max(1, ROW_CHUNK_BYTES // per_row)
-    strips = [slice(first, min(first + step, call.tokens)) for first in range(place.prefix, call.tokens, step)]
+    strips = [
+        slice(first, min(first + step, call.tokens)) for first in range(place.prefix, call.tokens, step)
+    ]
     total = sum(_rows(call, gradient, strip, couple)[..., columns].sum(1) for strip in strips)
     return total / patches
 
 
-def _rows(
-    call: Call, gradient: Tensor, rows: slice, couple: Callable[[Tensor, Tensor], Tensor]
-) -> Tensor:
+def _rows(call: Call, gradient: Tensor, rows: slice, couple: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """Coupled rows (B,R,N) of one block, from ∂s/∂o of its output."""
     return couple(call.attention(rows), call.gradient(gradient, rows))
