@@ -208,7 +208,7 @@ def capture(model: nn.Module, *, leaf_from: int | None = None) -> Iterator[Tap]:
             fused.append((module, flag))
             module.fused_attn = True  # type: ignore[assignment]
         hooks.append(module.register_forward_pre_hook(lambda *_, name=name: running.append(name)))
-        hooks.append(module.register_forward_hook(lambda *_: running.pop() and None, always_call=True))
+        hooks.append(module.register_forward_hook(lambda *_: running.__delitem__(-1), always_call=True))
     for name, module in model.named_modules():
         if module not in known and isinstance(dropout := getattr(module, "attn_drop", None), nn.Dropout):
             hooks.append(dropout.register_forward_hook(_matrix_hook(watch, name)))

@@ -55,7 +55,7 @@ def geometry(model: nn.Module, height: int, width: int) -> Geometry:
     if callable(own := getattr(model, "geometry", None)):
         return own(height, width)
     modules: list[Any] = list(model.modules())
-    embeds = [place for place, module in enumerate(modules) if hasattr(module, "dynamic_feat_size")]
+    embeds = [place for place, module in enumerate(modules) if hasattr(type(module), "dynamic_feat_size")]
     if len(embeds) == 1:  # above it, from the model down, the outermost answer counts
         return _timm(modules[: embeds[0]], modules[embeds[0]], height, width)
     for module in modules if not embeds else []:

@@ -183,6 +183,7 @@ def test_other_widths_of_keys_and_values() -> None:
         found, _ = attention(query, key, value, need_weights=False)
     torch.testing.assert_close(found, wanted)
     assert tap.calls[0].query.shape == (3, 2, 5, 4)
+    assert tap.names == [""]
 
 
 def test_a_headless_trunk_in_a_classifier_of_the_users() -> None:
