@@ -138,7 +138,7 @@ WORKS = [
            options={"img_size": 32, "patch_size": 8, "stride": 4, "base_dims": (8, 8), "depth": (1, 2),
                     "heads": (2, 4), "num_classes": 5, "distilled": True}, build=PoolingVisionTransformer),
     Family("VOLO", "volo", "volo_d1_224", blocks="the class-attention blocks",
-           grid="the last one, photo ÷ 16", side=64,
+           grid="photo ÷ 16", side=64,
            options={"layers": (1, 1, 1, 1), "img_size": 64, "num_classes": 5, "stem_hidden_dim": 8,
                     "embed_dims": (12, 24, 24, 24), "num_heads": (2, 3, 3, 3)}, build=VOLO),
 ]  # fmt: skip
@@ -156,7 +156,7 @@ EXCLUDED = [
     Excluded("CrossViT", "crossvit", "crossvit_9_240",
              "two branches with a grid each; the score averages two class tokens"),
     Excluded("XCiT", "xcit", "xcit_nano_12_p16_224",
-             "attends over channels, not over patches: its blocks have no row"),
+             "attends over channels: only its two class-attention blocks have a row"),
     Excluded("CoaT", "coat", "coat_lite_tiny", "factorised attention: no matrix between patches exists"),
     Excluded("MViT v2", "mvitv2", "mvitv2_tiny", "queries and keys are pooled to different grids in each stage"),
     Excluded("MViT v2, class token", "mvitv2", "mvitv2_base_cls",
@@ -246,7 +246,8 @@ def table() -> str:
         + "\n| family | timm module | representative | rows | blocks | grid |\n|---|---|---|---|---|---|\n"
     )
     for f in WORKS:
-        text += f"| {f.name} | {f.module} | `{f.model}` | {f.rows} | {f.blocks} | {f.grid} |\n"
+        blocks = "the pooling attention" if f.rows == "pool" else f.blocks
+        text += f"| {f.name} | {f.module} | `{f.model}` | {f.rows} | {blocks} | {f.grid} |\n"
     text += ELSEWHERE
     for e in EXCLUDED:
         text += f"| {e.name} | {e.module} | `{e.model}` | {e.reason} |\n"

@@ -25,6 +25,10 @@ def test_equals_the_matrices(family: Family) -> None:
     place = geometry(model, side, side)
     maps = getam(model, images, [[2], [1]])
     assert maps.rows == family.rows
+    if family.grid.startswith("photo"):
+        stride = family.grid.split()[-1]
+        patch = family.options.get("patch_size", families.PATCH_32["patch_size"])
+        assert maps.grid == (side // (patch if stride == "patch" else int(stride)),) * 2
     for photo, c in ((0, 2), (1, 1)):
         A, G = every_matrix(model, images[photo : photo + 1], c, family.rows == "pool")
         wanted = by_definition(A, G, family.rows, place.prefix, place.grid)

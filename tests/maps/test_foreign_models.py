@@ -16,6 +16,7 @@ from getam.geometry import Geometry, geometry
 from getam.maps.getam import getam
 from getam.maps.gradcam import gradcam
 from getam.maps.rollout import rollout
+from matrices import by_definition, every_matrix
 
 
 def torchvision_vit() -> Any:
@@ -211,3 +212,14 @@ def test_a_row_the_model_does_not_name_is_asked_for() -> None:
     with pytest.raises(CaptureError, match=r"does not say where its class score is read.*rows='cls'"):
         getam(model, tiny.photos(1), [[1]])
     assert getam(model, tiny.photos(1), [[1]], rows="cls").values.max() > 0
+
+
+@pytest.mark.parametrize("depth", [3, 4])
+def test_the_latent_of_a_pooling_attention_is_not_the_class_token(depth: int) -> None:
+    model = nn.Sequential(tiny.vit(depth=depth, global_pool="map", num_classes=0), nn.Linear(24, 5)).eval()
+    images = tiny.photos(1)
+    A, G = every_matrix(model, images, 3, pool=False)
+    wanted = by_definition(A, G, "cls", 1, (4, 4))
+    found = getam(model, images, [[3]], rows="cls").values[0, 0]
+    assert wanted.max() > 0
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-6 * float(wanted.max()))

@@ -26,6 +26,7 @@ from getam.capture import (
     frozen,
     geometry,
     global_calls,
+    pools,
     token_calls,
 )
 from getam.errors import CaptureError, InputError
@@ -54,13 +55,15 @@ def getam(
     """Class-specific maps of a vision transformer: one forward for the batch, one partial backward per slot.
 
     Args:
-        model: any timm ViT (images normalised as it expects), or a network of `getam.nets` (images 0–255). It is
+        model: any vision transformer of timm, torchvision or OpenCLIP with global attention (docs/coverage.md), or
+            a module around one (images normalised as it expects), or a network of `getam.nets` (images 0–255). It is
             left as it was: mode, flags, hooks, `.grad`, `requires_grad`. Attention dropout must be off.
         images: (B,3,H,W) float.
         classes: per-photo class lists [[3, 7], [1]], or multi-hot tags (B,C).
         coupling: "grad", "grad2", "attn_grad" or "attn_grad2" (the paper's, default).
-        start: first block that counts; default L // 2 (6 of 12), 0 for light hybrids, whose blocks are all late.
-        rows: "cls", "patches" or "pool"; default: derived from how the model pools.
+        start: first attention that counts; default L // 2 (6 of 12), 0 for light hybrids, whose blocks are all late.
+        rows: "cls", "patches" or "pool"; default: derived from how the model pools. Attentions without that row (CaiT
+            before its class token joins) add nothing.
 
     Returns:
         `Maps` on the patch grid.
@@ -75,8 +78,7 @@ def getam(
     if rows is not None:
         place = replace(place, rows=rows)
     # Below the first block that counts no graph is needed; modules can be counted before they run.
-    pooling = getattr(model, "attn_pool", None) is not None  # its attention is no block
-    blocks = sum(1 for _ in attentions(model)) - pooling
+    blocks = sum(not pools(name) for name, _ in attentions(model))
     first = max(0, _first_block(start, place, blocks))
     with torch.enable_grad(), frozen(model), capture(model, leaf_from=first) as tap:
         scores = class_scores(model, images)
@@ -196,7 +198,8 @@ def block_maps(
     start: int | None = None,
 ) -> Tensor:
     """M^ℓ of every block ≥ start before they are summed: (L−start,B,K,h,w) float32 ≥ 0; arguments as `attribute`."""
-    couple = _coupling(coupling)
+    if coupling not in COUPLINGS:
+        raise InputError(f"coupling {coupling!r} is not one of {', '.join(COUPLINGS)}")
     calls = _blocks_to_read(tap, place, start)
     shape = (len(calls), scores.shape[0], slots.shape[1], place.grid[0] * place.grid[1])
     values = torch.zeros(shape, dtype=torch.float32, device=scores.device)
@@ -210,7 +213,7 @@ def block_maps(
         with torch.no_grad(), torch.autocast(scores.device.type, enabled=False):
             for block, (call, gradient) in enumerate(zip(calls, gradients)):
                 if gradient is not None:
-                    row = _map_of_block(call, gradient, place, couple)
+                    row = _map_of_block(call, gradient, place, COUPLINGS[coupling])
                     values[block, :, k] = row * present[:, None]
     return values.unflatten(-1, place.grid)
 
@@ -258,7 +261,7 @@ def _calls_with_rows(tap: Tap, place: Geometry, start: int | None) -> list[Call]
         raise InputError(f"rows={place.rows!r} is not one of cls, patches, pool")
     if place.rows == "cls" and place.prefix == 0:
         raise InputError("rows='cls' was asked of a model without prefix tokens: use rows='patches'")
-    calls = tap.calls if place.rows == "cls" else global_calls(tap, place)
+    calls = tap.blocks if place.rows == "cls" else global_calls(tap, place)
     first = _first_block(start, place, len(calls))
     if calls and not 0 <= first < len(calls):
         raise InputError(f"start={first} is outside 0..{len(calls) - 1}, the model's {len(calls)} blocks")
