@@ -25,10 +25,13 @@ def swin() -> Any:
 
 
 def swin_v2() -> Any:
-    return timm.create_model(
+    model = timm.create_model(
         "swinv2_tiny_window8_256", img_size=32, window_size=4, embed_dim=12, depths=(2, 2), num_heads=(1, 2),
         num_classes=5,
     )  # fmt: skip
+    for norm in (module for module in model.modules() if isinstance(module, nn.LayerNorm)):
+        nn.init.ones_(norm.weight)  # the norms that end its branches start at zero
+    return model
 
 
 def pvt() -> Any:
