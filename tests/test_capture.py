@@ -9,10 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from timm.models.deit import VisionTransformerDistilled
+from timm.models.tnt import TNT
 from torch import nn
 
 import tiny
-from getam.capture import Geometry, capture, frozen, geometry, global_calls
+from getam.capture import Geometry, MatrixCall, capture, frozen, geometry, global_calls, token_calls
 from getam.errors import CaptureError, InputError
 
 
@@ -210,3 +211,59 @@ def test_tokens_that_do_not_match_the_grid_are_refused() -> None:
         model(tiny.photos(1))
     with pytest.raises(CaptureError, match=r"captured 4 attentions over \[17\] tokens.* = 16 tokens"):
         global_calls(tap, Geometry(0, (4, 4), "patches"))
+
+
+# Attention computed by hand
+
+
+def tnt(**options: Any) -> Any:
+    sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "inner_dim": 8, "depth": 2, "num_heads_inner": 2,
+             "num_heads_outer": 3, "num_classes": 5}  # fmt: skip
+    return tiny.awake(TNT(**sizes | options))
+
+
+def test_matrices_made_by_hand_are_the_ones_that_are_used() -> None:
+    model = tnt()
+    with torch.no_grad(), capture(model) as tap:
+        model(tiny.photos(2))
+    assert tap.names == [f"blocks.{i}.attn_{where}" for i in (0, 1) for where in ("in", "out")]
+    assert all(isinstance(call, MatrixCall) for call in tap.calls)
+    assert [(len(call.output), call.queries, call.tokens) for call in tap.calls] == [
+        (32, 4, 4),
+        (2, 17, 17),
+    ] * 2
+    for call in tap.calls:
+        torch.testing.assert_close(call.output.sum(-1), torch.ones(call.output.shape[:-1]))
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_dropout_in_a_matrix_made_by_hand_is_refused_only_when_active() -> None:
+    model = tnt(attn_drop_rate=0.1)
+    with capture(model) as tap:
+        model(tiny.photos(1))
+    assert len(tap.calls) == 4
+    with pytest.raises(CaptureError, match=r"blocks\.0\.attn_in \(p=0\.1\)"), capture(model.train()):
+        model(tiny.photos(1))
+
+
+def test_two_forwards_in_one_capture_are_refused() -> None:
+    model = tiny.vit()
+    place = geometry(model, 32, 32)
+    with torch.no_grad(), capture(model) as tap:
+        model(tiny.photos(1))
+        model(tiny.photos(1))
+    for choose in (global_calls, lambda *given: token_calls(*given, 0)):
+        with pytest.raises(CaptureError, match=r"blocks\.0\.attn attended more than once"):
+            choose(tap, place)
+
+
+def test_the_geometry_of_a_model_with_two_grids_is_refused() -> None:
+    both = nn.ModuleList([tiny.vit(), tiny.vit(patch_size=16)])
+    with pytest.raises(CaptureError, match="one patch grid"):
+        geometry(both, 32, 32)
+
+
+def test_a_compiled_patch_embedding_is_one_grid() -> None:
+    model = tiny.vit()
+    model.patch_embed = torch.compile(model.patch_embed, backend="eager")
+    assert geometry(model, 32, 32) == Geometry(1, (4, 4), "cls")

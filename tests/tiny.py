@@ -27,7 +27,7 @@ def awake(model: nn.Module) -> Any:
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if parameter.ndim > 1 or name.endswith(("bias", "gamma_1", "gamma_2", "table")):
+            if parameter.ndim > 1 or name.endswith(("bias", "gamma", "gamma_1", "gamma_2", "table")):
                 parameter.normal_(0, 0.25, generator=generator)
     return model.eval()
 

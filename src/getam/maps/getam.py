@@ -16,8 +16,20 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from getam.capture import AttentionCall, Geometry, Tap, capture, frozen, geometry, global_calls
+from getam.capture import (
+    Call,
+    Geometry,
+    Tap,
+    attentions,
+    capture,
+    frozen,
+    geometry,
+    global_calls,
+    pools,
+    token_calls,
+)
 from getam.errors import CaptureError, InputError
 from getam.maps.base import Maps, class_slots
 from getam.maps.token_rows import token_rows_only
@@ -45,13 +57,15 @@ def getam(
     """Class-specific maps of a vision transformer: one forward for the batch, one partial backward per slot.
 
     Args:
-        model: any timm ViT (images normalised as it expects), or a network of `getam.nets` (images 0–255). It is
+        model: any vision transformer of timm, torchvision or OpenCLIP with global attention (docs/coverage.md), or
+            a module around one (images normalised as it expects), or a network of `getam.nets` (images 0–255). It is
             left as it was: mode, flags, hooks, `.grad`, `requires_grad`. Attention dropout must be off.
         images: (B,3,H,W) float.
         classes: per-photo class lists [[3, 7], [1]], or multi-hot tags (B,C).
         coupling: "grad", "grad2", "attn_grad" or "attn_grad2" (the paper's, default).
-        start: first block that counts; default L // 2 (6 of 12), 0 for light hybrids, whose blocks are all late.
-        rows: "cls", "patches" or "pool"; default: derived from how the model pools.
+        start: first attention that counts; default L // 2 (6 of 12), 0 for light hybrids, whose blocks are all late.
+        rows: "cls", "patches" or "pool"; default: derived from how the model pools. Attentions without that row (CaiT
+            before its class token joins) add nothing.
 
     Returns:
         `Maps` on the patch grid.
@@ -66,8 +80,7 @@ def getam(
     if rows is not None:
         place = replace(place, rows=rows)
     # Below the first block that counts no graph is needed; modules can be counted before they run.
-    pooling = getattr(model, "attn_pool", None) is not None  # its attention is no block
-    blocks = sum(hasattr(m, "fused_attn") for m in model.modules()) - pooling
+    blocks = sum(not pools(name) for name, _ in attentions(model))
     first = max(0, _first_block(start, place, blocks))
     with torch.enable_grad(), frozen(model), token_rows_only(model), capture(model, leaf_from=first) as tap:
         scores = class_scores(model, images)
@@ -76,6 +89,57 @@ def getam(
     values = attribute(tap, scores, slots, place, coupling=coupling, start=start)
     picked = scores.detach().float().gather(1, slots.clamp(min=0)) * valid
     return Maps(values, valid, slots, picked, f"getam[{coupling}]", place.grid, place.rows)
+
+
+def differentiable_maps(
+    model: nn.Module,
+    images: Tensor,
+    classes: Sequence[Sequence[int]] | Tensor,
+    *,
+    coupling: str = "attn_grad2",
+    start: int | None = None,
+    rows: str | None = None,
+) -> Tensor:
+    """The values of `getam` with a graph: a loss on the maps trains the model that made them (second-order gradients).
+
+    Args: as `getam`. The model runs as it is: its mode, its trainable parameters, its checkpoints. The attention kernel
+    is the plain one, since fused kernels have no second derivative: memory is O(N²) per head and block.
+
+    Returns:
+        (B,K,h,w), float32 or the model's float64, ≥ 0, zero in slots beyond a photo's classes; differentiable in the
+        parameters and photos that require gradients. The gradients are those of the formula; relu has none at 0.
+
+    Raises:
+        InputError: nothing requires gradients, or as `getam`.
+        CaptureError: as `getam`.
+    """
+    require_gradients()
+    if not (images.requires_grad or any(p.requires_grad for p in model.parameters())):
+        raise InputError(
+            "neither the photos nor any parameter requires gradients: use getam() for plain maps"
+        )
+    place = geometry(model, images.shape[-2], images.shape[-1])
+    if rows is not None:
+        place = replace(place, rows=rows)
+    with torch.enable_grad(), capture(model) as tap, sdpa_kernel(SDPBackend.MATH):
+        scores = class_scores(model, images)
+        slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
+        couple = _coupling(coupling)
+        calls = _blocks_to_read(tap, place, start)
+        outputs = [call.output for call in calls]
+        maps = [scores.new_zeros(len(images), 0, *place.grid)]
+        for k in range(slots.shape[1]):
+            picked = scores.gather(1, slots[:, k : k + 1].clamp(min=0)).squeeze(1)
+            gradients = torch.autograd.grad(
+                (picked * valid[:, k]).sum(), outputs, create_graph=True, allow_unused=True
+            )
+            with torch.autocast(scores.device.type, enabled=False):
+                blocks = [
+                    _map_of_block(c, g, place, couple) for c, g in zip(calls, gradients) if g is not None
+                ]
+            summed = torch.stack(blocks).sum(0).relu() * valid[:, k, None]
+            maps.append(summed.view(-1, 1, *place.grid))
+    return torch.cat(maps, 1)
 
 
 def require_gradients() -> None:
@@ -158,6 +222,12 @@ def block_maps(
     return values.unflatten(-1, place.grid)
 
 
+def _coupling(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    if name not in COUPLINGS:
+        raise InputError(f"coupling {name!r} is not one of {', '.join(COUPLINGS)}")
+    return COUPLINGS[name]
+
+
 def _first_block(start: int | None, place: Geometry, blocks: int) -> int:
     """The first block that counts: as asked, else as the network says, else half of them (the paper's 6 of 12)."""
     if start is not None:
@@ -165,7 +235,7 @@ def _first_block(start: int | None, place: Geometry, blocks: int) -> int:
     return blocks // 2 if place.start is None else place.start
 
 
-def _shapes_alone(call: AttentionCall) -> AttentionCall:
+def _shapes_alone(call: Call) -> Call:
     """A call that is not read: its tensors keep their shapes and let go of their memory."""
     tensors: dict[str, Any] = {
         f.name: t for f in fields(call) if isinstance(t := getattr(call, f.name), Tensor)
@@ -173,52 +243,60 @@ def _shapes_alone(call: AttentionCall) -> AttentionCall:
     return replace(call, **{name: t.new_empty(()).expand(t.shape) for name, t in tensors.items()})
 
 
-def _blocks_to_read(tap: Tap, place: Geometry, start: int | None) -> list[AttentionCall]:
-    """The calls ≥ start whose rows are read, checked against the geometry."""
+def _blocks_to_read(tap: Tap, place: Geometry, start: int | None) -> list[Call]:
+    """The calls ≥ start whose rows are read, checked against the geometry, with a graph to take gradients in."""
+    calls = _calls_with_rows(tap, place, start)
+    if without := [call.name for call in calls if not call.output.requires_grad]:
+        raise CaptureError(
+            f"the forward left no graph in {without[0]}: it ran under no_grad() or in a reentrant checkpoint "
+            "(use torch.utils.checkpoint with use_reentrant=False)"
+        )
+    return calls
+
+
+def _calls_with_rows(tap: Tap, place: Geometry, start: int | None) -> list[Call]:
     patches = place.grid[0] * place.grid[1]
     if place.rows == "pool":
-        calls = [
-            c for c in tap.calls if c.query.shape[-2] == 1 and c.tokens in (patches, patches + place.prefix)
-        ]
+        calls = [c for c in tap.calls if c.queries == 1 and c.tokens in (patches, patches + place.prefix)]
         if not calls:
             raise CaptureError(
                 "no pooling attention over the patches was captured: pass rows='patches' or rows='cls'"
             )
         return calls[-1:]
+    if not place.rows:
+        global_calls(tap, place)  # where there is none, that is the answer
+        raise CaptureError(
+            "the model does not say where its class score is read (its global_pool is '' or unknown here): pass "
+            "rows='cls' or rows='patches'"
+        )
     if place.rows not in ("cls", "patches"):
         raise InputError(f"rows={place.rows!r} is not one of cls, patches, pool")
     if place.rows == "cls" and place.prefix == 0:
         raise InputError("rows='cls' was asked of a model without prefix tokens: use rows='patches'")
-    calls = global_calls(tap, place)
+    calls = tap.blocks if place.rows == "cls" else global_calls(tap, place)
     first = _first_block(start, place, len(calls))
-    if not 0 <= first < len(calls):
+    if calls and not 0 <= first < len(calls):
         raise InputError(f"start={first} is outside 0..{len(calls) - 1}, the model's {len(calls)} blocks")
-    return calls[first:]
+    return token_calls(tap, place, first) if place.rows == "cls" else calls[first:]
 
 
 def _map_of_block(
-    call: AttentionCall, gradient: Tensor, place: Geometry, couple: Callable[[Tensor, Tensor], Tensor]
+    call: Call, gradient: Tensor, place: Geometry, couple: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
-    """M^ℓ of one block at the rows that are read: (B, h·w) float32."""
+    """M^ℓ of one block at the rows that are read: (B, h·w), at least float32."""
     patches = place.grid[0] * place.grid[1]
     columns = slice(call.tokens - patches, call.tokens)
     if place.rows != "patches":  # the CLS token, or the one latent of a pooling attention
         return _rows(call, gradient, slice(0, 1), couple)[:, 0, columns]
-    per_row = call.query.shape[0] * call.query.shape[1] * call.tokens * 4 * 3
+    per_row = call.output.shape[0] * call.output.shape[1] * call.tokens * 4 * 3
     step = max(1, ROW_CHUNK_BYTES // per_row)
-    total = torch.zeros(call.query.shape[0], patches, device=gradient.device)
-    for first in range(place.prefix, call.tokens, step):
-        strip = slice(first, min(first + step, call.tokens))
-        total += _rows(call, gradient, strip, couple)[..., columns].sum(1)
-    return total / patches
+    strips = [
+        slice(first, min(first + step, call.tokens)) for first in range(place.prefix, call.tokens, step)
+    ]
+    sums = [_rows(call, gradient, strip, couple)[..., columns].sum(1) for strip in strips]
+    return torch.stack(sums).sum(0) / patches
 
 
-def _rows(
-    call: AttentionCall, gradient: Tensor, rows: slice, couple: Callable[[Tensor, Tensor], Tensor]
-) -> Tensor:
-    """Coupled rows (B,R,N) of one block: A[r,:] = softmax(scale·q_r Kᵀ + bias), G[r,:] = (∂s/∂o_r) Vᵀ, in float32."""
-    logits = call.scale * (call.query[:, :, rows].float() @ call.key.float().transpose(-2, -1))
-    if call.bias is not None:
-        bias = call.bias.float().expand(*call.query.shape[:-1], call.tokens)
-        logits = logits + bias[:, :, rows]
-    return couple(logits.softmax(-1), gradient[:, :, rows].float() @ call.value.float().transpose(-2, -1))
+def _rows(call: Call, gradient: Tensor, rows: slice, couple: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Coupled rows (B,R,N) of one block, from ∂s/∂o of its output."""
+    return couple(call.attention(rows), call.gradient(gradient, rows))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from getam.capture import frozen, geometry
+from getam.capture import attentions, frozen, geometry
 from getam.errors import CaptureError
 from getam.maps.base import Maps, class_slots
 from getam.maps.getam import class_scores, require_gradients
@@ -22,17 +22,17 @@ def gradcam(model: nn.Module, images: Tensor, classes: Sequence[Sequence[int]] |
     """
     require_gradients()
     place = geometry(model, images.shape[-2], images.shape[-1])
-    attentions = [module for module in model.modules() if hasattr(module, "fused_attn")]
-    if not attentions:
-        raise CaptureError(f"{type(model).__name__} has no timm attention to read")
+    blocks = [module for _, module in attentions(model)]
+    if not blocks:
+        raise CaptureError(f"{type(model).__name__} has no attention to read")
     seen: list[Tensor] = []
 
     def tap(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         tokens = inputs[0] if inputs[0].requires_grad else inputs[0].detach().requires_grad_()
         seen.append(tokens)
-        return (tokens, *inputs[1:])
+        return tuple(tokens if given is inputs[0] else given for given in inputs)
 
-    hook = attentions[-1].register_forward_pre_hook(tap)
+    hook = blocks[-1].register_forward_pre_hook(tap)
     try:
         with torch.enable_grad(), frozen(model):
             scores = class_scores(model, images)

@@ -7,9 +7,15 @@ from typing import Any
 from getam.errors import InputError
 from getam.maps.getam import getam
 from getam.maps.gradcam import gradcam
+from getam.maps.last_stage import last_stage
 from getam.maps.rollout import rollout
 
-METHODS: dict[str, Any] = {"getam": getam, "gradcam": gradcam, "rollout": rollout}
+METHODS: dict[str, Any] = {
+    "getam": getam,
+    "gradcam": gradcam,
+    "rollout": rollout,
+}  # comparable: on one patch grid
+STAGED: dict[str, Any] = {"last-stage": last_stage}  # for models whose grid shrinks
 
 
 def find_method(name: str) -> Any:
@@ -18,6 +24,7 @@ def find_method(name: str) -> Any:
     Raises:
         InputError: there is none; the message lists what there is.
     """
-    if name not in METHODS:
-        raise InputError(f"there is no map method {name!r}: choose one of {', '.join(METHODS)}")
-    return METHODS[name]
+    known = METHODS | STAGED
+    if name not in known:
+        raise InputError(f"there is no map method {name!r}: choose one of {', '.join(known)}")
+    return known[name]

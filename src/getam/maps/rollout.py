@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from getam.capture import AttentionCall, capture, frozen, geometry, global_calls
+from getam.capture import capture, frozen, geometry, global_calls
 from getam.maps.base import Maps, class_slots
 from getam.maps.getam import class_scores
 
@@ -31,15 +31,7 @@ def rollout(model: nn.Module, images: Tensor, classes: Sequence[Sequence[int]] |
     else:
         row[..., place.prefix :] = 1 / patches
     for call in reversed(global_calls(tap, place)):
-        row = 0.5 * (row @ _mean_attention(call) + row)
+        row = 0.5 * (row @ call.attention(slice(None)).mean(1) + row)
     values = row[:, 0, place.prefix :].view(-1, 1, *place.grid) * valid[..., None, None]
     picked = scores.float().gather(1, slots.clamp(min=0)) * valid
     return Maps(values, valid, slots, picked, "rollout", place.grid, rows)
-
-
-def _mean_attention(call: AttentionCall) -> Tensor:
-    """(B,N,N) float32: the softmaxed attention, averaged over heads."""
-    logits = call.scale * (call.query.float() @ call.key.float().transpose(-2, -1))
-    if call.bias is not None:
-        logits = logits + call.bias.float()
-    return logits.softmax(-1).mean(1)

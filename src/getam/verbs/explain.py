@@ -50,7 +50,7 @@ def explain(
             the embedded model. It is left exactly as it was.
         images: (B,3,H,W) float; normalised as the model expects for timm models, 0–255 for ours.
         classes: per-photo class lists [[3, 7], [1]] (slot k of photo b is its k-th listed class), or tags (B,C).
-        method: "getam", "gradcam" or "rollout".
+        method: "getam", "gradcam", "rollout", or "last-stage" for windowed and multi-scale models.
         options: of the method: for "getam" coupling, start and rows.
 
     Returns:
@@ -89,7 +89,7 @@ def explain_photos(
         weights: local safetensors file for a timm model; without it the weights come from timm's hub.
         classes: names or indices; when left out, the classes the model finds.
         out: folder for the pictures (NAME.CLASS.png), the raw maps (NAME.npz) and protocol.jsonl.
-        method: getam, gradcam or rollout.
+        method: getam, gradcam, rollout, or last-stage for windowed and multi-scale models.
         coupling: of getam: grad, grad2, attn_grad or attn_grad2.
         start: of getam: first block that counts; the second half when left out.
         rows: of getam: cls, patches or pool; derived from the model when left out.
