@@ -201,8 +201,7 @@ def block_maps(
     start: int | None = None,
 ) -> Tensor:
     """M^ℓ of every block ≥ start before they are summed: (L−start,B,K,h,w) float32 ≥ 0; arguments as `attribute`."""
-    if coupling not in COUPLINGS:
-        raise InputError(f"coupling {coupling!r} is not one of {', '.join(COUPLINGS)}")
+    couple = _coupling(coupling)
     calls = _blocks_to_read(tap, place, start)
     shape = (len(calls), scores.shape[0], slots.shape[1], place.grid[0] * place.grid[1])
     values = torch.zeros(shape, dtype=torch.float32, device=scores.device)
@@ -216,7 +215,7 @@ def block_maps(
         with torch.no_grad(), torch.autocast(scores.device.type, enabled=False):
             for block, (call, gradient) in enumerate(zip(calls, gradients)):
                 if gradient is not None:
-                    row = _map_of_block(call, gradient, place, COUPLINGS[coupling])
+                    row = _map_of_block(call, gradient, place, couple)
                     values[block, :, k] = row * present[:, None]
         del gradient, gradients  # or the next slot's would come on top
     return values.unflatten(-1, place.grid)
