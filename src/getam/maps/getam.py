@@ -281,8 +281,8 @@ def _map_of_block(
     strips = [
         slice(first, min(first + step, call.tokens)) for first in range(place.prefix, call.tokens, step)
     ]
-    total = sum(_rows(call, gradient, strip, couple)[..., columns].sum(1) for strip in strips)
-    return total / patches
+    sums = [_rows(call, gradient, strip, couple)[..., columns].sum(1) for strip in strips]
+    return torch.stack(sums).sum(0) / patches
 
 
 def _rows(call: Call, gradient: Tensor, rows: slice, couple: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
