@@ -62,6 +62,11 @@ class _Interceptor(TorchFunctionMode):
         if mask is not None and mask.dtype == torch.bool:
             mask = torch.zeros_like(mask, dtype=query.dtype).masked_fill(~mask, float("-inf"))
         scale = options.get("scale") or query.shape[-1] ** -0.5
+        if self.leaf_from is not None and len(self.tap.calls) < self.leaf_from:
+            # Never read: shapes are enough, and the memory goes to the blocks that are.
+            query, key, value, kept = (t.new_empty(()).expand(t.shape) for t in (query, key, value, output))
+            self.tap.calls.append(AttentionCall(name, query, key, value, kept, scale, None))
+            return output
         output = self.leaf(output)
         self.tap.calls.append(AttentionCall(name, query, key, value, output, scale, mask))
         return output
@@ -114,7 +119,8 @@ def capture(model: nn.Module, *, leaf_from: int | None = None) -> Iterator[Tap]:
         model: any module whose attentions go through `F.scaled_dot_product_attention`, `nn.MultiheadAttention` or
             timm's `attn_drop` (nearly all of timm, torchvision and OpenCLIP). Compiled models run uncompiled here.
         leaf_from: index of the first attention whose output becomes a leaf if it has no graph yet: with frozen
-            parameters the graph then begins there, and everything below costs a plain forward.
+            parameters the graph then begins there, and everything below costs a plain forward (their calls keep shapes
+            only).
 
     Yields:
         a `Tap`, whose `calls` fill while the model runs. The model's flags and hooks are put back on exit, also

@@ -11,8 +11,7 @@ A[r,:] = softmax(scale · q_r Kᵀ) and G[r,:] = (∂s_c/∂o_r) Vᵀ, exactly.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -84,7 +83,6 @@ def getam(
     first = max(0, _first_block(start, place, blocks))
     with torch.enable_grad(), frozen(model), token_rows_only(model), capture(model, leaf_from=first) as tap:
         scores = class_scores(model, images)
-    tap.calls[:first] = map(_shapes_alone, tap.calls[:first])
     slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
     values = attribute(tap, scores, slots, place, coupling=coupling, start=start)
     picked = scores.detach().float().gather(1, slots.clamp(min=0)) * valid
@@ -232,14 +230,6 @@ def _first_block(start: int | None, place: Geometry, blocks: int) -> int:
     if start is not None:
         return start
     return blocks // 2 if place.start is None else place.start
-
-
-def _shapes_alone(call: Call) -> Call:
-    """A call that is not read: its tensors keep their shapes and let go of their memory."""
-    tensors: dict[str, Any] = {
-        f.name: t for f in fields(call) if isinstance(t := getattr(call, f.name), Tensor)
-    }
-    return replace(call, **{name: t.new_empty(()).expand(t.shape) for name, t in tensors.items()})
 
 
 def _blocks_to_read(tap: Tap, place: Geometry, start: int | None) -> list[Call]:
