@@ -12,6 +12,7 @@ from timm.models.deit import VisionTransformerDistilled
 from timm.models.tnt import TNT
 from torch import nn
 
+import families
 import tiny
 from getam.capture import Geometry, MatrixCall, capture, frozen, geometry, global_calls, token_calls
 from getam.errors import CaptureError, InputError
@@ -267,3 +268,15 @@ def test_a_compiled_patch_embedding_is_one_grid() -> None:
     model = tiny.vit()
     model.patch_embed = torch.compile(model.patch_embed, backend="eager")
     assert geometry(model, 32, 32) == Geometry(1, (4, 4), "cls")
+
+
+def test_blocks_before_the_class_token_joins_are_not_dropped_as_if_a_stem() -> None:
+    (family,) = (f for f in families.WORKS if f.name == "ConViT")
+    model = tiny.awake(family.make())
+    with torch.no_grad(), capture(model) as tap:
+        model(tiny.photos(1))
+    place = geometry(model, 32, 32)
+    assert [call.tokens for call in tap.calls] == [16, 16, 16, 17]
+    assert token_calls(tap, place, 0) == tap.calls[3:]
+    with pytest.raises(CaptureError, match=r"captured 4 attentions over \[16, 17\] tokens"):
+        global_calls(tap, place)
