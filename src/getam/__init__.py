@@ -14,6 +14,7 @@ from getam.capture import AttentionCall, Tap, capture
 from getam.engine.model import load_model
 from getam.errors import CaptureError, GetamError, InputError, WeightsError
 from getam.maps.base import Maps
+from getam.maps.getam import differentiable_maps
 from getam.verbs.demo import demo
 from getam.verbs.evaluate import evaluate
 from getam.verbs.explain import explain
@@ -31,6 +32,7 @@ __all__ = [
     "WeightsError",
     "capture",
     "demo",
+    "differentiable_maps",
     "evaluate",
     "explain",
     "label",
