@@ -104,12 +104,13 @@ def _seeds(unit: Array, image: Array, margin: int) -> tuple[set[int], set[int]] 
 
 def _best_threshold(unit: Array, image: Array) -> float | None:
     """The threshold whose two sides have the least mean of colour variances; None if none has two sides."""
-    best, found = np.inf, None
+    best: float = np.inf
+    found: float | None = None
     for threshold in THRESHOLDS:
         inside = unit >= threshold
         if inside.all():  # never empty: a map in [0,1] reaches 1
             continue
-        within = (image[:, inside].var(1).mean() + image[:, ~inside].var(1).mean()) / 2
+        within = float(image[:, inside].var(1).mean() + image[:, ~inside].var(1).mean()) / 2
         if within < best:
             best, found = within, threshold
     return found
