@@ -126,6 +126,7 @@ def test_scale_is_that_of_the_gaussian_where_points_are_dense(dimensions, per_ax
     assert (filtered / exact).mean() == pytest.approx(1, abs=0.01)
 
 
+@settings(deadline=None)
 @given(
     dimensions=st.integers(1, 7),
     points=st.integers(1, 60),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from getam.errors import InputError
-from getam.refine import pamr as pamr_file
+from getam.refine import neighbours
 from getam.refine.pamr import normalise_maps, pamr
 from shared_material import golden
 
@@ -67,7 +67,7 @@ def test_equals_the_published_implementation():
 
 @pytest.mark.parametrize("strip", [1, 20, 1 << 14])
 def test_equals_plain_loops_however_the_photo_is_cut(monkeypatch, strip):
-    monkeypatch.setattr(pamr_file, "CPU_STRIP", strip)
+    monkeypatch.setattr(neighbours, "CPU_STRIP", strip)
     generator = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (3, 7, 9), generator=generator).double()
     maps = torch.rand(2, 7, 9, generator=generator, dtype=torch.float64)

@@ -12,8 +12,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from getam.errors import InputError
+from getam.labels.inputs import IGNORE
 
-IGNORE = 255
 BACKGROUND_POWER = 32  # bg = (1 − max map)^32
 COMPLETION_QUANTILE = 0.9  # VOC; the paper's COCO setting is 0.95
 OPENING = 10  # side of the box of the final opening, pixels

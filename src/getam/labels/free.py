@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from getam.errors import InputError
-from getam.labels.completion import IGNORE, open_specks
+from getam.labels.completion import open_specks
+from getam.labels.double_threshold import agreed
 from getam.refine.crf import DEEPLAB, CRFParameters, dense_crf
 
 FOREGROUND = 0.25  # background belief against maps whose peak is 1; chosen on 80 training photos
@@ -73,7 +74,7 @@ def complete_without_saliency(
         strict = names[_winner(own[present], image, foreground, iterations, parameters)]
         if background < foreground:
             loose = names[_winner(own[present], image, background, iterations, parameters)]
-            strict = torch.where((strict == 0) & (loose != 0), IGNORE, strict).to(torch.uint8)
+            strict = agreed(strict, loose)
         labels.append(strict)
     if not labels:
         return torch.zeros(0, *maps.shape[-2:], dtype=torch.uint8, device=maps.device)

@@ -1,0 +1,60 @@
+"""What labellers ask of their inputs, in the same words everywhere."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from getam.errors import InputError
+
+IGNORE = 255
+
+
+def require_fitting(
+    maps: Tensor,
+    classes: Tensor,
+    *,
+    images: Tensor | None = None,
+    needs_images: bool = False,
+    saliency: Tensor | None = None,
+) -> None:
+    """Raises InputError unless maps (B,K,H,W), classes (B,K), images (B,3,H,W) and saliency (B,H,W) belong together."""
+    if needs_images and images is None:
+        raise InputError("these labels look at the photos: pass images (B,3,H,W) in 0–255.")
+    size = tuple(maps.shape[-2:])
+    expected: dict[str, tuple[Tensor, tuple[int, ...], str]] = {
+        "classes": (classes, tuple(maps.shape[:2]), "(B,K)")
+    }
+    if images is not None:
+        expected["images"] = (images, (len(maps), 3, *size), "(B,3,H,W)")
+    if saliency is not None:
+        expected["saliency"] = (saliency, (len(maps), *size), "(B,H,W)")
+    for name, (tensor, shape, letters) in expected.items():
+        if maps.ndim != 4 or tuple(tensor.shape) != shape:
+            raise InputError(
+                f"maps {tuple(maps.shape)} and {name} {tuple(tensor.shape)} do not belong together: "
+                f"expected (B,K,H,W) and {letters}."
+            )
+
+
+def require_levels(*, high: float, low: float) -> None:
+    """Raises InputError unless 0 ≤ low ≤ high ≤ 1."""
+    if not 0 <= low <= high <= 1:
+        raise InputError(f"high {high} and low {low}: they must be 0 ≤ low ≤ high ≤ 1.")
+
+
+def unit_saliency(saliency: Tensor) -> Tensor:
+    """Saliency (…) as float32 in [0,1], bool included.
+
+    Raises:
+        InputError: values outside [0,1], as of an 8-bit map, or NaN.
+
+    >>> import torch
+    >>> unit_saliency(torch.tensor([True, False])).tolist()
+    [1.0, 0.0]
+    """
+    unit = saliency.float()
+    if unit.numel() and not (float(unit.min()) >= 0 and float(unit.max()) <= 1):
+        raise InputError(
+            f"saliency runs from {float(unit.min()):g} to {float(unit.max()):g}: pass it in [0,1] (8-bit maps / 255)."
+        )
+    return unit

@@ -1,0 +1,80 @@
+"""Labellers by name: a new one is a file and a line here.
+
+`labels.fusion.object_guided_refinement` is not among them: it starts from a segmenter's masks, not from maps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from getam.errors import InputError
+from getam.labels.completion import complete
+from getam.labels.double_threshold import afa_label, double_threshold, irn_label
+from getam.labels.free import complete_without_saliency
+from getam.labels.fusion import saliency_fusion
+from getam.labels.single_tag import saliency_label
+
+
+@dataclass(frozen=True)
+class Labeller:
+    """A labeller and what it needs besides the classes (B,K) of the photos' tags.
+
+    Attributes:
+        function: called by keyword with `classes` and what it needs, gives (B,H,W) uint8.
+        needs: of "maps" (B,K,H,W) in [0,1], "images" (B,3,H,W) in 0–255 and "saliency" (B,H,W) in [0,1], of which
+            "completion" takes all above 0 for salient.
+        source: paper.
+    """
+
+    function: Callable[..., Tensor]
+    needs: tuple[str, ...]
+    source: str
+
+
+LABELLERS: dict[str, Labeller] = {
+    "completion": Labeller(complete, ("maps", "saliency"), "GETAM, arXiv 2112.02841"),
+    "free": Labeller(complete_without_saliency, ("maps", "images"), "ours"),
+    "threshold": Labeller(double_threshold, ("maps",), "IRN, arXiv 1904.05044, without its CRF"),
+    "irn": Labeller(irn_label, ("maps", "images"), "IRN, arXiv 1904.05044"),
+    "afa": Labeller(afa_label, ("maps", "images"), "AFA, arXiv 2203.02664"),
+    "saliency-fusion": Labeller(saliency_fusion, ("maps", "saliency"), "I2CRC, arXiv 2206.09554"),
+    "single-tag": Labeller(saliency_label, ("saliency",), "MDBA, arXiv 2305.05154"),
+}
+
+
+def find_labeller(name: str) -> Labeller:
+    """The labeller of that name.
+
+    Raises:
+        InputError: there is none; the message lists what there is.
+    """
+    if name not in LABELLERS:
+        raise InputError(f"there is no labeller {name!r}: choose one of {', '.join(LABELLERS)}")
+    return LABELLERS[name]
+
+
+def label_with(
+    name: str,
+    classes: Tensor,
+    *,
+    maps: Tensor | None = None,
+    images: Tensor | None = None,
+    saliency: Tensor | None = None,
+) -> Tensor:
+    """Pseudo labels (B,H,W) uint8 by the labeller of that name with its defaults; what it does not need is not used.
+
+    Raises:
+        InputError: an unknown name, or a need that is not met.
+    """
+    labeller = find_labeller(name)
+    given = {"maps": maps, "images": images, "saliency": saliency}
+    for need in labeller.needs:
+        if given[need] is None:
+            having = [other for other, its in LABELLERS.items() if need not in its.needs]
+            raise InputError(
+                f"the labels {name!r} need {need}: give it, or choose one of {', '.join(having)}"
+            )
+    return labeller.function(classes=classes, **{need: given[need] for need in labeller.needs})

@@ -1,0 +1,109 @@
+"""Refiners by name: a new one is a file and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from getam.errors import InputError
+from getam.refine.beliefs import crf_of_maps
+from getam.refine.crf import AFA, DEEPLAB, IRN
+from getam.refine.diffusion import attention_diffusion
+from getam.refine.geodesic import geodesic_expansion
+from getam.refine.pamr import pamr
+from getam.refine.par import par
+from getam.refine.random_walk import ACR as ACR_WALK
+from getam.refine.random_walk import AFA as AFA_WALK
+from getam.refine.random_walk import IRN as IRN_WALK
+from getam.refine.random_walk import random_walk
+
+
+@dataclass(frozen=True)
+class Refiner:
+    """A refiner and what it needs besides maps (B,K,h,w).
+
+    Attributes:
+        function: called by keyword with `maps` and what it needs.
+        needs: "images" (B,3,H,W) in 0–255, which give maps at photo size, or "affinity" (B,h·w,h·w), for maps that
+            stay on the patch grid.
+        source: paper.
+    """
+
+    function: Callable[..., Tensor]
+    needs: str
+    source: str
+
+
+REFINERS: dict[str, Refiner] = {
+    "pamr": Refiner(pamr, "images", "PAMR, arXiv 2005.08104"),
+    "par": Refiner(par, "images", "AFA, arXiv 2203.02664"),
+    "crf-irn": Refiner(partial(crf_of_maps, parameters=IRN), "images", "IRN, arXiv 1904.05044"),
+    "crf-deeplab": Refiner(partial(crf_of_maps, parameters=DEEPLAB), "images", "DeepLab, arXiv 1606.00915"),
+    "crf-afa": Refiner(partial(crf_of_maps, parameters=AFA), "images", "AFA, arXiv 2203.02664"),
+    "geodesic": Refiner(geodesic_expansion, "images", "UM-CAM, arXiv 2306.11490"),
+    "walk-afa": Refiner(partial(random_walk, walk=AFA_WALK), "affinity", "AFA, arXiv 2203.02664"),
+    "walk-irn": Refiner(partial(random_walk, walk=IRN_WALK), "affinity", "IRN, arXiv 1904.05044"),
+    "walk-acr": Refiner(partial(random_walk, walk=ACR_WALK), "affinity", "ACR, arXiv 2308.04321"),
+    "diffusion": Refiner(attention_diffusion, "affinity", "AD-CAM, arXiv 2211.10931, from its abstract"),
+}
+
+
+def find_refiner(name: str) -> Refiner:
+    """The refiner of that name.
+
+    Raises:
+        InputError: there is none; the message lists what there is.
+    """
+    if name not in REFINERS:
+        raise InputError(f"there is no refiner {name!r}: choose from {', '.join(REFINERS)}")
+    return REFINERS[name]
+
+
+def find_chain(names: Sequence[str]) -> list[Refiner]:
+    """The refiners of those names, to be applied in that order; none is a chain too.
+
+    Raises:
+        InputError: an unknown name, or a refiner of patches after one that has brought the maps to photo size.
+
+    >>> [refiner.needs for refiner in find_chain(["walk-afa", "par"])]
+    ['affinity', 'images']
+    """
+    chain = [find_refiner(name) for name in names]
+    for place, refiner in enumerate(chain):
+        before = [name for name, other in zip(names[:place], chain) if other.needs == "images"]
+        if refiner.needs == "affinity" and before:
+            raise InputError(
+                f"{names[place]} works on the patch grid, but {before[0]} has brought the maps to photo size: "
+                f"put {names[place]} first"
+            )
+    return chain
+
+
+def refine(
+    names: Sequence[str], maps: Tensor, *, images: Tensor | None = None, affinity: Tensor | None = None
+) -> Tensor:
+    """Maps (B,K,h,w) through the refiners of those names, one after the other, each with its defaults.
+
+    Args:
+        names: in order; with none the maps come back.
+        maps: (B,K,h,w) on the patch grid.
+        images: (B,3,H,W) in 0–255, for refiners that need them.
+        affinity: (B,h·w,h·w) ≥ 0, for refiners that need it.
+
+    Returns:
+        (B,K,H,W) when a refiner of the chain looks at the photo, else (B,K,h,w).
+
+    Raises:
+        InputError: as `find_chain`, or a need that is not met.
+    """
+    given: dict[str, Tensor | None] = {"images": images, "affinity": affinity}
+    for name, refiner in zip(names, find_chain(names)):
+        if given[refiner.needs] is None:
+            raise InputError(f"{name} needs {refiner.needs}: pass {refiner.needs}=…")
+        options: dict[str, Any] = {"maps": maps, refiner.needs: given[refiner.needs]}
+        maps = refiner.function(**options)
+    return maps

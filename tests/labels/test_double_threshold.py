@@ -1,0 +1,105 @@
+"""Double thresholds: the rule by hand, and IRN's and AFA's chains rebuilt from their parts."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from getam.errors import InputError
+from getam.labels.double_threshold import afa_label, agreed, double_threshold, irn_label
+from getam.refine.crf import IRN, dense_crf, label_probabilities
+from getam.refine.par import par
+
+
+def combined_as_in_the_field(high, low):
+    """`lab = high; lab[high==0] = 255; lab[(high+low)==0] = 0`, pixel by pixel."""
+    return [h if h else (0 if h + low_one == 0 else 255) for h, low_one in zip(high, low)]
+
+
+def test_agreement_is_the_rule_of_the_field_on_every_pair():
+    pairs = [(h, low) for h in range(4) for low in range(4)]
+    strict, loose = (torch.tensor(side, dtype=torch.uint8) for side in zip(*pairs))
+    assert agreed(strict, loose).tolist() == combined_as_in_the_field(strict.tolist(), loose.tolist())
+
+
+@settings(max_examples=30, deadline=None)
+@given(slots=st.integers(0, 3), low=st.floats(0, 1), gap=st.floats(0, 1), seed=st.integers(0, 2**16))
+def test_without_refinement_it_compares_the_best_map_with_both_levels(slots, low, gap, seed):
+    generator = torch.Generator().manual_seed(seed)
+    high = min(low + gap, 1.0)
+    maps = torch.rand(2, slots, 3, 4, generator=generator)
+    classes = torch.stack([torch.randperm(9, generator=generator)[:slots] for _ in range(2)])
+    classes[:, 1:][torch.rand(2, max(slots - 1, 0), generator=generator) < 0.4] = -1
+
+    label = double_threshold(maps, classes, high=high, low=low)
+
+    for photo in range(2):
+        for y in range(3):
+            for x in range(4):
+                values = {int(c) + 1: float(m[y, x]) for c, m in zip(classes[photo], maps[photo]) if c >= 0}
+                best = max(values, key=values.get, default=0)
+                level = values.get(best, 0.0)
+                if level > torch.tensor(high):
+                    assert label[photo, y, x] == best
+                else:
+                    assert label[photo, y, x] == (255 if level > torch.tensor(low) else 0)
+
+
+@pytest.fixture
+def scene():
+    """Photo (1,3,24,32) with a bright disc, and maps (1,2,24,32) of which the first shows most of it."""
+    y, x = torch.meshgrid(torch.arange(24), torch.arange(32), indexing="ij")
+    disc = (y - 12) ** 2 + (x - 14) ** 2 < 49
+    photo = torch.where(disc, 210.0, 40.0).expand(1, 3, 24, 32) + torch.randn(1, 3, 24, 32)
+    blob = torch.exp(-((y - 11) ** 2 + (x - 16) ** 2) / 50.0)
+    return photo.clamp(0, 255), torch.stack([blob, blob / 3])[None], torch.tensor([[7, 2]]), disc
+
+
+def test_irn_is_two_hard_labels_through_the_crf(scene):
+    photo, maps, classes, disc = scene
+    names = torch.tensor([0, 8, 3], dtype=torch.uint8)
+    levels = []
+    for level in (0.3, 0.05):
+        hard = torch.cat([torch.full((1, 1, 24, 32), level), maps], 1).argmax(1)
+        levels.append(names[dense_crf(photo, label_probabilities(hard, 3), parameters=IRN)[0].argmax(0)])
+    label = irn_label(maps, classes, photo)[0]
+    assert label.tolist() == agreed(*levels).tolist()
+    assert (label[disc] == 8).float().mean() > 0.9
+
+
+def test_afa_is_two_softmaxes_through_par_at_half_size(scene):
+    photo, maps, classes, _ = scene
+    half = F.interpolate(photo, (12, 16), mode="bilinear")
+    names = torch.tensor([0, 8, 3], dtype=torch.uint8)
+    levels = []
+    for level in (0.55, 0.35):
+        stack = torch.cat([torch.full((1, 1, 24, 32), level), maps], 1).softmax(1)
+        refined = F.interpolate(par(half, stack), (24, 32), mode="bilinear")
+        levels.append(names[refined[0].argmax(0)])
+    label = afa_label(maps, classes, photo)[0]
+    assert label.tolist() == agreed(*levels).tolist()
+    assert set(label.unique().tolist()) == {0, 8, 255}
+
+
+@pytest.mark.parametrize("labeller", [irn_label, afa_label])
+def test_photos_without_a_tag_are_background_and_batches_do_not_mix(labeller, scene):
+    photo, maps, classes, _ = scene
+    both = labeller(
+        torch.cat([maps, maps]), torch.cat([classes, torch.full((1, 2), -1)]), torch.cat([photo, photo])
+    )
+    assert torch.equal(both[:1], labeller(maps, classes, photo))
+    assert (both[1] == 0).all()
+    assert labeller(maps[:0], classes[:0], photo[:0]).shape == (0, 24, 32)
+
+
+def test_misfitting_input_is_refused_by_name(scene):
+    photo, maps, classes, _ = scene
+    with pytest.raises(InputError, match="0 ≤ low ≤ high ≤ 1"):
+        double_threshold(maps, classes, high=0.2, low=0.3)
+    with pytest.raises(InputError, match=r"classes \(1, 3\) do not belong together"):
+        double_threshold(maps, torch.zeros(1, 3, dtype=torch.int64))
+    with pytest.raises(InputError, match=r"images \(1, 3, 12, 32\)"):
+        irn_label(maps, classes, photo[:, :, ::2])
+    with pytest.raises(InputError, match="look at the photos"):
+        double_threshold(maps, classes, decide=lambda image, beliefs: beliefs)

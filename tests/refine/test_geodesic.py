@@ -1,0 +1,187 @@
+"""Geodesic expansion against its four steps in plain loops, with distances by relaxing every step until none helps."""
+
+import math
+import statistics
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from getam.errors import InputError
+from getam.refine.geodesic import geodesic_expansion
+
+
+def distances(image, seeds, contrast):
+    """Image: nested lists (3,H,W) in standard deviations -> {(y,x): distance}."""
+    height, width = len(image[0]), len(image[0][0])
+    far = {(y, x): math.inf for y in range(height) for x in range(width)} | dict.fromkeys(seeds, 0.0)
+    changed = True
+    while changed:
+        changed = False
+        for y, x in far:
+            for dy, dx in [(a, b) for a in (-1, 0, 1) for b in (-1, 0, 1) if (a, b) != (0, 0)]:
+                if (y + dy, x + dx) in far:
+                    change = math.sqrt(sum((p[y][x] - p[y + dy][x + dx]) ** 2 for p in image) / len(image))
+                    reached = far[y + dy, x + dx] + (1 - contrast) * math.hypot(dy, dx) + contrast * change
+                    if reached < far[y, x] - 1e-12:
+                        far[y, x], changed = reached, True
+    return far
+
+
+def largest_component(pixels):
+    parts, left = [], set(pixels)
+    while left:
+        part, edge = set(), [min(left)]
+        while edge:
+            y, x = edge.pop()
+            if (y, x) in left:
+                left.remove((y, x))
+                part.add((y, x))
+                edge += [(y + a, x + b) for a in (-1, 0, 1) for b in (-1, 0, 1)]
+        parts.append(part)
+    return max(parts, key=len)
+
+
+def expanded_in_plain_loops(image, unit, fall_off, contrast, margin):
+    """Image: nested lists (3,H,W); unit: {(y,x): value in [0,1]} -> {(y,x): value}."""
+    height, width = len(image[0]), len(image[0][0])
+    sigma = math.sqrt(
+        statistics.mean(statistics.pvariance([v for row in plane for v in row]) for plane in image)
+    )
+    image = [[[value / sigma for value in row] for row in plane] for plane in image]
+
+    def variance(pixels):
+        return statistics.mean(statistics.pvariance([p[y][x] for y, x in pixels]) for p in image)
+
+    splits = {}
+    for step in range(1, 20):
+        inside = [at for at in unit if unit[at] >= step / 20]
+        outside = [at for at in unit if unit[at] < step / 20]
+        if inside and outside:
+            splits[step / 20] = (variance(inside) + variance(outside)) / 2
+    threshold = min(splits, key=splits.get)
+    part = largest_component([at for at in unit if unit[at] >= threshold])
+    ys, xs = [y for y, _ in part], [x for _, x in part]
+    centre = (round(statistics.mean(ys)), round(statistics.mean(xs)))
+    corners = [
+        (y, x)
+        for y in (max(min(ys) - margin, 0), min(max(ys) + margin, height - 1))
+        for x in (max(min(xs) - margin, 0), min(max(xs) + margin, width - 1))
+    ]
+    near, far = distances(image, [centre], contrast), distances(image, corners, contrast)
+    blended = {}
+    for at in unit:
+        front, back = math.exp(-fall_off * near[at]), 1 - math.exp(-fall_off * far[at])
+        P = 0.5
+        if back < 0.5:
+            P = back
+        if front > 0.5 and not (back < 0.5 and far[at] < near[at]):
+            P = front
+        w = max(2 * math.exp(-fall_off * min(near[at], far[at])) - 1, 0)
+        blended[at] = w * P + (1 - w) * unit[at]
+    low, high = min(blended.values()), max(blended.values())
+    return {at: (value - low) / (high - low) for at, value in blended.items()}
+
+
+@pytest.mark.parametrize(
+    ("fall_off", "contrast", "margin"), [(1.0, 1.0, 1), (0.5, 0.7, 2), (2.0, 0.0, 0), (0.3, 1.0, 9)]
+)
+def test_equals_plain_loops(fall_off, contrast, margin):
+    generator = torch.Generator().manual_seed(margin)
+    image = torch.randint(0, 256, (3, 7, 8), generator=generator).double()
+    image[:, 2:5, 3:6] += 200
+    maps = torch.rand(2, 7, 8, generator=generator)
+    maps[0, 2:4, 3:5] += 1
+
+    expanded = geodesic_expansion(
+        image[None], maps[None], fall_off=fall_off, contrast=contrast, margin=margin
+    )[0]
+
+    for given_map, found in zip(maps, expanded):
+        unit = ((given_map - given_map.min()) / (given_map.max() - given_map.min())).double()
+        expected = expanded_in_plain_loops(
+            image.tolist(),
+            {at: float(v) for at, v in np.ndenumerate(unit.numpy())},
+            fall_off,
+            contrast,
+            margin,
+        )
+        wanted = torch.tensor([[expected[y, x] for x in range(8)] for y in range(7)])
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def disc_photo(noise=0.0):
+    y, x = torch.meshgrid(torch.arange(40), torch.arange(48), indexing="ij")
+    disc = (y - 20) ** 2 + (x - 24) ** 2 <= 10**2
+    photo = torch.where(disc, 200.0, 40.0).expand(1, 3, 40, 48)
+    return photo + noise * torch.randn(1, 3, 40, 48, generator=torch.Generator().manual_seed(0)), disc
+
+
+def test_recovers_the_disc_of_a_two_tone_photo_from_a_blob_beside_its_middle():
+    photo, disc = disc_photo()
+    y, x = torch.meshgrid(torch.arange(40), torch.arange(48), indexing="ij")
+    blob = torch.exp(-((y - 18) ** 2 + (x - 27) ** 2) / 40.0)
+    expanded = geodesic_expansion(photo, blob[None, None])[0, 0]
+    assert torch.equal(expanded > 0.5, disc)
+    assert (((blob > 0.5) == disc).float().mean()) < 0.95
+
+
+def test_one_tone_of_three_equal_channels_is_the_single_channel_of_the_paper():
+    photo, _ = disc_photo(noise=3)
+    grey = photo[:, :1].expand(1, 3, 40, 48)
+    spot = torch.zeros(1, 1, 5, 6)
+    spot[..., 2, 3] = 1
+    doubled = (
+        torch.cat([grey[:, :2], grey[:, :1]], 1) * 0.5 + 17
+    )  # brightness and contrast do not matter either
+    torch.testing.assert_close(geodesic_expansion(grey, spot), geodesic_expansion(doubled, spot))
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+    colours=st.sampled_from([1, 2, 256]),
+    magnitude=st.sampled_from([1e-8, 1.0, 1e4]),
+    seed=st.integers(0, 2**16),
+)
+def test_any_photo_and_map_give_finite_maps_from_0_to_1(height, width, colours, magnitude, seed):
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, colours, (1, 3, height, width), generator=generator) * (
+        255 // max(colours - 1, 1)
+    )
+    maps = torch.rand(1, 2, height, width, generator=generator) * magnitude
+    expanded = geodesic_expansion(images, maps)
+    assert expanded.shape == (1, 2, height, width)
+    for before, after in zip(maps[0], expanded[0]):
+        if before.min() < before.max():
+            assert 0 <= after.min() <= after.max() <= 1
+        else:
+            assert torch.equal(before, after)
+
+
+def test_a_map_that_nothing_splits_is_left_alone_and_no_map_is_no_map():
+    photo, _ = disc_photo()
+    flat = torch.stack([torch.zeros(40, 48), torch.full((40, 48), 0.3)])[None]
+    assert torch.equal(geodesic_expansion(photo, flat), flat)
+    assert geodesic_expansion(photo, torch.zeros(1, 0, 5, 6)).shape == (1, 0, 40, 48)
+
+
+def test_inputs_are_left_alone():
+    photo, _ = disc_photo()
+    photo, maps = photo.clone(), torch.rand(1, 1, 40, 48)
+    before = photo.clone(), maps.clone()
+    geodesic_expansion(photo, maps)
+    assert torch.equal(photo, before[0])
+    assert torch.equal(maps, before[1])
+
+
+def test_numbers_out_of_range_are_refused():
+    photo, _ = disc_photo()
+    for options in ({"fall_off": 0}, {"contrast": 1.1}, {"margin": -1}):
+        with pytest.raises(InputError, match="contrast within 0 and 1"):
+            geodesic_expansion(photo, torch.rand(1, 1, 4, 4), **options)
+    with pytest.raises(InputError, match="same batch"):
+        geodesic_expansion(photo, torch.rand(2, 1, 4, 4))
