@@ -13,6 +13,7 @@ from getam.maps.cam import cam
 from getam.maps.getam import getam
 from getam.maps.gradcam import gradcam
 from getam.maps.gradient_rollout import gradient_rollout
+from getam.maps.is_cam import is_cam
 from getam.maps.last_stage import last_stage
 from getam.maps.layercam import layercam
 from getam.maps.legrad import legrad
@@ -69,7 +70,8 @@ REGISTRY: dict[str, Method] = {
         Method("layercam", layercam, FEATURES, True, True, "Jiang et al., IEEE TIP 2021"),
         Method("zoom-cam", zoom_cam, FEATURES, True, True, "arXiv 2010.08644"),
         Method("um-cam", um_cam, FEATURES, True, True, "arXiv 2306.11490"),
-        Method("multi-layer", multi_layer_cam, FEATURES, True, True, "all CAMs above, by their two choices"),
+        Method("multi-layer", multi_layer_cam, FEATURES, True, True, "the CAMs above, by their two choices"),
+        Method("is-cam", is_cam, FEATURES, True, True, "SIPE, arXiv 2203.02909"),
     )
 }
 METHODS: dict[str, Any] = {
