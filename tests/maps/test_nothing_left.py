@@ -98,7 +98,7 @@ def test_no_tensor_of_the_forward_outlives_the_call(method: str, fails: bool) ->
     for handle in handles:
         handle.remove()
     gc.collect()
-    assert len(seen) == 4
+    assert len(seen) in (4, 8)  # is-cam takes two forwards
     assert not any(ref() is not None for ref in seen)
 
 
