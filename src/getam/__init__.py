@@ -5,6 +5,7 @@
     label     tagged photos → pseudo labels
     predict   photos → masks
     evaluate  masks against truth
+    methods   every map method and what it needs
     demo      all of it on scenes of handwritten digits
 
 The command line has the same verbs with the same options; `getam --help` shows them.
@@ -19,6 +20,7 @@ from getam.verbs.demo import demo
 from getam.verbs.evaluate import evaluate
 from getam.verbs.explain import explain
 from getam.verbs.label import label
+from getam.verbs.methods import methods
 from getam.verbs.predict import predict
 from getam.verbs.train import train
 
@@ -37,6 +39,7 @@ __all__ = [
     "explain",
     "label",
     "load_model",
+    "methods",
     "predict",
     "train",
 ]

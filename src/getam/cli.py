@@ -19,6 +19,7 @@ from getam.verbs.demo import demo
 from getam.verbs.evaluate import Evaluation, evaluate
 from getam.verbs.explain import explain_photos
 from getam.verbs.label import label
+from getam.verbs.methods import methods
 from getam.verbs.predict import predict
 from getam.verbs.train import train
 
@@ -29,9 +30,10 @@ VERBS: dict[str, Any] = {
     "label": label,
     "predict": predict,
     "evaluate": evaluate,
+    "methods": methods,
 }
 
-LISTS = ("--classes", "--scales")  # options that take a list, with spaces or commas
+LISTS = ("--classes", "--scales", "--layers")  # options that take a list, with spaces or commas
 RULES = ("╭─", "╰─", "───", "---")  # lines tyro draws around and between the parts of its errors
 HELP_INDENT = " " * 8  # before the explanation of an option
 
@@ -72,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     if isinstance(result, Evaluation):
         print(result.as_json())
-    elif isinstance(result, Path):
+    elif isinstance(result, (Path, str)):
         print(result)
     return 0
 

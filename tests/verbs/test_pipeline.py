@@ -183,7 +183,7 @@ def test_explain_says_what_is_wrong(
     photo, run = scenes / "photos" / "scene0.png", str(trained)
     with pytest.raises(InputError, match="no class 'gren'"):
         explain_photos(photo, model=run, classes=("gren",), out=tmp_path / "m")
-    with pytest.raises(InputError, match="--coupling is an option of the method getam"):
+    with pytest.raises(InputError, match="--coupling is an option of getam, acr, last-stage, not of rollout"):
         explain_photos(photo, model=run, coupling="grad", method="rollout", out=tmp_path / "m")
     with pytest.raises(InputError, match="neither a file, a run folder nor a timm model"):
         explain_photos(photo, model="not_a_model", out=tmp_path / "m")
@@ -193,8 +193,8 @@ def test_explain_says_what_is_wrong(
         explain_photos(photo, model="beit_base_patch16_224", size=64, out=tmp_path / "m")
     with pytest.raises(InputError, match="positive number of pixels"):
         explain_photos(photo, model=run, size=0, out=tmp_path / "m")
-    with pytest.raises(InputError, match="no map method 'cam'"):
-        getam.explain(trained, torch.zeros(1, 3, 32, 32), [[0]], method="cam")
+    with pytest.raises(InputError, match="no map method 'kam'"):
+        getam.explain(trained, torch.zeros(1, 3, 32, 32), [[0]], method="kam")
 
     def offline(name: str, pretrained: bool = False, **options: object) -> object:
         if pretrained:

@@ -1,30 +1,103 @@
-"""Map methods by name: a new one is a file and a line here."""
+"""Map methods by name, with what each needs: a new one is a file and a line here."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from getam.errors import InputError
+from getam.maps.acr import acr
+from getam.maps.cam import cam
 from getam.maps.getam import getam
 from getam.maps.gradcam import gradcam
+from getam.maps.gradient_rollout import gradient_rollout
+from getam.maps.is_cam import is_cam
 from getam.maps.last_stage import last_stage
+from getam.maps.layercam import layercam
+from getam.maps.legrad import legrad
+from getam.maps.multi_layer import multi_layer_cam
 from getam.maps.rollout import rollout
+from getam.maps.um_cam import um_cam
+from getam.maps.zoom_cam import zoom_cam
 
+ATTENTION = "transformer with global attention"
+STAGED = "transformer whose grid shrinks"
+BLOCKS = "timm vision transformer"
+POOLED = "classifier that averages its features"
+FEATURES = "CNN or transformer"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One map method and what it needs.
+
+    Attributes:
+        name: on the command line.
+        make: `(model, images (B,3,H,W), classes, **options) -> Maps`.
+        model: kind of model it reads.
+        gradients: whether it needs a backward pass per class.
+        per_class: whether the classes of a photo get different maps.
+        source: where it comes from.
+    """
+
+    name: str
+    make: Callable[..., Any]
+    model: str
+    gradients: bool
+    per_class: bool
+    source: str
+
+    @property
+    def options(self) -> list[str]:
+        """Names of the method's own options."""
+        parameters = inspect.signature(self.make).parameters.values()
+        return [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+
+
+REGISTRY: dict[str, Method] = {
+    m.name: m
+    for m in (
+        Method("getam", getam, ATTENTION, True, True, "arXiv 2112.02841"),
+        Method("acr", acr, ATTENTION, True, True, "ACR (GETAM family, spread along attention)"),
+        Method("legrad", legrad, BLOCKS, True, True, "arXiv 2404.03214"),
+        Method("rollout", rollout, ATTENTION, False, False, "arXiv 2005.00928"),
+        Method("gradient-rollout", gradient_rollout, ATTENTION, True, True, "arXiv 2103.15679"),
+        Method("last-stage", last_stage, STAGED, True, True, "this project: GETAM's coupling"),
+        Method("cam", cam, POOLED, True, True, "arXiv 1512.04150"),
+        Method("gradcam", gradcam, FEATURES, True, True, "arXiv 1610.02391"),
+        Method("layercam", layercam, FEATURES, True, True, "Jiang et al., IEEE TIP 2021"),
+        Method("zoom-cam", zoom_cam, FEATURES, True, True, "arXiv 2010.08644"),
+        Method("um-cam", um_cam, FEATURES, True, True, "arXiv 2306.11490"),
+        Method("multi-layer", multi_layer_cam, FEATURES, True, True, "the CAMs above, by their two choices"),
+        Method("is-cam", is_cam, FEATURES, True, True, "SIPE, arXiv 2203.02909"),
+    )
+}
 METHODS: dict[str, Any] = {
-    "getam": getam,
-    "gradcam": gradcam,
-    "rollout": rollout,
-}  # comparable: on one patch grid
-STAGED: dict[str, Any] = {"last-stage": last_stage}  # for models whose grid shrinks
+    name: REGISTRY[name].make for name in ("getam", "gradcam", "rollout")
+}  # those the demo compares
 
 
-def find_method(name: str) -> Any:
-    """The method of that name: `(model, images (B,3,H,W), classes, **options) -> Maps`.
+def find_method(name: str) -> Method:
+    """The method of that name.
 
     Raises:
         InputError: there is none; the message lists what there is.
     """
-    known = METHODS | STAGED
-    if name not in known:
-        raise InputError(f"there is no map method {name!r}: choose one of {', '.join(known)}")
-    return known[name]
+    if name not in REGISTRY:
+        raise InputError(f"there is no map method {name!r}: choose one of {', '.join(REGISTRY)}")
+    return REGISTRY[name]
+
+
+def check_options(method: Method, options: dict[str, Any]) -> None:
+    """Say which methods an option belongs to, where `method` has no such option.
+
+    Raises:
+        InputError: it has not.
+    """
+    for option in options:
+        if option not in method.options:
+            owners = [m.name for m in REGISTRY.values() if option in m.options]
+            belongs = f"is an option of {', '.join(owners)}" if owners else "is an option of no map method"
+            raise InputError(f"--{option} {belongs}, not of {method.name}")

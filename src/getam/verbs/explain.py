@@ -1,4 +1,4 @@
-"""`getam explain`: class-specific maps of any timm vision transformer, or of a network of ours."""
+"""`getam explain`: class-specific maps of any timm classifier, or of a network of ours."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from getam.data.tags import suggest
 from getam.engine.model import load_model
 from getam.errors import InputError
 from getam.maps.base import Maps
-from getam.maps.registry import find_method
+from getam.maps.registry import check_options, find_method
 from getam.nets.hub import from_hub
 from getam.nets.inference import fit_patches
 from getam.nets.segmenter import Segmenter
@@ -46,23 +46,24 @@ def explain(
     """Which pixels carry each class: maps of a batch of photos, one forward, one partial backward per class slot.
 
     Args:
-        model: a timm vision transformer, a network of ours, or what names one: a run folder, a model file, None for
-            the embedded model. It is left exactly as it was.
+        model: a timm vision transformer or CNN, a network of ours, or what names one: a run folder, a model file, None
+            for the embedded model. It is left exactly as it was.
         images: (B,3,H,W) float; normalised as the model expects for timm models, 0–255 for ours.
         classes: per-photo class lists [[3, 7], [1]] (slot k of photo b is its k-th listed class), or tags (B,C).
-        method: "getam", "gradcam", "rollout", or "last-stage" for windowed and multi-scale models.
+        method: a name that `getam.methods()` lists: "getam", "gradcam", "zoom-cam", …
         options: of the method: for "getam" coupling, start and rows.
 
     Returns:
-        `Maps`: values (B,K,h,w) float32 ≥ 0 on the patch grid, valid, classes, scores.
+        `Maps`: values (B,K,h,w) float32 ≥ 0 on the grid of the method, valid, classes, scores.
 
     Raises:
         InputError: unknown method, bad classes or options.
-        CaptureError: the model's attention cannot be read; the message says why.
+        CaptureError: the model's attention or features cannot be read; the message says why.
     """
     chosen = find_method(method)
+    check_options(chosen, options)
     net = model if isinstance(model, nn.Module) else load_model(model)
-    return chosen(net, images, classes, **options)
+    return chosen.make(net, images, classes, **options)
 
 
 def explain_photos(
@@ -77,6 +78,9 @@ def explain_photos(
     coupling: str | None = None,
     start: int | None = None,
     rows: str | None = None,
+    layers: tuple[str, ...] | None = None,
+    weighting: str | None = None,
+    aggregate: str | None = None,
     size: int | None = None,
     refine: bool = True,
     overwrite: bool = False,
@@ -85,14 +89,17 @@ def explain_photos(
 
     Args:
         photos: one photo, or a folder of them.
-        model: run folder, model file, or the name of a timm vision transformer; the embedded model when left out.
+        model: run folder, model file, or the name of a timm model; the embedded model when left out.
         weights: local safetensors file for a timm model; without it the weights come from timm's hub.
         classes: names or indices; when left out, the classes the model finds.
         out: folder for the pictures (NAME.CLASS.png), the raw maps (NAME.npz) and protocol.jsonl.
-        method: getam, gradcam, rollout, or last-stage for windowed and multi-scale models.
-        coupling: of getam: grad, grad2, attn_grad or attn_grad2.
-        start: of getam: first block that counts; the second half when left out.
-        rows: of getam: cls, patches or pool; derived from the model when left out.
+        method: a method that `getam methods` lists.
+        coupling: of getam, acr and last-stage: grad, grad2, attn_grad or attn_grad2.
+        start: of getam, acr and legrad: first block that counts; the second half, the last two, all when left out.
+        rows: of getam and acr: cls, patches or pool; derived from the model when left out.
+        layers: of the CAMs: modules to read; the last one, or one per resolution, when left out.
+        weighting: of multi-layer: class, pooled, elementwise or positive.
+        aggregate: of multi-layer: none, max, uncertainty or mean.
         size: long side in pixels the photo is resized to; the model's own when left out.
         refine: spread the pictures along image edges with PAMR; the .npz keeps the raw patch maps.
         overwrite: replace files that exist.
@@ -109,10 +116,10 @@ def explain_photos(
     if size is not None and size < 1:
         raise InputError(f"--size {size} must be a positive number of pixels")
     subject = _Subject(model, weights, size)
-    given = {"coupling": coupling, "start": start, "rows": rows}
+    given = {"coupling": coupling, "start": start, "rows": rows, "layers": layers, "weighting": weighting,
+             "aggregate": aggregate}  # fmt: skip
     options = {key: value for key, value in given.items() if value is not None}
-    if options and method != "getam":
-        raise InputError(f"--{next(iter(options))} is an option of the method getam, not of {method}")
+    check_options(find_method(method), options)
     wanted = None if classes is None else list(dict.fromkeys(subject.index(name) for name in classes))
     # Without --classes the pictures' names are known only after the forward; the .npz beside them guards them.
     planned = [f"{n}.npz" for n in names] + [

@@ -1,0 +1,96 @@
+"""IS-CAM: maps from prototypes that each photo finds in its own features (SIPE, arXiv 2203.02909, CVPR 2022).
+
+A class activation map says where to look; features that resemble what it shows most of become the class's prototype,
+and the map is the resemblance of every position to that. The objective of SIPE is not part of this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from getam.capture import frozen
+from getam.maps.base import Maps
+from getam.maps.features import default_layers, feature_taps, on_grid
+from getam.maps.getam import class_scores
+from getam.maps.multi_layer import multi_layer_cam
+
+BACKGROUND_WEIGHT = 0.5  # of the background's IoU, reference
+EPSILON = 1e-5  # beside the peak a map is divided by, reference
+
+
+def is_cam(
+    model: nn.Module,
+    images: Tensor,
+    classes: Sequence[Sequence[int]] | Tensor,
+    *,
+    layers: Sequence[str] | None = None,
+) -> Maps:
+    """Image-specific maps of any classifier: Grad-CAM of the last layer, refined by features of several.
+
+    SIPE reads its features through side branches that its training learns. Without training they are the layers' own,
+    L2-normalised per position, brought to the grid of the last layer but one and concatenated; and the first map is
+    Grad-CAM, which on SIPE's network is its CAM. The background's map is left out (`image_specific_cam` has it).
+
+    Args: model, images, classes, layers and errors as `getam.maps.multi_layer.multi_layer_cam`; the last of `layers`
+        gives the Grad-CAM.
+
+    Returns:
+        `Maps` with values in [0,1].
+    """
+    layers = list(layers) if layers is not None else default_layers(model, images)
+    first = multi_layer_cam(model, images, classes, layers=layers[-1:], weighting="pooled", aggregate="none")
+    with torch.no_grad(), frozen(model), feature_taps(model, layers) as taps:
+        class_scores(model, images)
+    found = [on_grid(taps[layer], model, images, layer) for layer in layers]
+    grid = (int(found[-2:][0].shape[2]), int(found[-2:][0].shape[3]))
+    features = torch.cat([F.interpolate(F.normalize(f, dim=1), size=grid, mode="bilinear") for f in found], 1)
+    cams = F.interpolate(first.values, size=grid, mode="bilinear") if first.values.shape[1] else first.values
+    values = first.values.new_zeros(*first.valid.shape, *grid)
+    if first.values.shape[1]:
+        peaks = cams.amax((2, 3), keepdim=True)
+        values = image_specific_cam(features, cams / (peaks + EPSILON), first.valid)[:, 1:]
+    return replace(first, values=values, method="is-cam", grid=grid)
+
+
+def image_specific_cam(features: Tensor, cams: Tensor, valid: Tensor) -> Tensor:
+    """Seeds by structure, prototypes of the seeds, resemblance to the prototypes.
+
+    J = `soft_iou` of relu(cos(F_p, F_q)) and the maps, the background (1 − max_k cam_k, first) counting half; a
+    position is a seed of argmax J; P_k = mean of F over the seeds of k; IS-CAM = relu(cos(F_p, P_k)).
+
+    Args:
+        features: F (B,D,h,w).
+        cams: (B,K,h,w) in [0,1], K ≥ 1; zero in slots that are not valid.
+        valid: (B,K) bool; a slot that is not valid keeps no seed and gets a zero map.
+
+    Returns:
+        (B,1+K,h,w) in [0,1], background first. A class without a seed has a zero map.
+    """
+    cams = torch.cat([1 - cams.amax(1, keepdim=True), cams], 1).flatten(2)
+    unit = F.normalize(features.flatten(2), dim=1)
+    iou = soft_iou((unit.transpose(1, 2) @ unit).relu(), cams)
+    iou[:, 0] *= BACKGROUND_WEIGHT
+    present = F.pad(valid, (1, 0), value=True)
+    seeds = F.one_hot(iou.argmax(1), cams.shape[1]).to(unit) * present[:, None]  # (B,N,1+K)
+    prototypes = F.normalize(features.flatten(2) @ seeds, dim=1)  # (B,D,1+K); the mean's scale drops out
+    return (prototypes.transpose(1, 2) @ unit).relu().unflatten(2, features.shape[2:])
+
+
+def soft_iou(correlation: Tensor, cams: Tensor) -> Tensor:
+    """J_cp = Σ_q R_pq m_cq / ( Σ_q R_pq + Σ_q m_cq − Σ_q R_pq m_cq ), in [0,1].
+
+    Args:
+        correlation: R (B,N,N) in [0,1].
+        cams: m (B,C,N) in [0,1].
+
+    Returns:
+        (B,C,N).
+    """
+    both = cams @ correlation.transpose(1, 2)
+    either = correlation.sum(2)[:, None] + cams.sum(2, keepdim=True) - both
+    return both / torch.where(either > 0, either, 1)

@@ -1,0 +1,90 @@
+"""legrad() against materialised attention matrices, block by block."""
+
+from typing import Any
+
+import pytest
+import torch
+
+import tiny
+from getam.errors import CaptureError, InputError
+from getam.maps.legrad import legrad
+
+
+def by_definition(model: Any, image: torch.Tensor, c: int, start: int = 0) -> torch.Tensor:
+    """mean_ℓ mean_H mean_rows relu(∂s^ℓ/∂A^ℓ) of one photo, with fused attention off."""
+    kept: list[torch.Tensor] = []
+    tokens: list[torch.Tensor] = []
+    hooks = []
+    for block in model.blocks:
+        block.attn.fused_attn = False
+        hooks.append(block.attn.attn_drop.register_forward_hook(lambda _m, _i, out: kept.append(out)))
+        hooks.append(block.register_forward_hook(lambda _m, _i, out: tokens.append(out)))
+    model(image)
+    found = []
+    for A, z in list(zip(kept, tokens))[start:]:
+        (G,) = torch.autograd.grad(model.forward_head(model.norm(z))[0, c], A, retain_graph=True)
+        found.append(G[0].clamp(min=0).mean((0, 1))[-16:])
+    for hook in hooks:
+        hook.remove()
+    for block in model.blocks:
+        block.attn.fused_attn = True
+    return torch.stack(found).mean(0).view(4, 4)
+
+
+@pytest.mark.parametrize(
+    "name", ["plain", "distilled, 2 prefix tokens", "4 registers", "averaged", "relative position bias, averaged",
+             "rotary"]
+)  # fmt: skip
+def test_equals_the_definition(name: str) -> None:
+    model = tiny.MODELS[name]()
+    images = tiny.photos(2)
+    maps = legrad(model, images, [[1, 0], [2]])
+    for b, k, c in ((0, 0, 1), (0, 1, 0), (1, 0, 2)):
+        wanted = by_definition(model, images[b : b + 1], c)
+        torch.testing.assert_close(maps.values[b, k], wanted, rtol=1e-3, atol=1e-6 * float(wanted.max()))
+    assert not maps.values[1, 1].any()
+    torch.testing.assert_close(maps.scores[0], model(images)[0, [1, 0]].detach())
+
+
+def test_start_leaves_early_blocks_out() -> None:
+    model, image = tiny.vit(), tiny.photos(1)
+    wanted = by_definition(model, image, 1, start=3)
+    torch.testing.assert_close(
+        legrad(model, image, [[1]], start=3).values[0, 0], wanted, rtol=1e-3, atol=1e-9
+    )
+    with pytest.raises(InputError, match=r"start=4 is outside 0\.\.3"):
+        legrad(model, image, [[1]], start=4)
+
+
+def test_a_pooling_attention_takes_the_place_of_the_blocks_own() -> None:
+    model, image = tiny.vit(global_pool="map", class_token=False), tiny.photos(1)
+    maps = legrad(model, image, [[1]])
+    tokens: list[torch.Tensor] = []
+    hooks = [b.register_forward_hook(lambda _m, _i, out: tokens.append(out)) for b in model.blocks]
+    model(image)
+    for hook in hooks:
+        hook.remove()
+    from matrices import Softmaxes
+
+    model.attn_pool.fused_attn = False
+    found = []
+    for z in tokens:
+        kept: list[torch.Tensor] = []
+        with Softmaxes(kept):
+            score = model.forward_head(model.norm(z))[0, 1]
+        (G,) = torch.autograd.grad(score, kept[0], retain_graph=True)
+        found.append(G[0].clamp(min=0).mean((0, 1)))
+    wanted = torch.stack(found).mean(0).view(4, 4)
+    torch.testing.assert_close(maps.values[0, 0], wanted, rtol=1e-3, atol=1e-6 * float(wanted.max()))
+
+
+def test_what_cannot_be_done_is_said() -> None:
+    with pytest.raises(CaptureError, match="Segmenter has no blocks, norm and forward_head"):
+        legrad(tiny.vit_segmenter(), tiny.photos(1), [[1]])
+    other = tiny.vit()
+    other.head.register_forward_hook(lambda _m, _i, out: out)
+    other.norm.register_forward_hook(lambda _m, _i, out: out * torch.rand(()))
+    with pytest.raises(CaptureError, match="does not give the model's score"):
+        legrad(other, tiny.photos(1), [[1]])
+    with torch.inference_mode(), pytest.raises(CaptureError, match="inference_mode"):
+        legrad(tiny.vit(), tiny.photos(1), [[1]])
