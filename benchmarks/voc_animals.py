@@ -1,6 +1,6 @@
 """Measure one trained model on a VOC-layout split: every number of docs/results.md, as one JSON file.
 
-    python benchmarks/voc_animals.py DATA --model RUN --out results.json [--parts maps,labels,masks]
+    python benchmarks/voc_animals.py DATA --model RUN --out results.json [--parts maps,labels,single,multi]
 
 Maps are at a long side of 224, one pass, unless the name says otherwise. A map threshold is never chosen on the photos
 it is scored on: the sorted ids are dealt into two halves, the best threshold of each half scores the other one.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,16 +152,16 @@ def measure_labels(net: Any, collection: Collection) -> dict[str, Any]:
     return result
 
 
-def measure_masks(net: Any, collection: Collection) -> dict[str, Any]:
-    """Segmentation without tags: single- and multi-scale, with and without CRF."""
-    variants = {"single": (SINGLE_SCALE, False), "multi": (MULTI_SCALE, True)}
+def measure_masks(
+    net: Any, collection: Collection, scales: tuple[int, ...], *, flip: bool = False
+) -> dict[str, Any]:
+    """Segmentation without tags, with and without CRF."""
     matrices: dict[str, ConfusionMatrix] = {}
     for _number, _sample, photo, truth, _present in samples(collection):
-        for name, (scales, flip) in variants.items():
-            logits = photo_logits(net, photo, scales, flip=flip)
-            for suffix, crf in (("", False), (" CRF", True)):
-                matrix = matrices.setdefault(name + suffix, ConfusionMatrix(len(collection.classes)))
-                matrix.update(decide(logits, photo, crf=crf).numpy(), truth)
+        logits = photo_logits(net, photo, scales, flip=flip)
+        for name, crf in (("plain", False), ("CRF", True)):
+            matrix = matrices.setdefault(name, ConfusionMatrix(len(collection.classes)))
+            matrix.update(decide(logits, photo, crf=crf).numpy(), truth)
     return {name: per_class(matrix, collection.classes) for name, matrix in matrices.items()}
 
 
@@ -170,14 +171,16 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--split", default="val")
     parser.add_argument("--saliency", type=Path)
-    parser.add_argument("--parts", default="maps,labels,masks")
+    parser.add_argument("--parts", default="maps,labels,single,multi")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     net = load_model(options.model)
     collection = load_collection(
         options.data, classes=net.classes, split=options.split, saliency=options.saliency
     )
-    parts = {"maps": measure_maps, "labels": measure_labels, "masks": measure_masks}
+    parts = {"maps": measure_maps, "labels": measure_labels,
+             "single": partial(measure_masks, scales=SINGLE_SCALE),
+             "multi": partial(measure_masks, scales=MULTI_SCALE, flip=True)}  # fmt: skip
     protocol = {
         "photos": len(collection.samples), "split": options.split, "split_sha256": collection.split_hash(),
         "classes": list(net.classes), "weights_sha256": weights_hash(options.model), "multi_scale": MULTI_SCALE,

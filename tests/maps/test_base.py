@@ -43,8 +43,6 @@ def test_indices_may_be_numpy_or_tensor_numbers() -> None:
 
 
 def test_methods_by_name() -> None:
-    assert all(find_method(name) is METHODS[name] for name in ("getam", "gradcam", "rollout"))
-    with pytest.raises(
-        InputError, match="no map method 'cam': choose one of getam, gradcam, rollout, last-stage"
-    ):
-        find_method("cam")
+    assert all(find_method(name).make is METHODS[name] for name in ("getam", "gradcam", "rollout"))
+    with pytest.raises(InputError, match="no map method 'cat': choose one of getam, acr, legrad, rollout"):
+        find_method("cat")

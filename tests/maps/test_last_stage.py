@@ -99,6 +99,6 @@ def test_channel_attention_and_convolutions_are_refused() -> None:
 
 
 def test_it_is_found_by_its_own_name_and_checks_its_options() -> None:
-    assert find_method("last-stage") is last_stage
+    assert find_method("last-stage").make is last_stage
     with pytest.raises(InputError, match="coupling"):
         last_stage(tiny.awake(swin()), tiny.photos(1), [[1]], coupling="no")

@@ -48,7 +48,8 @@ def acr(
         place = replace(place, rows=rows)
     if start is None and place.rows != "pool":
         start = max(0, sum(not pools(name) for name, _ in attentions(model)) - LAST)
-    with torch.enable_grad(), frozen(model), capture(model, leaf_from=start or 0) as tap:
+    # From block 0: of attentions below `leaf_from` only shapes are kept, and the propagation reads them all.
+    with torch.enable_grad(), frozen(model), capture(model, leaf_from=0) as tap:
         scores = class_scores(model, images)
     slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
     values = attribute(tap, scores, slots, place, coupling=coupling, start=start)

@@ -53,6 +53,10 @@ def legrad(
         finally:
             for hook in hooks:
                 hook.remove()
+        if any(not isinstance(given, Tensor) for given in tokens):
+            raise CaptureError(
+                f"the blocks of {type(model).__name__} hand on more than the tokens the head reads"
+            )
         with capture(model, leaf_from=0) as heads:
             read = [_read(model, given) for given in tokens]
     difference = (read[-1] - scores).abs().max() if read and read[-1].shape == scores.shape else torch.inf
