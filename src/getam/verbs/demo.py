@@ -169,8 +169,8 @@ def _notes(
         "occur in a scene, never where.",
         f"Scored on {held_out} scenes with digits of other writers on other parts of the photos: mean IoU over "
         "background and ten digits, from one confusion matrix over all pixels. Maps and pseudo labels are told the "
-        f"tags, the segmentation is not, with or without the dense CRF of `getam predict`. Thresholds were chosen on "
-        f"{tuning} training scenes.",
+        f"tags, the segmentation is not, with or without the dense CRF of predict; the pictures show it with. "
+        f"Thresholds were chosen on {tuning} training scenes.",
         _in_short(scores, seconds),
     ]
 
