@@ -18,8 +18,9 @@ from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_hybrid import HybridEmbed
 from torch import Tensor, nn
 
-from getam.capture import Geometry, capture, geometry, global_calls
+from getam.capture import capture, global_calls
 from getam.errors import CaptureError, InputError
+from getam.geometry import Geometry, geometry
 
 STEM_STRIDE = 16  # hybrids: where the transformer takes over
 HYBRID_WIDTH, HYBRID_DEPTH, HYBRID_HEADS = 192, 6, 6  # light blocks for CPU work, see docs/results.md

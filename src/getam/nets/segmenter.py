@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from getam.capture import Geometry
+from getam.geometry import Geometry
 from getam.nets.dpt import DPT
 from getam.nets.encoder import Encoder
 
