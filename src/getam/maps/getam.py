@@ -11,6 +11,7 @@ A[r,:] = softmax(scale · q_r Kᵀ) and G[r,:] = (∂s_c/∂o_r) Vᵀ, exactly.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -31,6 +32,7 @@ from getam.capture import (
 )
 from getam.errors import CaptureError, InputError
 from getam.maps.base import Maps, class_slots
+from getam.maps.class_row import class_row_graph
 from getam.maps.token_rows import token_rows_only
 
 ROW_CHUNK_BYTES = 64 << 20  # patch rows of average-pooled models are read in strips of this size
@@ -81,7 +83,14 @@ def getam(
     # Below the first block that counts no graph is needed; modules can be counted before they run.
     blocks = sum(not pools(name) for name, _ in attentions(model))
     first = max(0, _first_block(start, place, blocks))
-    with torch.enable_grad(), frozen(model), token_rows_only(model), capture(model, leaf_from=first) as tap:
+    spared = class_row_graph(model, first) if place.rows == "cls" else nullcontext()
+    with (
+        torch.enable_grad(),
+        frozen(model),
+        token_rows_only(model),
+        spared,
+        capture(model, leaf_from=first) as tap,
+    ):
         scores = class_scores(model, images)
     slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
     values = attribute(tap, scores, slots, place, coupling=coupling, start=start)
