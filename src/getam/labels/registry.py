@@ -16,6 +16,7 @@ from getam.labels.double_threshold import afa_label, double_threshold, irn_label
 from getam.labels.free import complete_without_saliency
 from getam.labels.fusion import saliency_fusion
 from getam.labels.single_tag import saliency_label
+from getam.registry import find
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,7 @@ def find_labeller(name: str) -> Labeller:
     Raises:
         InputError: there is none; the message lists what there is.
     """
-    if name not in LABELLERS:
-        raise InputError(f"there is no labeller {name!r}: choose one of {', '.join(LABELLERS)}")
-    return LABELLERS[name]
+    return find("labeller", name, LABELLERS)
 
 
 def label_with(

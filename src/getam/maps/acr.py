@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from getam.capture import attentions, capture, frozen, geometry, global_calls, pools
-from getam.maps.affinity import attention_affinity, propagate
+from getam.maps.affinity import affinity_of
 from getam.maps.base import Maps, class_slots
 from getam.maps.getam import attribute, class_scores, require_gradients
+from getam.refine.random_walk import ACR, random_walk
 
 LAST = 2  # blocks that count by default: 10 and 11 of 12, the reference's setting for VOC
 
@@ -53,6 +54,10 @@ def acr(
         scores = class_scores(model, images)
     slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
     values = attribute(tap, scores, slots, place, coupling=coupling, start=start)
-    values = propagate(values, attention_affinity(global_calls(tap, place), place))
+    calls = global_calls(tap, place)
+    total = len(calls) * affinity_of(
+        calls, place, symmetric=False
+    )  # the reference sums, which is the mean, L times
+    values = random_walk(values, total, walk=ACR)
     picked = scores.detach().float().gather(1, slots.clamp(min=0)) * valid
     return Maps(values, valid, slots, picked, f"acr[{coupling}]", place.grid, place.rows)

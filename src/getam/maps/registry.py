@@ -21,6 +21,7 @@ from getam.maps.multi_layer import multi_layer_cam
 from getam.maps.rollout import rollout
 from getam.maps.um_cam import um_cam
 from getam.maps.zoom_cam import zoom_cam
+from getam.registry import find
 
 ATTENTION = "transformer with global attention"
 STAGED = "transformer whose grid shrinks"
@@ -85,9 +86,7 @@ def find_method(name: str) -> Method:
     Raises:
         InputError: there is none; the message lists what there is.
     """
-    if name not in REGISTRY:
-        raise InputError(f"there is no map method {name!r}: choose one of {', '.join(REGISTRY)}")
-    return REGISTRY[name]
+    return find("map method", name, REGISTRY)
 
 
 def check_options(method: Method, options: dict[str, Any]) -> None:
