@@ -26,8 +26,8 @@ from getam.labels.completion import complete
 from getam.labels.free import complete_without_saliency
 from getam.maps.getam import COUPLINGS, block_maps
 from getam.maps.registry import METHODS
-from getam.metrics.confusion import ConfusionMatrix, scores
-from getam.metrics.thresholds import ThresholdSweep
+from getam.metrics.confusion import ConfusionMatrix
+from getam.metrics.crossed import CrossFitted
 from getam.nets.inference import fit_patches, photo_logits
 from getam.refine.scaled import refine_maps, scale_to_peak
 from getam.verbs.label import LABEL_COUPLING, LABEL_SCALES, PAMR_SCALE, photo_maps, salient_pixels
@@ -39,27 +39,14 @@ MULTI_SCALE = (192, 256, 320)
 FIXED_THRESHOLD = 0.3  # set before anything was measured
 
 
-class CrossFitted:
-    """Two threshold sweeps over the two halves of the photos."""
-
-    def __init__(self, classes: int) -> None:
-        self.halves = (ThresholdSweep(classes), ThresholdSweep(classes))
-
-    def update(self, number: int, maps: Any, ids: list[int], truth: Any) -> None:
-        self.halves[number % 2].update(maps, ids, truth)
-
-    def summary(self) -> dict[str, float]:
-        curves = [half.compute() for half in self.halves]
-        matrices = [half.matrices() for half in self.halves]
-        thresholds = [curve.best[0] for curve in curves]
-        picked = [curves[0].thresholds.index(t) for t in thresholds]
-        crossed = matrices[0][picked[1]] + matrices[1][picked[0]]
-        fixed = curves[0].thresholds.index(FIXED_THRESHOLD)
-        return {
-            "miou": scores(crossed).miou,
-            "thresholds": thresholds,
-            f"miou_at_{FIXED_THRESHOLD}": scores(matrices[0][fixed] + matrices[1][fixed]).miou,
-        }
+def summary(sweep: CrossFitted) -> dict[str, Any]:
+    """The score at thresholds chosen on the other half of the photos, and at the fixed one."""
+    found = sweep.compute()
+    return {
+        "miou": found.scores.miou,
+        "thresholds": found.thresholds[::-1],  # the best of the first half, then of the second
+        f"miou_at_{FIXED_THRESHOLD}": found.curve.at(FIXED_THRESHOLD).miou,
+    }
 
 
 def per_class(matrix: ConfusionMatrix, classes: tuple[str, ...]) -> dict[str, Any]:
@@ -103,7 +90,7 @@ def measure_maps(net: Any, collection: Collection) -> dict[str, Any]:
             sweeps.setdefault(method, CrossFitted(classes)).update(
                 number, upsampled(values, photo), ids, truth
             )
-    return {name: sweep.summary() for name, sweep in sweeps.items()}
+    return {name: summary(sweep) for name, sweep in sweeps.items()}
 
 
 LABELLINGS: dict[str, dict[str, Any]] = {
@@ -146,7 +133,7 @@ def measure_labels(net: Any, collection: Collection) -> dict[str, Any]:
             for kind, label in labels.items():
                 matrices.setdefault(kind, ConfusionMatrix(len(classes))).update(label.numpy(), truth)
                 undecided.setdefault(kind, []).append(float((label == 255).float().mean()))
-    result: dict[str, Any] = {name: sweep.summary() for name, sweep in sweeps.items()}
+    result: dict[str, Any] = {name: summary(sweep) for name, sweep in sweeps.items()}
     for kind, matrix in matrices.items():
         result[kind] = {**per_class(matrix, classes), "undecided": float(np.mean(undecided[kind]))}
     return result
