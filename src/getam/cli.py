@@ -15,6 +15,7 @@ from typing import Any
 import tyro
 
 from getam.errors import GetamError
+from getam.verbs.bench import bench
 from getam.verbs.demo import demo
 from getam.verbs.evaluate import Evaluation, evaluate
 from getam.verbs.explain import explain_photos
@@ -31,9 +32,16 @@ VERBS: dict[str, Any] = {
     "predict": predict,
     "evaluate": evaluate,
     "methods": methods,
+    "bench": bench,
 }
 
-LISTS = ("--classes", "--scales", "--layers")  # options that take a list, with spaces or commas
+LISTS = (
+    "--classes",
+    "--scales",
+    "--layers",
+    "--background",
+    "--compare",
+)  # options that take a list, with spaces or commas
 RULES = ("╭─", "╰─", "───", "---")  # lines tyro draws around and between the parts of its errors
 HELP_INDENT = " " * 8  # before the explanation of an option
 

@@ -52,4 +52,4 @@ def test_what_a_backward_pass_needs_is_held_until_then() -> None:
 def test_timed_hands_the_result_on() -> None:
     found, seconds = timed(lambda: 7)
     assert found == 7
-    assert seconds >= 0
+    assert min(seconds) >= 0
