@@ -52,6 +52,11 @@ class Method:
     source: str
 
     @property
+    def attention(self) -> bool:
+        """Whether it reads attention, which a plain CNN has not."""
+        return self.model in (ATTENTION, STAGED, BLOCKS)
+
+    @property
     def options(self) -> list[str]:
         """Names of the method's own options."""
         parameters = inspect.signature(self.make).parameters.values()
