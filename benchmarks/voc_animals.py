@@ -25,13 +25,14 @@ from getam.engine.model import load_model
 from getam.labels.completion import complete
 from getam.labels.free import complete_without_saliency
 from getam.maps.getam import COUPLINGS, block_maps
-from getam.maps.registry import METHODS
+from getam.maps.registry import find_method
 from getam.metrics.confusion import ConfusionMatrix
 from getam.metrics.crossed import CrossFitted
 from getam.nets.inference import fit_patches, photo_logits
 from getam.refine.scaled import refine_maps, scale_to_peak
-from getam.verbs.label import LABEL_COUPLING, LABEL_SCALES, PAMR_SCALE, photo_maps, salient_pixels
+from getam.verbs.label import saliency_of
 from getam.verbs.outputs import weights_hash
+from getam.verbs.pipeline import LABEL_OPTIONS, LABEL_SCALES, PAMR_SCALE, SALIENT, Pipeline
 from getam.verbs.predict import SINGLE_SCALE, decide
 from getam.verbs.progress import progress
 
@@ -86,7 +87,7 @@ def measure_maps(net: Any, collection: Collection) -> dict[str, Any]:
                 sweep = sweeps.setdefault(f"{coupling} from {start}", CrossFitted(classes))
                 sweep.update(number, upsampled(blocks[start:].sum(0), photo), ids, truth)
         for method in ("gradcam", "rollout"):
-            values = METHODS[method](net, image, [present]).values
+            values = find_method(method).make(net, image, [present]).values
             sweeps.setdefault(method, CrossFitted(classes)).update(
                 number, upsampled(values, photo), ids, truth
             )
@@ -95,10 +96,9 @@ def measure_maps(net: Any, collection: Collection) -> dict[str, Any]:
 
 LABELLINGS: dict[str, dict[str, Any]] = {
     "paper": {"scales": (224,), "flip": False, "coupling": "attn_grad2", "start": -1, "pamr_scale": 1.0},
-    "one pass": {"scales": (224,), "flip": False, "coupling": LABEL_COUPLING, "start": None, "pamr_scale": PAMR_SCALE},
-    "getam label": {"scales": LABEL_SCALES, "flip": True, "coupling": LABEL_COUPLING, "start": None,
-                    "pamr_scale": PAMR_SCALE},
-}  # fmt: skip
+    "one pass": {"scales": (224,), "flip": False, "pamr_scale": PAMR_SCALE, **LABEL_OPTIONS["getam"]},
+    "getam label": {"scales": LABEL_SCALES, "flip": True, "pamr_scale": PAMR_SCALE, **LABEL_OPTIONS["getam"]},
+}
 """How maps are made before completion; start −1 stands for half of the blocks."""
 
 
@@ -112,24 +112,18 @@ def measure_labels(net: Any, collection: Collection) -> dict[str, Any]:
     for number, sample, photo, truth, present in samples(collection):
         image, slots, ids = photo.float()[None], torch.tensor([present]), [c + 1 for c in present]
         for name, options in LABELLINGS.items():
-            start = half if options["start"] == -1 else options["start"]
-            maps = photo_maps(
-                net,
-                photo,
-                present,
-                options["scales"],
-                flip=options["flip"],
-                coupling=options["coupling"],
-                start=start,
-            )
+            start = half if options.get("start") == -1 else None
+            own = {"coupling": options["coupling"], "start": start}
+            raw = Pipeline(refine=(), scales=options["scales"], flip=options["flip"], options=own)
+            maps = raw.maps(net, photo, present)
             refined = refine_maps(image, maps, scale=options["pamr_scale"])
             for stage, values in (("maps", upsampled(maps, photo)), ("PAMR", refined[0].clamp(0, 1).numpy())):
                 sweep = sweeps.setdefault(f"{name}: {stage}", CrossFitted(len(classes)))
                 sweep.update(number, values, ids, truth)
             labels = {f"{name}: without saliency": complete_without_saliency(refined, slots, image)[0]}
             if sample.saliency is not None:
-                salient = salient_pixels(sample, (photo.shape[-2], photo.shape[-1]))
-                labels[f"{name}: with saliency"] = complete(refined, slots, salient)[0]
+                salient = saliency_of(sample, (photo.shape[-2], photo.shape[-1])) > SALIENT
+                labels[f"{name}: with saliency"] = complete(refined, slots, salient[None])[0]
             for kind, label in labels.items():
                 matrices.setdefault(kind, ConfusionMatrix(len(classes))).update(label.numpy(), truth)
                 undecided.setdefault(kind, []).append(float((label == 255).float().mean()))

@@ -1,15 +1,20 @@
-"""How much patches attend to each other in a model: the affinity that ACR, AFA's walk and AD-CAM spread maps along."""
+"""How much patches attend to each other in a model, and maps carried along it: what ACR's and AD-CAM's maps share."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from getam.capture import Call, Geometry, capture, frozen, geometry, global_calls
-from getam.maps.getam import class_scores
+from getam.capture import Call, Geometry, capture, frozen, global_calls
+from getam.maps.base import Maps, class_slots, geometry_of, slot_scores
+from getam.maps.getam import attribute, class_scores, require_gradients
 from getam.refine.random_walk import attention_affinity
+
+Spread = Callable[
+    [Tensor, Sequence[Call], Geometry], Tensor
+]  # values (B,K,h,w), attentions, where -> (B,K,h,w)
 
 
 @torch.no_grad()
@@ -17,13 +22,13 @@ def model_affinity(model: nn.Module, images: Tensor) -> tuple[Tensor, tuple[int,
     """`attention_affinity` of all blocks of one forward: (B,N,N) float32, symmetric, and the grid (h,w), N = h·w.
 
     Args:
-        model: as `getam.maps.getam.getam` takes it.
+        model: as `getam.maps.getam.getam` takes it; it is left as it was.
         images: (B,3,H,W), as the model takes them.
 
     Raises:
-        CaptureError, InputError: as `getam.maps.getam.getam`.
+        CaptureError, InputError: as `getam.maps.getam.getam`; and windowed or class-attention models have none.
     """
-    place = geometry(model, images.shape[-2], images.shape[-1])
+    place = geometry_of(model, images)
     with frozen(model), capture(model) as tap:
         class_scores(model, images)
     return affinity_of(global_calls(tap, place), place), place.grid
@@ -34,3 +39,26 @@ def affinity_of(calls: Sequence[Call], place: Geometry, *, symmetric: bool = Tru
     """`attention_affinity` of captured self-attentions (`getam.capture.global_calls`), one matrix at a time."""
     matrices = (call.attention(slice(None)) for call in calls)
     return attention_affinity(matrices, place.prefix, symmetric=symmetric)
+
+
+def spread_maps(
+    model: nn.Module,
+    images: Tensor,
+    classes: Sequence[Sequence[int]] | Tensor,
+    spread: Spread,
+    method: str,
+    *,
+    coupling: str,
+    start: int | None,
+    rows: str | None,
+) -> Maps:
+    """GETAM's maps, then `spread` along the attentions of the same forward; args and errors as `getam.maps.getam`."""
+    require_gradients()
+    place = geometry_of(model, images, rows)
+    # From block 0: of attentions below `leaf_from` only shapes are kept, and the spreading reads them all.
+    with torch.enable_grad(), frozen(model), capture(model, leaf_from=0) as tap:
+        scores = class_scores(model, images)
+    slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
+    values = attribute(tap, scores, slots, place, coupling=coupling, start=start)
+    values = spread(values, global_calls(tap, place), place)
+    return Maps(values, valid, slots, slot_scores(scores, slots), method, place.grid, place.rows)

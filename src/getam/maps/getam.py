@@ -11,7 +11,6 @@ A[r,:] = softmax(scale · q_r Kᵀ) and G[r,:] = (∂s_c/∂o_r) Vᵀ, exactly.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -24,13 +23,12 @@ from getam.capture import (
     attentions,
     capture,
     frozen,
-    geometry,
     global_calls,
     pools,
     token_calls,
 )
 from getam.errors import CaptureError, InputError
-from getam.maps.base import Maps, class_slots
+from getam.maps.base import Maps, class_slots, geometry_of, slot_scores
 from getam.maps.token_rows import token_rows_only
 
 ROW_CHUNK_BYTES = 64 << 20  # patch rows of average-pooled models are read in strips of this size
@@ -75,9 +73,7 @@ def getam(
         InputError: bad classes, coupling, start or rows.
     """
     require_gradients()
-    place = geometry(model, images.shape[-2], images.shape[-1])
-    if rows is not None:
-        place = replace(place, rows=rows)
+    place = geometry_of(model, images, rows)
     # Below the first block that counts no graph is needed; modules can be counted before they run.
     blocks = sum(not pools(name) for name, _ in attentions(model))
     first = max(0, _first_block(start, place, blocks))
@@ -85,7 +81,7 @@ def getam(
         scores = class_scores(model, images)
     slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
     values = attribute(tap, scores, slots, place, coupling=coupling, start=start)
-    picked = scores.detach().float().gather(1, slots.clamp(min=0)) * valid
+    picked = slot_scores(scores, slots)
     return Maps(values, valid, slots, picked, f"getam[{coupling}]", place.grid, place.rows)
 
 
@@ -116,9 +112,7 @@ def differentiable_maps(
         raise InputError(
             "neither the photos nor any parameter requires gradients: use getam() for plain maps"
         )
-    place = geometry(model, images.shape[-2], images.shape[-1])
-    if rows is not None:
-        place = replace(place, rows=rows)
+    place = geometry_of(model, images, rows)
     with torch.enable_grad(), capture(model) as tap, sdpa_kernel(SDPBackend.MATH):
         scores = class_scores(model, images)
         slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)

@@ -40,7 +40,9 @@ class Walk:
 
 
 AFA = Walk(power=2, steps=1, radius=8)
-"""arXiv 2203.02664, which walks on softmax([background, maps]); divided by columns, the same for symmetric ones."""
+"""arXiv 2203.02664, the published code: the affinity squared element by element (`a^{.2}`, not the matrix product A A),
+patches within 8 of each other, one step. It walks on softmax([background, maps]) and divides by columns, which for
+symmetric affinities is the same transition; here the maps walk as they are."""
 IRN = Walk(power=10, steps=2**8, radius=5)
 """arXiv 1904.05044, and Puzzle-CAM (2101.11253), whose affinity lives on a disc of radius 5; here it is a square."""
 ACR = Walk(power=1, steps=1, normalise="none")

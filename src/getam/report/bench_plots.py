@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -13,12 +14,18 @@ from getam.report.bench_table import BenchRow
 CURVES, TRADEOFF = "curves.svg", "tradeoff.svg"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's, which colour-blind people tell apart; without yellow, which is faint on white."""
-REST = "#A0A0A0"  # rows beyond the colours
+LINES = ("-", (0, (4, 1.5)))  # the best rows solid, the next ones dashed in the same colours
+REST = "#A0A0A0"  # rows beyond both
+LABEL_SIZE = 9
 INK, FAINT = "#333333", "#DDDDDD"
 STYLE = {
     "font.size": 10, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": REST, "xtick.color": INK,
     "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "getam",
 }  # fmt: skip
+
+
+Look = tuple[str, Any]  # colour, line
+Box = tuple[float, float, float, float]  # left, low, right, high in pixels
 
 
 def plotting_missing() -> str | None:
@@ -33,59 +40,102 @@ def draw(rows: Sequence[BenchRow], fixed: float) -> dict[str, bytes]:
     import matplotlib
 
     ranked = sorted((r for r in rows if r.miou is not None and r.miou == r.miou), key=lambda r: -r.miou)
-    colours = {row.name: COLOURS[i] if i < len(COLOURS) else REST for i, row in enumerate(ranked)}
+    pens = [(colour, line) for line in LINES for colour in COLOURS]
+    looks = {row.name: pens[i] if i < len(pens) else (REST, "-") for i, row in enumerate(ranked)}
     pictures: dict[str, bytes] = {}
     with matplotlib.rc_context(STYLE):
-        curved = [row for row in ranked if row.curve is not None]
-        if curved:
-            pictures[CURVES] = _curves(curved, colours, fixed)
-        if ranked:
-            pictures[TRADEOFF] = _tradeoff(ranked, colours)
+        if curved := [row for row in ranked if row.curve is not None]:
+            pictures[CURVES] = _curves(curved, looks, fixed)
+        if timed := [row for row in ranked if row.seconds is not None]:
+            pictures[TRADEOFF] = _tradeoff(timed, looks)
     return pictures
 
 
-def _curves(rows: Sequence[BenchRow], colours: dict[str, str], fixed: float) -> bytes:
+def _curves(rows: Sequence[BenchRow], looks: Mapping[str, Look], fixed: float) -> bytes:
     """mIoU against threshold; a dot on each curve at the two thresholds the halves chose for each other."""
     figure, axes = _axes()
-    peaks = []
     for row in reversed(rows):  # the best on top
-        curve = [100 * v if v is not None else float("nan") for v in row.curve or ()]
-        colour = colours[row.name]
-        axes.plot(DEFAULT_THRESHOLDS, curve, color=colour, linewidth=1.8 if colour != REST else 1.0)
+        curve = [math.nan if value is None else 100 * value for value in row.curve or ()]
+        colour, line = looks[row.name]
+        axes.plot(DEFAULT_THRESHOLDS, curve, color=colour, linestyle=line, linewidth=1.6)
         chosen = [curve[DEFAULT_THRESHOLDS.index(t)] for t in row.thresholds or ()]
         axes.plot(row.thresholds or (), chosen, "o", color=colour, markersize=4)
-        peaks.append(curve)
     axes.set(xlim=(0, 1), ylim=(0, None))
     axes.axvline(fixed, color=REST, linewidth=0.8, linestyle=(0, (2, 3)), zorder=0)
-    top = axes.get_ylim()[1]
-    axes.text(fixed, top, f" {fixed:g}, set beforehand", ha="left", va="top", color=INK, fontsize=8)
+    axes.text(fixed, 0.5, f" {fixed:g}, set beforehand", va="bottom", fontsize=8)
     axes.set_xlabel("background threshold (dots: chosen by one half of the photos for the other)")
     axes.set_title("mIoU in % of maps at every threshold", loc="left", fontsize=11)
-    _label_beside(axes, [(r.name, 100 * r.miou, colours[r.name]) for r in rows])
+    _label_beside(axes, rows, looks)
     return _svg(figure)
 
 
-def _tradeoff(rows: Sequence[BenchRow], colours: dict[str, str]) -> bytes:
+def _label_beside(axes: Any, rows: Sequence[BenchRow], looks: Mapping[str, Look]) -> None:
+    """Line, name and score right of the axes, near their heights, moved apart where they would overlap."""
+    low, high = axes.get_ylim()
+    ordered = sorted(rows, key=lambda row: row.miou)
+    for row, height in zip(ordered, spread([100 * row.miou for row in ordered], (high - low) * 0.045)):
+        colour, line = looks[row.name]
+        share = (height - low) / (high - low)
+        axes.plot((1.02, 1.06), (share, share), color=colour, linestyle=line, linewidth=1.6,
+                  transform=axes.transAxes, clip_on=False)  # fmt: skip
+        axes.text(
+            1.075,
+            share,
+            f"{row.name}  {100 * row.miou:.1f}",
+            transform=axes.transAxes,
+            va="center",
+            fontsize=9,
+        )
+
+
+def _tradeoff(rows: Sequence[BenchRow], looks: Mapping[str, Look]) -> bytes:
     """mIoU against milliseconds a photo, logarithmic; filled for maps, open for labels."""
     figure, axes = _axes()
     for row in rows:
-        fill = "none" if row.is_label else colours[row.name]
-        axes.plot(
-            1000 * row.seconds,
-            100 * row.miou,
-            "o",
-            color=colours[row.name],
-            markerfacecolor=fill,
-            markersize=7,
-        )
+        colour = looks[row.name][0]
+        fill = "white" if row.is_label else colour
+        axes.plot(1000 * row.seconds, 100 * row.miou, "o", color=colour, markerfacecolor=fill, markersize=7)
     axes.set_xscale("log")
-    axes.set_xlabel("milliseconds a photo (median, logarithmic)")
-    axes.set_title("mIoU in % against time", loc="left", fontsize=11)
-    axes.margins(x=0.08, y=0.1)
+    axes.margins(x=0.1, y=0.12)
+    axes.set_xlabel("milliseconds a photo: median, logarithmic")
+    axes.set_title("mIoU in % against time; filled: maps, open: labels", loc="left", fontsize=11)
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter("")
-    _label_beside(axes, [(r.name, 100 * r.miou, colours[r.name]) for r in rows])
+    axes.xaxis.set_minor_formatter("{x:g}" if _spans_little(axes.get_xlim()) else "")
+    _label_points(figure, axes, rows)
     return _svg(figure)
+
+
+def _spans_little(limits: tuple[float, float]) -> bool:
+    return math.log10(limits[1] / limits[0]) < 1
+
+
+def _label_points(figure: Any, axes: Any, rows: Sequence[BenchRow]) -> None:
+    """Each name beside its point, at the first place where it covers no point and no other name."""
+    figure.canvas.draw()
+    points = [tuple(axes.transData.transform((1000 * row.seconds, 100 * row.miou))) for row in rows]
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in points]
+    pixel = figure.dpi / 72
+    for row, (x, y) in zip(rows, points):
+        width, height = 0.56 * LABEL_SIZE * len(row.name) * pixel, 1.2 * LABEL_SIZE * pixel
+        places = [
+            (x + side - (width if side < 0 else 0), y + rise * height - height / 2)
+            for rise in (0, 0.8, -0.8, 1.6, -1.6, 2.4, -2.4)
+            for side in (9, -9)
+        ]
+        boxes = [(left, low, left + width, low + height) for left, low in places]
+        free = (box for box in boxes if not any(_overlap(box, other) for other in taken))
+        box = next(free, boxes[0])
+        taken.append(box)
+        left, middle = box[0], (box[1] + box[3]) / 2
+        line = {"arrowstyle": "-", "color": REST, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
+        axes.annotate(
+            row.name, xy=(x, y), xycoords="figure pixels", xytext=(left, middle), textcoords="figure pixels",
+            va="center", fontsize=LABEL_SIZE, arrowprops=line if abs(middle - y) > height else None,
+        )  # fmt: skip
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _axes() -> tuple[Any, Any]:
@@ -96,23 +146,6 @@ def _axes() -> tuple[Any, Any]:
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
     return figure, axes
-
-
-def _label_beside(axes: Any, names: Sequence[tuple[str, float, str]]) -> None:
-    """Names right of the axes at their heights, moved apart where they would overlap."""
-    low, high = axes.get_ylim()
-    gap = (high - low) * 0.042
-    ordered = sorted(names, key=lambda entry: entry[1])
-    for (name, value, colour), height in zip(ordered, spread([entry[1] for entry in ordered], gap)):
-        axes.annotate(
-            f"{name}  {value:.1f}",
-            xy=(1.01, height),
-            xycoords=("axes fraction", "data"),
-            va="center",
-            fontsize=9,
-            color=colour if colour != REST else "#707070",
-            annotation_clip=False,
-        )
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:

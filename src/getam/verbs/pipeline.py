@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from getam.maps.multiscale import multiscale
 from getam.maps.registry import REGISTRY, check_options, find_method
 from getam.nets.inference import fit_patches
 from getam.refine.neighbours import photo_sized
-from getam.refine.registry import REFINERS, find_chain, refine
+from getam.refine.registry import REFINERS, find_chain, find_refiner, refine
 from getam.refine.scaled import refine_at_scale, scale_to_peak
 
 LABEL_SCALES = (224, 320)  # long sides in pixels
@@ -76,7 +76,7 @@ class Pipeline:
         Args:
             saliency: whether photos come with saliency maps.
             several_tags: whether a photo has more than one tag: then a map per photo is not enough.
-            net: the network; given, the maps are tried on a blank photo of the smallest scale.
+            net: the network; given, the maps are tried on a square of noise, at the smallest scale.
 
         Raises:
             InputError: an unknown name, or a combination that makes no sense: the message says why, and what to do.
@@ -107,10 +107,11 @@ class Pipeline:
         if not self.scales or min(self.scales) < 1:
             raise InputError(f"scales {self.scales} must be one or more positive long sides in pixels")
         if net is not None and "maps" in labeller.needs:
-            self._require_attention(net)
+            self._require_attention(net)  # also of the refiners, which the trial leaves out
             side = min(self.scales)
-            trial = Pipeline(self.method, (), self.labels, (side,), flip=False, options=self.options)
-            trial.maps(net, torch.zeros(3, side, side, dtype=torch.uint8), [0])
+            noise = torch.randint(256, (3, side, side), generator=torch.Generator().manual_seed(0))
+            trial = replace(self, refine=(), scales=(side,), flip=False)
+            trial.maps(net, noise.to(torch.uint8), [0])
 
     def maps(self, net: nn.Module, photo: Tensor, present: list[int]) -> Tensor:
         """Refined maps of one photo's classes, each divided by its own peak.
@@ -130,6 +131,7 @@ class Pipeline:
         """
         if not present:
             return torch.zeros(1, 0, *photo.shape[-2:], device=next(net.parameters()).device)
+        self._require_attention(net)
         network: Any = net
         chosen, chain = find_method(self.method), find_chain(self.refine)
         image = photo.to(next(net.parameters()).device, torch.float32)[None]
@@ -141,7 +143,6 @@ class Pipeline:
         on_patches = [name for name, refiner in zip(self.refine, chain) if refiner.needs == "affinity"]
         on_photo = self.refine[len(on_patches) :]  # `find_chain` has put them last
         if on_patches:
-            self._require_attention(net)
             largest = max(sizes, key=lambda size: size[0] * size[1])
             resized = F.interpolate(image.clamp(0, 255), size=largest, mode="bilinear", antialias=True)
             affinity, grid = model_affinity(net, resized)
@@ -183,12 +184,19 @@ class Pipeline:
         return label_with(name, classes, maps=maps, images=image, saliency=salient)[0]
 
     def _require_attention(self, net: nn.Module) -> None:
-        walks = [name for name in self.refine if REFINERS[name].needs == "affinity"]
-        if walks and next(attentions(net), None) is None:
-            others = [name for name, its in REFINERS.items() if its.needs == "images"]
-            raise InputError(
-                f"{walks[0]} needs attention, which this model has not: use one of {', '.join(others)}"
-            )
+        """Say which step asks attention of a network without any, and which others do not."""
+        if next(attentions(net), None) is not None:
+            return
+        walks = [name for name in self.refine if find_refiner(name).needs == "affinity"]
+        if find_method(self.method).attention:
+            asking, others = self.method, [name for name, its in REGISTRY.items() if not its.attention]
+        elif walks:
+            asking, others = walks[0], [name for name, its in REFINERS.items() if its.needs == "images"]
+        else:
+            return
+        raise InputError(
+            f"{asking} needs attention, which this model has not: use one of {', '.join(others)}"
+        )
 
 
 def parse_pipeline(text: str, **given: Any) -> Pipeline:
