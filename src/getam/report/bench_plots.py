@@ -110,28 +110,29 @@ def _spans_little(limits: tuple[float, float]) -> bool:
 
 
 def _label_points(figure: Any, axes: Any, rows: Sequence[BenchRow]) -> None:
-    """Each name beside its point, at the first place where it covers no point and no other name."""
-    figure.canvas.draw()
-    points = [tuple(axes.transData.transform((1000 * row.seconds, 100 * row.miou))) for row in rows]
-    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in points]
-    pixel = figure.dpi / 72
-    for row, (x, y) in zip(rows, points):
-        width, height = 0.56 * LABEL_SIZE * len(row.name) * pixel, 1.2 * LABEL_SIZE * pixel
-        places = [
-            (x + side - (width if side < 0 else 0), y + rise * height - height / 2)
-            for rise in (0, 0.8, -0.8, 1.6, -1.6, 2.4, -2.4)
-            for side in (9, -9)
+    """Each name beside its point, at the first place where it covers no point and no other name; in points."""
+    figure.canvas.draw()  # settles the limits
+    point = 72 / figure.dpi
+    centres = [axes.transData.transform((1000 * row.seconds, 100 * row.miou)) * point for row in rows]
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in centres]
+    edge = axes.bbox.x1 * point
+    for row, (x, y) in zip(rows, centres):
+        width, height = 0.58 * LABEL_SIZE * len(row.name), 1.15 * LABEL_SIZE
+        offsets = [
+            (dx, dy) for dy in (0, 8, -8, 16, -16, 24, -24) for dx in (8, -8 - width) if x + dx + width < edge
         ]
-        boxes = [(left, low, left + width, low + height) for left, low in places]
-        free = (box for box in boxes if not any(_overlap(box, other) for other in taken))
-        box = next(free, boxes[0])
-        taken.append(box)
-        left, middle = box[0], (box[1] + box[3]) / 2
-        line = {"arrowstyle": "-", "color": REST, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
+        boxes = [(x + dx, y + dy - height / 2, x + dx + width, y + dy + height / 2) for dx, dy in offsets]
+        free = (n for n, box in enumerate(boxes) if not any(_overlap(box, other) for other in taken))
+        place = next(free, 0)
+        taken.append(boxes[place])
         axes.annotate(
-            row.name, xy=(x, y), xycoords="figure pixels", xytext=(left, middle), textcoords="figure pixels",
-            va="center", fontsize=LABEL_SIZE, arrowprops=line if abs(middle - y) > height else None,
-        )  # fmt: skip
+            row.name,
+            xy=(1000 * row.seconds, 100 * row.miou),
+            xytext=offsets[place],
+            textcoords="offset points",
+            va="center",
+            fontsize=LABEL_SIZE,
+        )
 
 
 def _overlap(one: Box, other: Box) -> bool:

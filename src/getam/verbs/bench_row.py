@@ -19,7 +19,6 @@ from getam.data.collection import Collection, Sample, load_sample_mask
 from getam.data.masks import remap
 from getam.data.photos import as_tensor, read_photo
 from getam.data.tags import BACKGROUND
-from getam.data.transforms import read_saliency
 from getam.metrics.boundary import BoundaryScore
 from getam.metrics.confusion import IGNORE, ConfusionMatrix, Scores
 from getam.metrics.cost import peak_tensor_bytes, timed
@@ -29,6 +28,7 @@ from getam.metrics.thresholds import DEFAULT_THRESHOLDS
 from getam.nets.inference import fit_patches
 from getam.refine.scaled import scale_to_peak
 from getam.report.bench_table import BenchRow
+from getam.verbs.label import saliency_of
 from getam.verbs.pipeline import Pipeline
 from getam.verbs.progress import progress
 
@@ -202,10 +202,6 @@ def levels(
 def _read(subject: Subject, sample: Sample) -> _Photo:
     pixels = as_tensor(read_photo(sample.photo))
     size = (pixels.shape[-2], pixels.shape[-1])
-    saliency = None
-    if sample.saliency is not None:
-        small = read_saliency(sample, size).float()[None]
-        saliency = F.interpolate(small, size=size, mode="bilinear")[0, 0] / 255
     seen = fit_patches(*size, subject.size, subject.net.patch)
     return _Photo(
         pixels=pixels,
@@ -213,7 +209,7 @@ def _read(subject: Subject, sample: Sample) -> _Photo:
         truth=load_sample_mask(sample, subject.collection, size),
         present=[subject.net.classes.index(tag) for tag in sample.tags],
         labels=[subject.collection.classes.index(tag) + 1 for tag in sample.tags],
-        saliency=saliency,
+        saliency=None if sample.saliency is None else saliency_of(sample, size),
     )
 
 
