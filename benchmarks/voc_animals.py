@@ -25,13 +25,14 @@ from getam.engine.model import load_model
 from getam.labels.completion import complete
 from getam.labels.free import complete_without_saliency
 from getam.maps.getam import COUPLINGS, block_maps
-from getam.maps.registry import METHODS
-from getam.metrics.confusion import ConfusionMatrix, scores
-from getam.metrics.thresholds import ThresholdSweep
+from getam.maps.registry import find_method
+from getam.metrics.confusion import ConfusionMatrix
+from getam.metrics.crossed import CrossFitted
 from getam.nets.inference import fit_patches, photo_logits
 from getam.refine.scaled import refine_maps, scale_to_peak
-from getam.verbs.label import LABEL_COUPLING, LABEL_SCALES, PAMR_SCALE, photo_maps, salient_pixels
+from getam.verbs.label import saliency_of
 from getam.verbs.outputs import weights_hash
+from getam.verbs.pipeline import LABEL_OPTIONS, LABEL_SCALES, PAMR_SCALE, SALIENT, Pipeline
 from getam.verbs.predict import SINGLE_SCALE, decide
 from getam.verbs.progress import progress
 
@@ -39,27 +40,14 @@ MULTI_SCALE = (192, 256, 320)
 FIXED_THRESHOLD = 0.3  # set before anything was measured
 
 
-class CrossFitted:
-    """Two threshold sweeps over the two halves of the photos."""
-
-    def __init__(self, classes: int) -> None:
-        self.halves = (ThresholdSweep(classes), ThresholdSweep(classes))
-
-    def update(self, number: int, maps: Any, ids: list[int], truth: Any) -> None:
-        self.halves[number % 2].update(maps, ids, truth)
-
-    def summary(self) -> dict[str, float]:
-        curves = [half.compute() for half in self.halves]
-        matrices = [half.matrices() for half in self.halves]
-        thresholds = [curve.best[0] for curve in curves]
-        picked = [curves[0].thresholds.index(t) for t in thresholds]
-        crossed = matrices[0][picked[1]] + matrices[1][picked[0]]
-        fixed = curves[0].thresholds.index(FIXED_THRESHOLD)
-        return {
-            "miou": scores(crossed).miou,
-            "thresholds": thresholds,
-            f"miou_at_{FIXED_THRESHOLD}": scores(matrices[0][fixed] + matrices[1][fixed]).miou,
-        }
+def summary(sweep: CrossFitted) -> dict[str, Any]:
+    """The score at thresholds chosen on the other half of the photos, and at the fixed one."""
+    found = sweep.compute()
+    return {
+        "miou": found.scores.miou,
+        "thresholds": found.thresholds[::-1],  # the best of the first half, then of the second
+        f"miou_at_{FIXED_THRESHOLD}": found.curve.at(FIXED_THRESHOLD).miou,
+    }
 
 
 def per_class(matrix: ConfusionMatrix, classes: tuple[str, ...]) -> dict[str, Any]:
@@ -99,19 +87,18 @@ def measure_maps(net: Any, collection: Collection) -> dict[str, Any]:
                 sweep = sweeps.setdefault(f"{coupling} from {start}", CrossFitted(classes))
                 sweep.update(number, upsampled(blocks[start:].sum(0), photo), ids, truth)
         for method in ("gradcam", "rollout"):
-            values = METHODS[method](net, image, [present]).values
+            values = find_method(method).make(net, image, [present]).values
             sweeps.setdefault(method, CrossFitted(classes)).update(
                 number, upsampled(values, photo), ids, truth
             )
-    return {name: sweep.summary() for name, sweep in sweeps.items()}
+    return {name: summary(sweep) for name, sweep in sweeps.items()}
 
 
 LABELLINGS: dict[str, dict[str, Any]] = {
     "paper": {"scales": (224,), "flip": False, "coupling": "attn_grad2", "start": -1, "pamr_scale": 1.0},
-    "one pass": {"scales": (224,), "flip": False, "coupling": LABEL_COUPLING, "start": None, "pamr_scale": PAMR_SCALE},
-    "getam label": {"scales": LABEL_SCALES, "flip": True, "coupling": LABEL_COUPLING, "start": None,
-                    "pamr_scale": PAMR_SCALE},
-}  # fmt: skip
+    "one pass": {"scales": (224,), "flip": False, "pamr_scale": PAMR_SCALE, **LABEL_OPTIONS["getam"]},
+    "getam label": {"scales": LABEL_SCALES, "flip": True, "pamr_scale": PAMR_SCALE, **LABEL_OPTIONS["getam"]},
+}
 """How maps are made before completion; start −1 stands for half of the blocks."""
 
 
@@ -125,28 +112,22 @@ def measure_labels(net: Any, collection: Collection) -> dict[str, Any]:
     for number, sample, photo, truth, present in samples(collection):
         image, slots, ids = photo.float()[None], torch.tensor([present]), [c + 1 for c in present]
         for name, options in LABELLINGS.items():
-            start = half if options["start"] == -1 else options["start"]
-            maps = photo_maps(
-                net,
-                photo,
-                present,
-                options["scales"],
-                flip=options["flip"],
-                coupling=options["coupling"],
-                start=start,
-            )
+            start = half if options.get("start") == -1 else None
+            own = {"coupling": options["coupling"], "start": start}
+            raw = Pipeline(refine=(), scales=options["scales"], flip=options["flip"], options=own)
+            maps = raw.maps(net, photo, present)
             refined = refine_maps(image, maps, scale=options["pamr_scale"])
             for stage, values in (("maps", upsampled(maps, photo)), ("PAMR", refined[0].clamp(0, 1).numpy())):
                 sweep = sweeps.setdefault(f"{name}: {stage}", CrossFitted(len(classes)))
                 sweep.update(number, values, ids, truth)
             labels = {f"{name}: without saliency": complete_without_saliency(refined, slots, image)[0]}
             if sample.saliency is not None:
-                salient = salient_pixels(sample, (photo.shape[-2], photo.shape[-1]))
-                labels[f"{name}: with saliency"] = complete(refined, slots, salient)[0]
+                salient = saliency_of(sample, (photo.shape[-2], photo.shape[-1])) > SALIENT
+                labels[f"{name}: with saliency"] = complete(refined, slots, salient[None])[0]
             for kind, label in labels.items():
                 matrices.setdefault(kind, ConfusionMatrix(len(classes))).update(label.numpy(), truth)
                 undecided.setdefault(kind, []).append(float((label == 255).float().mean()))
-    result: dict[str, Any] = {name: sweep.summary() for name, sweep in sweeps.items()}
+    result: dict[str, Any] = {name: summary(sweep) for name, sweep in sweeps.items()}
     for kind, matrix in matrices.items():
         result[kind] = {**per_class(matrix, classes), "undecided": float(np.mean(undecided[kind]))}
     return result

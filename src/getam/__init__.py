@@ -6,6 +6,7 @@
     predict   photos → masks
     evaluate  masks against truth
     methods   every map method and what it needs
+    bench     map methods and chains compared under one protocol
     demo      all of it on scenes of handwritten digits
 
 The command line has the same verbs with the same options; `getam --help` shows them.
@@ -16,6 +17,7 @@ from getam.engine.model import load_model
 from getam.errors import CaptureError, GetamError, InputError, WeightsError
 from getam.maps.base import Maps
 from getam.maps.getam import differentiable_maps
+from getam.verbs.bench import bench
 from getam.verbs.demo import demo
 from getam.verbs.evaluate import evaluate
 from getam.verbs.explain import explain
@@ -32,6 +34,7 @@ __all__ = [
     "Maps",
     "Tap",
     "WeightsError",
+    "bench",
     "capture",
     "demo",
     "differentiable_maps",

@@ -15,6 +15,7 @@ from typing import Any
 import tyro
 
 from getam.errors import GetamError
+from getam.verbs.bench import bench
 from getam.verbs.demo import demo
 from getam.verbs.evaluate import Evaluation, evaluate
 from getam.verbs.explain import explain_photos
@@ -31,9 +32,12 @@ VERBS: dict[str, Any] = {
     "predict": predict,
     "evaluate": evaluate,
     "methods": methods,
+    "bench": bench,
 }
 
-LISTS = ("--classes", "--scales", "--layers")  # options that take a list, with spaces or commas
+LISTS = ("--classes", "--scales", "--layers", "--refine", "--background", "--compare")
+"""Options that take a list, with spaces or commas."""
+FLAGS = {"explain": ("--refine",)}  # where an option of that name takes nothing
 RULES = ("╭─", "╰─", "───", "---")  # lines tyro draws around and between the parts of its errors
 HELP_INDENT = " " * 8  # before the explanation of an option
 
@@ -92,13 +96,14 @@ def split_commas(arguments: Sequence[str]) -> list[str]:
     """
     split: list[str] = []
     option = ""
+    lists = [name for name in LISTS if name not in FLAGS.get(next(iter(arguments), ""), ())]
     for argument in arguments:
         if argument.startswith("--"):
             option, _, value = argument.partition("=")
-            if option in LISTS and value:
+            if option in lists and value:
                 split += [option, *filter(None, value.split(","))]
                 continue
-        parts = argument.split(",") if option in LISTS else [argument]
+        parts = argument.split(",") if option in lists else [argument]
         split += [part.strip() for part in parts if part.strip()] or [argument]
     return split
 

@@ -239,3 +239,41 @@ def test_real_voc_photos() -> None:
             label = load_sample_mask(sample, collection, image.size[::-1])
         shown = {animals[number - 1] for number in np.unique(label) if 0 < number < 255}
         assert shown <= set(sample.tags)
+
+
+@pytest.fixture
+def meadow(tmp_path: Path) -> Path:
+    """One photo with a mask of void 0, grass 1, cow 2, sky 3 and 255."""
+    photo(tmp_path / "a.jpg")
+    label = np.zeros((6, 8), np.uint8)
+    label[1], label[2], label[3], label[4] = 1, 2, 3, 255
+    write_mask(tmp_path / "masks" / "a.png", label)
+    (tmp_path / "masks" / "classes.txt").write_text("void\ngrass\ncow\nsky\n")
+    (tmp_path / "tags.csv").write_text("image,tags\na.jpg,cow;grass\n")
+    return tmp_path
+
+
+def test_masks_without_background(meadow: Path) -> None:
+    collection = load_collection(meadow, classes=("cow",), masks=meadow / "masks")
+    assert collection.void
+    truth = load_sample_mask(collection.samples[0], collection, (6, 8))
+    assert truth[:, 0].tolist() == [255, 255, 1, 255, 255, 255]
+
+
+def test_classes_of_the_masks_may_count_as_background(meadow: Path) -> None:
+    collection = load_collection(
+        meadow, classes=("cow",), masks=meadow / "masks", background=("sky", "grass")
+    )
+    truth = load_sample_mask(collection.samples[0], collection, (6, 8))
+    assert truth[:, 0].tolist() == [255, 0, 1, 0, 255, 255]
+
+
+def test_background_classes_must_be_classes_of_masks(meadow: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"'skye' cannot count as background: masks in .*masks have no .* 'sky'"
+    ):
+        load_collection(meadow, classes=("cow",), masks=meadow / "masks", background=("skye",))
+    with pytest.raises(InputError, match="'cow' cannot count as background: it is one of the classes"):
+        load_collection(meadow, classes=("cow",), masks=meadow / "masks", background=("cow",))
+    with pytest.raises(InputError, match=r"\(sky\) are classes of masks, and .* has none"):
+        load_collection(meadow, classes=("cow",), background=("sky",))

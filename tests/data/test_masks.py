@@ -11,6 +11,7 @@ from PIL import Image
 
 from getam.data.masks import (
     read_classes,
+    read_label_names,
     read_mask,
     remap,
     voc_palette,
@@ -174,3 +175,32 @@ def test_remap_follows_the_names(label: np.ndarray, order: list[int], kept: int)
 def test_remap_refuses_labels_beyond_the_list() -> None:
     with pytest.raises(InputError, match=r"label 3 is beyond the 2 classes of the list \(cat, dog\)"):
         remap(np.array([[0, 3]], np.uint8), ("cat", "dog"), ("cat",))
+
+
+def test_label_0_may_be_void_where_that_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("void\ngrass\ncow\n")
+    assert read_label_names(tmp_path) == ("void", ("grass", "cow"))
+    with pytest.raises(InputError, match=r"line 1: 'void' where 'background' is expected"):
+        read_classes(tmp_path)
+    write_classes(tmp_path, ("cat",))
+    assert read_label_names(tmp_path) == ("background", ("cat",))
+
+
+@given(label=labels, order=st.permutations(range(6)), void=st.booleans())
+def test_remap_with_background_classes_and_void(label: np.ndarray, order: list[int], void: bool) -> None:
+    names = [f"class{number}" for number in range(6)]
+    shuffled = [names[number] for number in order]
+    wanted, background = shuffled[:2], shuffled[2:4]
+    label = np.where((label > 6) & (label < 255), 255, label).astype(np.uint8)
+
+    result = remap(label, names, wanted, background=background, void=void)
+
+    for before, after in zip(label.ravel().tolist(), result.ravel().tolist(), strict=True):
+        if before == 255 or (before == 0 and void):
+            assert after == 255
+        elif before == 0 or names[before - 1] in background:
+            assert after == 0
+        elif names[before - 1] in wanted:
+            assert wanted[after - 1] == names[before - 1]
+        else:
+            assert after == 255

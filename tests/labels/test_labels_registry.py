@@ -14,7 +14,10 @@ CLASSES = torch.tensor([[4, 2], [7, -1]])
 def scene():
     maps = torch.rand(2, 2, 16, 20)
     maps[1, 1] = 0
-    return {"maps": maps, "images": torch.rand(2, 3, 16, 20) * 255, "saliency": torch.rand(2, 16, 20)}
+    given = {"maps": maps, "images": torch.rand(2, 3, 16, 20) * 255, "saliency": torch.rand(2, 16, 20)}
+    known = torch.tensor([[0, 3, 5], [0, 8, 255]])  # by photo
+    initial = torch.stack([own[torch.randint(3, (16, 20))] for own in known])
+    return {**given, "initial": initial, "prediction": torch.randint(10, (2, 16, 20))}
 
 
 @pytest.mark.parametrize("name", LABELLERS)

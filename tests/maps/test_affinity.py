@@ -1,4 +1,4 @@
-"""Attention affinity and propagation against loops over patches; acr() against both steps done by hand."""
+"""The affinity of a model against loops over its matrices; acr() against both steps done by hand."""
 
 import pytest
 import torch
@@ -6,25 +6,28 @@ import torch
 import tiny
 from getam.errors import CaptureError
 from getam.maps.acr import acr
-from getam.maps.affinity import normalise_columns, normalise_rows, propagate
+from getam.maps.affinity import model_affinity
 from getam.maps.getam import getam
 from matrices import every_matrix
 
 
-def test_propagation_by_hand() -> None:
-    maps = torch.tensor([[[[1.0, 2.0, 0.0]]]])
-    A = torch.tensor([[[0.5, 0.25, 0.0], [1.0, 0.0, 0.0], [0.0, 3.0, 1.0]]])
-    torch.testing.assert_close(propagate(maps, A), torch.tensor([[[[1.0, 1.0, 6.0]]]]))
-    torch.testing.assert_close(propagate(maps, A, steps=2), torch.tensor([[[[0.75, 1.0, 9.0]]]]))
-
-
-def test_rows_gather_a_mean_and_columns_keep_the_sum() -> None:
-    maps, A = torch.rand(2, 3, 2, 3), torch.rand(2, 6, 6)
-    flat = torch.full((2, 3, 2, 3), 0.7)
-    torch.testing.assert_close(propagate(flat, normalise_rows(A)), flat)
-    spread = propagate(maps, normalise_columns(A), steps=3)
-    torch.testing.assert_close(spread.sum((2, 3)), maps.sum((2, 3)))
-    assert not propagate(maps, normalise_rows(torch.zeros(2, 6, 6))).any()
+@pytest.mark.parametrize(
+    "name", ["plain", "distilled, 2 prefix tokens", "averaged without token", "4 registers"]
+)
+def test_the_affinity_of_a_model_is_the_mean_of_its_matrices(name: str) -> None:
+    model = tiny.MODELS[name]()
+    images = tiny.photos(2, model=model)
+    found, grid = model_affinity(model, images)
+    assert grid == (4, 4)
+    for b in range(2):
+        A, _ = every_matrix(model, images[b : b + 1], 1, pool=False)
+        total = torch.zeros(16, 16)
+        for matrix in A:
+            for head in matrix[0]:
+                patches = head[-16:, -16:]
+                total += (patches + patches.T) / 2
+        wanted = total / (len(A) * A[0].shape[1])
+        torch.testing.assert_close(found[b], wanted, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", ["plain", "distilled, 2 prefix tokens", "averaged"])
@@ -53,7 +56,8 @@ def test_start_counts_blocks_of_the_map_only() -> None:
     model, image = tiny.vit(), tiny.photos(1)
     A, _ = every_matrix(model, image, 1, pool=False)
     affinity = sum(a.mean(1)[:, -16:, -16:] for a in A)
-    wanted = propagate(getam(model, image, [[1]], coupling="grad", start=0).values, affinity)
+    once = getam(model, image, [[1]], coupling="grad", start=0).values
+    wanted = (affinity @ once.view(1, 16, 1)).view(1, 1, 4, 4)
     torch.testing.assert_close(acr(model, image, [[1]], start=0).values, wanted, rtol=1e-3, atol=1e-9)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from getam.errors import InputError
 from getam.maps.base import class_slots
-from getam.maps.registry import METHODS, find_method
+from getam.maps.registry import REGISTRY, find_method
 
 
 @settings(deadline=None)  # machines may be busy
@@ -43,6 +43,8 @@ def test_indices_may_be_numpy_or_tensor_numbers() -> None:
 
 
 def test_methods_by_name() -> None:
-    assert all(find_method(name).make is METHODS[name] for name in ("getam", "gradcam", "rollout"))
-    with pytest.raises(InputError, match="no map method 'cat': choose one of getam, acr, legrad, rollout"):
+    assert all(find_method(name) is method for name, method in REGISTRY.items())
+    with pytest.raises(
+        InputError, match="no map method 'cat': choose one of getam, acr, ad-cam, legrad, rollout"
+    ):
         find_method("cat")

@@ -52,7 +52,7 @@ def test_patches_after_pixels_make_no_sense():
 
 
 def test_unknown_names_are_answered_with_those_there_are():
-    with pytest.raises(InputError, match=r"no refiner 'crf': choose from pamr, par, crf-irn"):
+    with pytest.raises(InputError, match=r"no refiner 'crf': choose one of pamr, par, crf-irn"):
         find_refiner("crf")
 
 

@@ -45,7 +45,9 @@ def test_each_explains_by_name(method: str) -> None:
 
 def test_options_of_other_methods_are_refused() -> None:
     model, image = tiny.vit(), tiny.photos(1)
-    with pytest.raises(InputError, match="--coupling is an option of getam, acr, last-stage, not of rollout"):
+    with pytest.raises(
+        InputError, match="--coupling is an option of getam, acr, ad-cam, last-stage, not of rollout"
+    ):
         getam.explain(model, image, [[1]], method="rollout", coupling="grad")
     with pytest.raises(InputError, match="--colour is an option of no map method"):
         getam.explain(model, image, [[1]], colour="red")

@@ -183,7 +183,9 @@ def test_explain_says_what_is_wrong(
     photo, run = scenes / "photos" / "scene0.png", str(trained)
     with pytest.raises(InputError, match="no class 'gren'"):
         explain_photos(photo, model=run, classes=("gren",), out=tmp_path / "m")
-    with pytest.raises(InputError, match="--coupling is an option of getam, acr, last-stage, not of rollout"):
+    with pytest.raises(
+        InputError, match="--coupling is an option of getam, acr, ad-cam, last-stage, not of rollout"
+    ):
         explain_photos(photo, model=run, coupling="grad", method="rollout", out=tmp_path / "m")
     with pytest.raises(InputError, match="neither a file, a run folder nor a timm model"):
         explain_photos(photo, model="not_a_model", out=tmp_path / "m")

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from getam.data.masks import CLASSES_FILE, LabelMap, read_classes, read_mask, remap
+from getam.data.masks import CLASSES_FILE, VOID, LabelMap, read_label_names, read_mask, remap
 from getam.data.photos import PHOTO_SUFFIXES, find_photos
-from getam.data.tags import TagRow, read_tags, suggest
+from getam.data.tags import BACKGROUND, TagRow, read_tags, suggest
 from getam.errors import InputError
 
 VOC_CLASSES = (
@@ -54,6 +54,10 @@ class Collection:
     mask_classes: tuple[str, ...] = ()
     """Class list of the mask files, without background; empty without masks."""
     split: str | None = None
+    background: tuple[str, ...] = ()
+    """Classes of the mask files whose pixels count as background."""
+    void: bool = False
+    """Label 0 of the mask files is no background but nobody's: it is ignored."""
 
     @property
     def has_saliency(self) -> bool:
@@ -87,6 +91,7 @@ def load_collection(
     split: str | None = None,
     saliency: Path | str | None = None,
     masks: Path | str | None = None,
+    background: Sequence[str] = (),
 ) -> Collection:
     """Find and check everything a run will read, before it starts.
 
@@ -101,7 +106,10 @@ def load_collection(
         split: Take only the ids listed in `{split}.txt`, in `ImageSets/Segmentation/` (VOC) or in `data`.
         saliency: A folder with one saliency map a photo, of the same name, any image suffix.
         masks: A folder with label PNGs named after the photos; photos without one are allowed. `classes.txt`
-            lies in it or in the folder above; a VOC folder without one has VOC's own class list.
+            lies in it or in the folder above; a VOC folder without one has VOC's own class list. Where its first line
+            is `void` instead of `background`, label 0 is ignored.
+        background: Classes of the masks that count as background, such as grass and sky; without it they are ignored
+            as all classes outside `classes` are.
 
     Raises `InputError` for anything missing, naming the line of tags.csv where there is one.
     """
@@ -120,11 +128,19 @@ def load_collection(
 
     mask_files: dict[str, Path] = {}
     mask_classes: tuple[str, ...] = ()
+    void = False
     if masks is None and is_voc and (data / "SegmentationClass").is_dir():
         masks = data / "SegmentationClass"
     if masks is not None:
         mask_files = _match_files(Path(masks), photos, "mask", required=False)
-        mask_classes = _mask_classes(Path(masks), table.classes, is_voc)
+        first, mask_classes = _mask_classes(Path(masks), table.classes, is_voc)
+        void = first == VOID
+        _check_background(background, table.classes, mask_classes, Path(masks))
+    elif background:
+        raise InputError(
+            f"classes that count as background ({', '.join(background)}) are classes of masks, and {data} has none:"
+            " give the folder of masks."
+        )
     saliency_files = (
         _match_files(Path(saliency), photos, "saliency map", required=True) if saliency is not None else {}
     )
@@ -133,7 +149,7 @@ def load_collection(
         Sample(name, photos[name], row.tags, row.others, mask_files.get(name), saliency_files.get(name))
         for name, row in rows.items()
     )
-    return Collection(table.classes, samples, mask_classes, split)
+    return Collection(table.classes, samples, mask_classes, split, tuple(background), void)
 
 
 def load_sample_mask(sample: Sample, collection: Collection, size: tuple[int, int]) -> LabelMap:
@@ -145,7 +161,13 @@ def load_sample_mask(sample: Sample, collection: Collection, size: tuple[int, in
         raise InputError(f"photo {sample.photo} has no mask: add {sample.name}.png to the folder of masks.")
     label = read_mask(sample.mask, size)
     try:
-        return remap(label, collection.mask_classes, collection.classes)
+        return remap(
+            label,
+            collection.mask_classes,
+            collection.classes,
+            background=collection.background,
+            void=collection.void,
+        )
     except InputError as error:
         raise InputError(f"mask {sample.mask}: {error}") from error
 
@@ -259,9 +281,12 @@ def _match_files(folder: Path, photos: dict[str, Path], what: str, required: boo
     return matched
 
 
-def _mask_classes(masks: Path, classes: tuple[str, ...], is_voc: bool) -> tuple[str, ...]:
+def _mask_classes(masks: Path, classes: tuple[str, ...], is_voc: bool) -> tuple[str, tuple[str, ...]]:
+    """What label 0 is called and the names of labels 1, 2, …, which must hold all `classes`."""
     found = next((folder for folder in (masks, masks.parent) if (folder / CLASSES_FILE).is_file()), None)
-    listed = VOC_CLASSES if found is None and is_voc else read_classes(found or masks)
+    first, listed = (
+        (BACKGROUND, VOC_CLASSES) if found is None and is_voc else read_label_names(found or masks)
+    )
     source = f"{found / CLASSES_FILE}" if found else "the class list of PASCAL VOC (there is no classes.txt)"
     for name in classes:
         if name not in listed:
@@ -270,4 +295,19 @@ def _mask_classes(masks: Path, classes: tuple[str, ...], is_voc: bool) -> tuple[
                 " masks in"
                 f" {masks / CLASSES_FILE}, one a line, the first 'background'; {suggest(name, listed)}."
             )
-    return listed
+    return first, listed
+
+
+def _check_background(
+    background: Sequence[str], classes: tuple[str, ...], mask_classes: tuple[str, ...], masks: Path
+) -> None:
+    for name in background:
+        if name in classes:
+            raise InputError(
+                f"{name!r} cannot count as background: it is one of the classes {', '.join(classes)}."
+            )
+        if name not in mask_classes:
+            raise InputError(
+                f"{name!r} cannot count as background: masks in {masks} have no such class;"
+                f" {suggest(name, mask_classes)}."
+            )

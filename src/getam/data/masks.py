@@ -20,6 +20,9 @@ IGNORE = 255
 
 CLASSES_FILE = "classes.txt"
 
+VOID = "void"
+"""First line of a `classes.txt` whose label 0 is no background but pixels nobody labelled, as in MSRC."""
+
 LabelMap = npt.NDArray[np.uint8]
 
 
@@ -106,6 +109,17 @@ def read_classes(folder: Path | str) -> tuple[str, ...]:
 
     Raises `InputError` when it is missing, is not UTF-8 text, or its first line is not `background`.
     """
+    first, names = read_label_names(folder)
+    if first != BACKGROUND:
+        raise _no_background(Path(folder) / CLASSES_FILE, first)
+    return names
+
+
+def read_label_names(folder: Path | str) -> tuple[str, tuple[str, ...]]:
+    """What `classes.txt` in `folder` calls label 0, `background` or `void`, and the names of labels 1, 2, …
+
+    Raises `InputError` when it is missing, is not UTF-8 text, or its first line is neither.
+    """
     path = Path(folder) / CLASSES_FILE
     if not path.is_file():
         raise InputError(
@@ -120,25 +134,32 @@ def read_classes(folder: Path | str) -> tuple[str, ...]:
         ) from error
     while names and not names[-1]:
         names.pop()
-    if not names or names[0] != BACKGROUND:
-        first = names[0] if names else ""
-        raise InputError(
-            f"{path}, line 1: {first!r} where 'background' is expected; line n names label n − 1, and label"
-            " 0 is always"
-            " background."
-        )
+    first = names[0] if names else ""
+    if first not in (BACKGROUND, VOID):
+        raise _no_background(path, first)
     _check_names(path, names[1:])
-    return tuple(names[1:])
+    return first, tuple(names[1:])
 
 
-def remap(label: LabelMap, from_classes: Sequence[str], to_classes: Sequence[str]) -> LabelMap:
+def remap(
+    label: LabelMap,
+    from_classes: Sequence[str],
+    to_classes: Sequence[str],
+    *,
+    background: Sequence[str] = (),
+    void: bool = False,
+) -> LabelMap:
     """The same label map in the numbers of another class list, matched by name; (H, W) uint8 to (H, W) uint8.
 
-    Classes that `to_classes` does not have become 255 (ignore); 0 and 255 stay. Both lists are without
-    background. Raises `InputError` for a label beyond `from_classes`.
+    Classes of `background` become 0, others that `to_classes` does not have 255 (ignore); 255 stays, and so does 0
+    unless it is `void`: then it becomes 255. Both lists are without background. Raises `InputError` for a label
+    beyond `from_classes`.
 
     >>> remap(np.array([[0, 1, 2, 255]], np.uint8), ("cat", "dog"), ("dog",)).tolist()
     [[0, 255, 1, 255]]
+    >>> label = np.array([[0, 1, 2, 3]], np.uint8)
+    >>> remap(label, ("cat", "grass", "sky"), ("cat",), background=("grass",), void=True).tolist()
+    [[255, 1, 0, 255]]
     """
     present = np.unique(label)
     beyond = present[(present > len(from_classes)) & (present != IGNORE)]
@@ -149,8 +170,9 @@ def remap(label: LabelMap, from_classes: Sequence[str], to_classes: Sequence[str
             f" {CLASSES_FILE} or correct the mask."
         )
     table = np.full(256, IGNORE, np.uint8)
-    table[0] = 0
+    table[0] = IGNORE if void else 0
     numbers = {name: number for number, name in enumerate(to_classes, start=1)}
+    numbers.update(dict.fromkeys(background, 0))
     for number, name in enumerate(from_classes, start=1):
         table[number] = numbers.get(name, IGNORE)
     return table[label]
@@ -166,6 +188,14 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _no_background(path: Path, first: str) -> InputError:
+    return InputError(
+        f"{path}, line 1: {first!r} where 'background' is expected; line n names label n − 1, and label"
+        " 0 is always"
+        " background."
+    )
 
 
 def _check_names(path: Path, names: Sequence[str]) -> None:

@@ -15,7 +15,10 @@ from getam.labels.inputs import IGNORE, require_fitting, require_levels
 from getam.refine.crf import IRN, dense_crf, label_probabilities
 from getam.refine.par import par
 
-IRN_HIGH, IRN_LOW = 0.30, 0.05  # arXiv 1904.05044's published defaults
+IRN_HIGH, IRN_LOW = (
+    0.30,
+    0.05,
+)  # arXiv 1904.05044: conf_fg_thres and conf_bg_thres of its code's run_sample.py
 AFA_HIGH, AFA_LOW = 0.55, 0.35  # arXiv 2203.02664, VOC
 PAR_SCALE = 0.5  # arXiv 2203.02664: PAR on photos at half size
 

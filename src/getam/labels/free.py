@@ -14,6 +14,7 @@ from getam.errors import InputError
 from getam.labels.completion import open_specks
 from getam.labels.double_threshold import agreed
 from getam.refine.crf import DEEPLAB, CRFParameters, dense_crf
+from getam.refine.scaled import shrunk
 
 FOREGROUND = 0.25  # background belief against maps whose peak is 1; chosen on 80 training photos
 BACKGROUND = 0.25  # the same: nothing is undecided by default
@@ -85,7 +86,7 @@ def _winner(maps: Tensor, image: Tensor, level: float, iterations: int, paramete
     """Maps (K,H,W) of one photo → (H,W) int64: 0 where the background level wins, else slot + 1."""
     belief = torch.cat([torch.full_like(image[:1], level), maps.to(image.dtype)])
     if iterations and len(maps):
-        small = F.interpolate(image[None], scale_factor=CRF_SCALE, mode="area")
+        small = shrunk(image[None], CRF_SCALE)
         coarse = F.interpolate(belief[None], size=small.shape[-2:], mode="bilinear").clamp(min=SMALLEST)
         coarse = coarse / coarse.sum(1, keepdim=True)
         refined = dense_crf(small, coarse, parameters=parameters, iterations=iterations)

@@ -1,7 +1,4 @@
-"""Labellers by name: a new one is a file and a line here.
-
-`labels.fusion.object_guided_refinement` is not among them: it starts from a segmenter's masks, not from maps.
-"""
+"""Labellers by name: a new one is a file and a line here."""
 
 from __future__ import annotations
 
@@ -14,8 +11,9 @@ from getam.errors import InputError
 from getam.labels.completion import complete
 from getam.labels.double_threshold import afa_label, double_threshold, irn_label
 from getam.labels.free import complete_without_saliency
-from getam.labels.fusion import saliency_fusion
+from getam.labels.fusion import object_guided_refinement, saliency_fusion
 from getam.labels.single_tag import saliency_label
+from getam.registry import find
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,8 @@ class Labeller:
     Attributes:
         function: called by keyword with `classes` and what it needs, gives (B,H,W) uint8.
         needs: of "maps" (B,K,H,W) in [0,1], "images" (B,3,H,W) in 0–255 and "saliency" (B,H,W) in [0,1], of which
-            "completion" takes all above 0 for salient.
+            "completion" takes all above 0 for salient; or "prediction" and "initial" (B,H,W), a trained segmenter's
+            masks and the labels it learned from.
         source: paper.
     """
 
@@ -41,6 +40,7 @@ LABELLERS: dict[str, Labeller] = {
     "irn": Labeller(irn_label, ("maps", "images"), "IRN, arXiv 1904.05044"),
     "afa": Labeller(afa_label, ("maps", "images"), "AFA, arXiv 2203.02664"),
     "saliency-fusion": Labeller(saliency_fusion, ("maps", "saliency"), "I2CRC, arXiv 2206.09554"),
+    "object-guided": Labeller(object_guided_refinement, ("prediction", "initial"), "I2CRC, arXiv 2206.09554"),
     "single-tag": Labeller(saliency_label, ("saliency",), "MDBA, arXiv 2305.05154"),
 }
 
@@ -51,9 +51,7 @@ def find_labeller(name: str) -> Labeller:
     Raises:
         InputError: there is none; the message lists what there is.
     """
-    if name not in LABELLERS:
-        raise InputError(f"there is no labeller {name!r}: choose one of {', '.join(LABELLERS)}")
-    return LABELLERS[name]
+    return find("labeller", name, LABELLERS)
 
 
 def label_with(
@@ -63,6 +61,8 @@ def label_with(
     maps: Tensor | None = None,
     images: Tensor | None = None,
     saliency: Tensor | None = None,
+    prediction: Tensor | None = None,
+    initial: Tensor | None = None,
 ) -> Tensor:
     """Pseudo labels (B,H,W) uint8 by the labeller of that name with its defaults; what it does not need is not used.
 
@@ -70,7 +70,13 @@ def label_with(
         InputError: an unknown name, or a need that is not met.
     """
     labeller = find_labeller(name)
-    given = {"maps": maps, "images": images, "saliency": saliency}
+    given = {
+        "maps": maps,
+        "images": images,
+        "saliency": saliency,
+        "prediction": prediction,
+        "initial": initial,
+    }
     for need in labeller.needs:
         if given[need] is None:
             having = [other for other, its in LABELLERS.items() if need not in its.needs]

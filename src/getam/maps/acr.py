@@ -6,15 +6,13 @@ The GETAM family with other choices, then affinity propagation: of the objective
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-import torch
 from torch import Tensor, nn
 
-from getam.capture import attentions, capture, frozen, geometry, global_calls, pools
-from getam.maps.affinity import attention_affinity, propagate
-from getam.maps.base import Maps, class_slots
-from getam.maps.getam import attribute, class_scores, require_gradients
+from getam.capture import Call, Geometry, attentions, pools
+from getam.maps.affinity import affinity_of, spread_maps
+from getam.maps.base import Maps, geometry_of
+from getam.refine.random_walk import ACR, random_walk
 
 LAST = 2  # blocks that count by default: 10 and 11 of 12, the reference's setting for VOC
 
@@ -42,17 +40,14 @@ def acr(
     Raises:
         CaptureError, InputError: as `getam`; and windowed or class-attention models have no such affinity.
     """
-    require_gradients()
-    place = geometry(model, images.shape[-2], images.shape[-1])
-    if rows is not None:
-        place = replace(place, rows=rows)
+    place = geometry_of(model, images, rows)
     if start is None and place.rows != "pool":
         start = max(0, sum(not pools(name) for name, _ in attentions(model)) - LAST)
-    # From block 0: of attentions below `leaf_from` only shapes are kept, and the propagation reads them all.
-    with torch.enable_grad(), frozen(model), capture(model, leaf_from=0) as tap:
-        scores = class_scores(model, images)
-    slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
-    values = attribute(tap, scores, slots, place, coupling=coupling, start=start)
-    values = propagate(values, attention_affinity(global_calls(tap, place), place))
-    picked = scores.detach().float().gather(1, slots.clamp(min=0)) * valid
-    return Maps(values, valid, slots, picked, f"acr[{coupling}]", place.grid, place.rows)
+    return spread_maps(
+        model, images, classes, _walk, f"acr[{coupling}]", coupling=coupling, start=start, rows=rows
+    )
+
+
+def _walk(values: Tensor, calls: Sequence[Call], place: Geometry) -> Tensor:
+    total = len(calls) * affinity_of(calls, place, symmetric=False)  # the reference sums over blocks
+    return random_walk(values, total, walk=ACR)

@@ -1,54 +1,64 @@
-"""How much patches attend to each other, and maps carried along it: the step that ACR, AFA and AD-CAM share."""
+"""How much patches attend to each other in a model, and maps carried along it: what ACR's and AD-CAM's maps share."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from getam.capture import Call, Geometry
+from getam.capture import Call, Geometry, capture, frozen, global_calls
+from getam.maps.base import Maps, class_slots, geometry_of, slot_scores
+from getam.maps.getam import attribute, class_scores, require_gradients
+from getam.refine.random_walk import attention_affinity
+
+Spread = Callable[
+    [Tensor, Sequence[Call], Geometry], Tensor
+]  # values (B,K,h,w), attentions, where -> (B,K,h,w)
 
 
 @torch.no_grad()
-def attention_affinity(calls: Sequence[Call], place: Geometry) -> Tensor:
-    """Σ over the attentions of mean_H A, patches to patches: (B,N,N) float32 ≥ 0, N = h·w; rows query, columns key.
+def model_affinity(model: nn.Module, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """`attention_affinity` of all blocks of one forward: (B,N,N) float32, symmetric, and the grid (h,w), N = h·w.
 
     Args:
-        calls: global self-attentions (`getam.capture.global_calls`); not normalised after the prefix is cut off.
-        place: token geometry.
+        model: as `getam.maps.getam.getam` takes it; it is left as it was.
+        images: (B,3,H,W), as the model takes them.
+
+    Raises:
+        CaptureError, InputError: as `getam.maps.getam.getam`; and windowed or class-attention models have none.
     """
-    patches = slice(place.prefix, place.tokens)
-    count = place.grid[0] * place.grid[1]
-    total = calls[0].output.new_zeros(calls[0].output.shape[0], count, count, dtype=torch.float32)
-    for call in calls:
-        total += call.attention(patches)[..., patches].mean(1)
-    return total
+    place = geometry_of(model, images)
+    with frozen(model), capture(model) as tap:
+        class_scores(model, images)
+    return affinity_of(global_calls(tap, place), place), place.grid
 
 
-def normalise_rows(affinity: Tensor) -> Tensor:
-    """Each row (B,N,N) divided by its sum: patches gather a weighted mean. A zero row stays zero."""
-    sums = affinity.sum(-1, keepdim=True)
-    return affinity / torch.where(sums > 0, sums, 1)
+@torch.no_grad()
+def affinity_of(calls: Sequence[Call], place: Geometry, *, symmetric: bool = True) -> Tensor:
+    """`attention_affinity` of captured self-attentions (`getam.capture.global_calls`), one matrix at a time."""
+    matrices = (call.attention(slice(None)) for call in calls)
+    return attention_affinity(matrices, place.prefix, symmetric=symmetric)
 
 
-def normalise_columns(affinity: Tensor) -> Tensor:
-    """Each column (B,N,N) divided by its sum: patches hand on what they have, and the sum of a map is kept."""
-    return normalise_rows(affinity.transpose(-2, -1)).transpose(-2, -1)
-
-
-def propagate(maps: Tensor, affinity: Tensor, *, steps: int = 1) -> Tensor:
-    """m ← A m, `steps` times: what patch j holds reaches patch i in proportion to A_ij.
-
-    Args:
-        maps: (B,K,h,w) ≥ 0.
-        affinity: (B,N,N), N = h·w.
-        steps: number of multiplications.
-
-    Returns:
-        (B,K,h,w).
-    """
-    flat = maps.flatten(2)
-    for _ in range(steps):
-        flat = flat @ affinity.transpose(-2, -1)
-    return flat.view_as(maps)
+def spread_maps(
+    model: nn.Module,
+    images: Tensor,
+    classes: Sequence[Sequence[int]] | Tensor,
+    spread: Spread,
+    method: str,
+    *,
+    coupling: str,
+    start: int | None,
+    rows: str | None,
+) -> Maps:
+    """GETAM's maps, then `spread` along the attentions of the same forward; args and errors as `getam.maps.getam`."""
+    require_gradients()
+    place = geometry_of(model, images, rows)
+    # From block 0: of attentions below `leaf_from` only shapes are kept, and the spreading reads them all.
+    with torch.enable_grad(), frozen(model), capture(model, leaf_from=0) as tap:
+        scores = class_scores(model, images)
+    slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
+    values = attribute(tap, scores, slots, place, coupling=coupling, start=start)
+    values = spread(values, global_calls(tap, place), place)
+    return Maps(values, valid, slots, slot_scores(scores, slots), method, place.grid, place.rows)

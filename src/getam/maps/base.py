@@ -1,13 +1,14 @@
-"""The frozen result of every map method, and how class lists become slots."""
+"""The frozen result of every map method, and what methods share: slots of classes, their scores, the rows they read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from getam.capture import Geometry, geometry
 from getam.errors import InputError
 
 
@@ -84,3 +85,30 @@ def class_slots(
     )
     slots = slots.to(device)
     return slots, slots >= 0
+
+
+def slot_scores(scores: Tensor, slots: Tensor) -> Tensor:
+    """`Maps.scores`: class scores (B,C) of the slots (B,K), −1 for none: (B,K) float32, 0 there, detached.
+
+    >>> slot_scores(torch.tensor([[0.5, 2.0]]), torch.tensor([[1, -1]])).tolist()
+    [[2.0, 0.0]]
+    """
+    return scores.detach().float().gather(1, slots.clamp(min=0)) * (slots >= 0)
+
+
+def slot_sum(scores: Tensor, slot: Tensor) -> Tensor:
+    """Σ over the photos of the score (B,C) of one class each, `slot` (B,), −1 for none: a scalar in the graph.
+
+    Photos do not interact: its gradient holds that of every photo's own class.
+
+    >>> slot_sum(torch.tensor([[0.5, 2.0], [4.0, 8.0]]), torch.tensor([1, -1])).item()
+    2.0
+    """
+    with torch.enable_grad():
+        return (scores.gather(1, slot.clamp(min=0)[:, None]).squeeze(1) * (slot >= 0)).sum()
+
+
+def geometry_of(model: nn.Module, images: Tensor, rows: str | None = None) -> Geometry:
+    """Token geometry of `model` for photos (B,3,H,W), with other query rows than the model's own where asked for."""
+    place = geometry(model, images.shape[-2], images.shape[-1])
+    return place if rows is None else replace(place, rows=rows)

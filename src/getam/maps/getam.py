@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -25,13 +24,12 @@ from getam.capture import (
     attentions,
     capture,
     frozen,
-    geometry,
     global_calls,
     pools,
     token_calls,
 )
 from getam.errors import CaptureError, InputError
-from getam.maps.base import Maps, class_slots
+from getam.maps.base import Maps, class_slots, geometry_of, slot_scores
 from getam.maps.class_row import class_row_graph
 from getam.maps.token_rows import token_rows_only
 
@@ -77,9 +75,7 @@ def getam(
         InputError: bad classes, coupling, start or rows.
     """
     require_gradients()
-    place = geometry(model, images.shape[-2], images.shape[-1])
-    if rows is not None:
-        place = replace(place, rows=rows)
+    place = geometry_of(model, images, rows)
     # Below the first block that counts no graph is needed; modules can be counted before they run.
     blocks = sum(not pools(name) for name, _ in attentions(model))
     first = max(0, _first_block(start, place, blocks))
@@ -94,7 +90,7 @@ def getam(
         scores = class_scores(model, images)
     slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
     values = attribute(tap, scores, slots, place, coupling=coupling, start=start)
-    picked = scores.detach().float().gather(1, slots.clamp(min=0)) * valid
+    picked = slot_scores(scores, slots)
     return Maps(values, valid, slots, picked, f"getam[{coupling}]", place.grid, place.rows)
 
 
@@ -125,9 +121,7 @@ def differentiable_maps(
         raise InputError(
             "neither the photos nor any parameter requires gradients: use getam() for plain maps"
         )
-    place = geometry(model, images.shape[-2], images.shape[-1])
-    if rows is not None:
-        place = replace(place, rows=rows)
+    place = geometry_of(model, images, rows)
     with torch.enable_grad(), capture(model) as tap, sdpa_kernel(SDPBackend.MATH):
         scores = class_scores(model, images)
         slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from getam.capture import Call, Geometry, Tap, capture, frozen, geometry, global_calls
 from getam.errors import CaptureError
-from getam.maps.base import Maps, class_slots
+from getam.maps.base import Maps, class_slots, slot_scores, slot_sum
 from getam.maps.getam import class_scores, require_gradients
 
 
@@ -38,9 +38,7 @@ def gradient_rollout(model: nn.Module, images: Tensor, classes: Sequence[Sequenc
     outputs = [call.output for call in calls] + ([pooling.output] if pooling else [])
     values = torch.zeros(*slots.shape, *place.grid, device=scores.device)
     for k in range(slots.shape[1]):
-        with torch.enable_grad():
-            picked = (scores.gather(1, slots[:, k : k + 1].clamp(min=0)).squeeze(1) * valid[:, k]).sum()
-        gradients = list(torch.autograd.grad(picked, outputs, retain_graph=True))
+        gradients = list(torch.autograd.grad(slot_sum(scores, slots[:, k]), outputs, retain_graph=True))
         with torch.no_grad(), torch.autocast(scores.device.type, enabled=False):
             row = identity = _query_row(place, len(images), scores.device)
             if pooling:  # it may have left the prefix out
@@ -50,8 +48,8 @@ def gradient_rollout(model: nn.Module, images: Tensor, classes: Sequence[Sequenc
                 row = row + row @ _coupled(call, gradient)
         found = (row - identity)[:, 0, place.prefix :] * valid[:, k, None]
         values[:, k] = found.view(-1, *place.grid)
-    scored = scores.detach().float().gather(1, slots.clamp(min=0)) * valid
-    return Maps(values, valid, slots, scored, "gradient-rollout", place.grid, place.rows or "patches")
+    picked = slot_scores(scores, slots)
+    return Maps(values, valid, slots, picked, "gradient-rollout", place.grid, place.rows or "patches")
 
 
 def _coupled(call: Call, gradient: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from getam.capture import Call, Geometry, Tap, capture, frozen
 from getam.errors import CaptureError
-from getam.maps.base import Maps, class_slots
+from getam.maps.base import Maps, class_slots, slot_scores
 from getam.maps.getam import attribute, class_scores, require_gradients
 
 
@@ -47,8 +47,7 @@ def last_stage(
     place = Geometry(0, grid, "patches", start=0)
     calls = _last_calls(tap, place, images.shape[0])
     values = attribute(Tap(calls), scores, slots, place, coupling=coupling)
-    picked = scores.detach().float().gather(1, slots.clamp(min=0)) * valid
-    return Maps(values, valid, slots, picked, f"last-stage[{coupling}]", grid, "patches")
+    return Maps(values, valid, slots, slot_scores(scores, slots), f"last-stage[{coupling}]", grid, "patches")
 
 
 def last_grid(model: nn.Module, height: int, width: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from getam.capture import Call, Geometry, Tap, capture, frozen, geometry, global_calls
 from getam.errors import CaptureError, InputError
-from getam.maps.base import Maps, class_slots
+from getam.maps.base import Maps, class_slots, slot_scores
 from getam.maps.getam import class_scores, require_gradients
 
 SAME = 1e-3  # how far the score read from the last block may be from the model's, relative to its largest
@@ -80,7 +80,7 @@ def legrad(
             with torch.no_grad(), torch.autocast(scores.device.type, enabled=False):
                 found += [_formed(c, g, place)[:, -patches:] for c, g in zip(attended[block], gradients)]
         values[:, k] = torch.stack(found).mean(0)
-    picked_scores = scores.detach().float().gather(1, slots.clamp(min=0)) * valid
+    picked_scores = slot_scores(scores, slots)
     return Maps(
         values.unflatten(-1, place.grid), valid, slots, picked_scores, "legrad", place.grid, place.rows
     )

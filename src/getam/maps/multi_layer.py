@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from getam.capture import frozen
 from getam.errors import CaptureError, InputError
-from getam.maps.base import Maps, class_slots
+from getam.maps.base import Maps, class_slots, slot_scores, slot_sum
 from getam.maps.features import default_layers, feature_taps, last_layer, on_grid
 from getam.maps.getam import class_scores, require_gradients
 
@@ -96,8 +96,7 @@ def multi_layer_cam(
             for i, g in enumerate(gradients)
         ]
         values[:, k] = combine(found)[:, 0] * valid[:, k, None, None]
-    picked = scores.detach().float().gather(1, slots.clamp(min=0)) * valid
-    return Maps(values, valid, slots, picked, f"cam[{weighting}, {aggregate}]", grid)
+    return Maps(values, valid, slots, slot_scores(scores, slots), f"cam[{weighting}, {aggregate}]", grid)
 
 
 def pooled(gradient: Tensor) -> Tensor:
@@ -191,8 +190,7 @@ def _class_gradients(
     scores: Tensor, slot: Tensor, taps: dict[str, Tensor], layers: Sequence[str]
 ) -> list[Tensor]:
     """∂s_c/∂F of every layer, for the class of each photo in `slot` (B,), −1 for none."""
-    with torch.enable_grad():
-        picked = (scores.gather(1, slot.clamp(min=0)[:, None]).squeeze(1) * (slot >= 0)).sum()
+    picked = slot_sum(scores, slot)
     inputs = [taps[layer] for layer in layers]
     found: Sequence[Tensor | None] = [None] * len(layers)
     if picked.requires_grad:

@@ -9,6 +9,7 @@ from typing import Any
 
 from getam.errors import InputError
 from getam.maps.acr import acr
+from getam.maps.ad_cam import ad_cam
 from getam.maps.cam import cam
 from getam.maps.getam import getam
 from getam.maps.gradcam import gradcam
@@ -21,6 +22,7 @@ from getam.maps.multi_layer import multi_layer_cam
 from getam.maps.rollout import rollout
 from getam.maps.um_cam import um_cam
 from getam.maps.zoom_cam import zoom_cam
+from getam.registry import find
 
 ATTENTION = "transformer with global attention"
 STAGED = "transformer whose grid shrinks"
@@ -50,6 +52,11 @@ class Method:
     source: str
 
     @property
+    def attention(self) -> bool:
+        """Whether it reads attention, which a plain CNN has not."""
+        return self.model in (ATTENTION, STAGED, BLOCKS)
+
+    @property
     def options(self) -> list[str]:
         """Names of the method's own options."""
         parameters = inspect.signature(self.make).parameters.values()
@@ -61,6 +68,7 @@ REGISTRY: dict[str, Method] = {
     for m in (
         Method("getam", getam, ATTENTION, True, True, "arXiv 2112.02841"),
         Method("acr", acr, ATTENTION, True, True, "ACR (GETAM family, spread along attention)"),
+        Method("ad-cam", ad_cam, ATTENTION, True, True, "arXiv 2211.10931, from its abstract"),
         Method("legrad", legrad, BLOCKS, True, True, "arXiv 2404.03214"),
         Method("rollout", rollout, ATTENTION, False, False, "arXiv 2005.00928"),
         Method("gradient-rollout", gradient_rollout, ATTENTION, True, True, "arXiv 2103.15679"),
@@ -74,9 +82,6 @@ REGISTRY: dict[str, Method] = {
         Method("is-cam", is_cam, FEATURES, True, True, "SIPE, arXiv 2203.02909"),
     )
 }
-METHODS: dict[str, Any] = {
-    name: REGISTRY[name].make for name in ("getam", "gradcam", "rollout")
-}  # those the demo compares
 
 
 def find_method(name: str) -> Method:
@@ -85,9 +90,7 @@ def find_method(name: str) -> Method:
     Raises:
         InputError: there is none; the message lists what there is.
     """
-    if name not in REGISTRY:
-        raise InputError(f"there is no map method {name!r}: choose one of {', '.join(REGISTRY)}")
-    return REGISTRY[name]
+    return find("map method", name, REGISTRY)
 
 
 def check_options(method: Method, options: dict[str, Any]) -> None:

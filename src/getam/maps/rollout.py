@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from getam.capture import capture, frozen, geometry, global_calls
-from getam.maps.base import Maps, class_slots
+from getam.maps.base import Maps, class_slots, slot_scores
 from getam.maps.getam import class_scores
 
 
@@ -33,5 +33,4 @@ def rollout(model: nn.Module, images: Tensor, classes: Sequence[Sequence[int]] |
     for call in reversed(global_calls(tap, place)):
         row = 0.5 * (row @ call.attention(slice(None)).mean(1) + row)
     values = row[:, 0, place.prefix :].view(-1, 1, *place.grid) * valid[..., None, None]
-    picked = scores.float().gather(1, slots.clamp(min=0)) * valid
-    return Maps(values, valid, slots, picked, "rollout", place.grid, rows)
+    return Maps(values, valid, slots, slot_scores(scores, slots), "rollout", place.grid, rows)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from getam.errors import InputError
 from getam.recipes.getam import GetamRecipe
 from getam.recipes.supervised import SupervisedRecipe
+from getam.registry import find
 
 RECIPES: dict[str, Any] = {recipe.name: recipe for recipe in (GetamRecipe(), SupervisedRecipe())}
 
@@ -17,6 +17,4 @@ def find_recipe(name: str) -> Any:
     Raises:
         InputError: there is none; the message lists what there is.
     """
-    if name not in RECIPES:
-        raise InputError(f"there is no recipe {name!r}: choose one of {', '.join(RECIPES)}")
-    return RECIPES[name]
+    return find("recipe", name, RECIPES)

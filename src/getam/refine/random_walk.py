@@ -1,6 +1,6 @@
 """Random walk of activations along pairwise affinities of patches: AFA, IRN, Puzzle-CAM, ACR share it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,7 +40,9 @@ class Walk:
 
 
 AFA = Walk(power=2, steps=1, radius=8)
-"""arXiv 2203.02664, which walks on softmax([background, maps]); divided by columns, the same for symmetric ones."""
+"""arXiv 2203.02664, the published code: the affinity squared element by element (`a^{.2}`, not the matrix product A A),
+patches within 8 of each other, one step. It walks on softmax([background, maps]) and divides by columns, which for
+symmetric affinities is the same transition; here the maps walk as they are."""
 IRN = Walk(power=10, steps=2**8, radius=5)
 """arXiv 1904.05044, and Puzzle-CAM (2101.11253), whose affinity lives on a disc of radius 5; here it is a square."""
 ACR = Walk(power=1, steps=1, normalise="none")
@@ -109,11 +111,12 @@ def window(grid: tuple[int, int], radius: int, *, device: torch.device | str = "
     return torch.maximum(*apart) <= radius
 
 
-def attention_affinity(attentions: Sequence[Tensor], prefix: int, *, symmetric: bool = True) -> Tensor:
+def attention_affinity(attentions: Iterable[Tensor], prefix: int, *, symmetric: bool = True) -> Tensor:
     """Affinity of patches from attention: its mean over blocks and heads, without the prefix tokens.
 
     Args:
-        attentions: of some blocks, (B,heads,T,T) each, after the softmax.
+        attentions: of some blocks, (B,heads,T,T) each, after the softmax; given out one at a time, they need not be
+            in memory together.
         prefix: tokens before the patches (CLS, registers, distillation).
         symmetric: mean of A and its transpose: two patches are as alike as each other.
 
@@ -126,16 +129,22 @@ def attention_affinity(attentions: Sequence[Tensor], prefix: int, *, symmetric: 
     >>> attention_affinity([torch.tensor([[[[0.2, 0.4, 0.4], [0.0, 0.5, 0.5], [0.0, 0.25, 0.75]]]])], prefix=1).tolist()
     [[[0.5, 0.375], [0.375, 0.75]]]
     """
-    shapes = sorted({tuple(a.shape) for a in attentions})
-    if len(shapes) != 1 or len(shapes[0]) != 4 or not 0 <= prefix < shapes[0][-1] == shapes[0][-2]:
-        raise InputError(
-            f"attentions are {shapes} with prefix {prefix}: pass (B,heads,T,T) of one or more blocks, T > prefix."
-        )
-    total = torch.zeros_like(attentions[0][:, 0, prefix:, prefix:], dtype=torch.float32)
+    total: Tensor | None = None
+    shapes: list[tuple[int, ...]] = []
     for attention in attentions:
-        total += attention[..., prefix:, prefix:].float().mean(1)
-    mean = total / len(attentions)
-    return (mean + mean.mT) / 2 if symmetric else mean
+        shapes.append(tuple(attention.shape))
+        if len(shapes[0]) != 4 or shapes[-1] != shapes[0] or not 0 <= prefix < shapes[0][2] == shapes[0][3]:
+            break
+        mean = attention[..., prefix:, prefix:].float().mean(1)
+        total = mean if total is None else total + mean
+    else:
+        if total is not None:
+            total = total / len(shapes)
+            return (total + total.mT) / 2 if symmetric else total
+    raise InputError(
+        f"attentions are {sorted(set(shapes))} with prefix {prefix}: pass (B,heads,T,T) of one or more blocks, "
+        "T > prefix."
+    )
 
 
 def require_affinity(maps: Tensor, affinity: Tensor) -> None:

@@ -20,6 +20,7 @@ from getam.refine.random_walk import ACR as ACR_WALK
 from getam.refine.random_walk import AFA as AFA_WALK
 from getam.refine.random_walk import IRN as IRN_WALK
 from getam.refine.random_walk import random_walk
+from getam.registry import find
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,7 @@ def find_refiner(name: str) -> Refiner:
     Raises:
         InputError: there is none; the message lists what there is.
     """
-    if name not in REFINERS:
-        raise InputError(f"there is no refiner {name!r}: choose from {', '.join(REFINERS)}")
-    return REFINERS[name]
+    return find("refiner", name, REFINERS)
 
 
 def find_chain(names: Sequence[str]) -> list[Refiner]:

@@ -17,7 +17,7 @@ from getam.data.digit_bank import Split
 from getam.data.digits import DigitScenes
 from getam.labels.free import OPENING, complete_without_saliency
 from getam.maps.base import class_slots
-from getam.maps.registry import METHODS
+from getam.maps.registry import REGISTRY
 from getam.metrics.confusion import ConfusionMatrix
 from getam.metrics.thresholds import ThresholdSweep
 from getam.nets.segmenter import Segmenter
@@ -27,6 +27,7 @@ from getam.verbs.predict import decide
 from getam.verbs.progress import Advance
 
 BATCH = 32
+METHODS = {name: REGISTRY[name].make for name in ("getam", "gradcam", "rollout")}  # those the demo compares
 
 
 @dataclass(frozen=True)

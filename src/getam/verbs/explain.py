@@ -94,9 +94,9 @@ def explain_photos(
         classes: names or indices; when left out, the classes the model finds.
         out: folder for the pictures (NAME.CLASS.png), the raw maps (NAME.npz) and protocol.jsonl.
         method: a method that `getam methods` lists.
-        coupling: of getam, acr and last-stage: grad, grad2, attn_grad or attn_grad2.
-        start: of getam, acr and legrad: first block that counts; the second half, the last two, all when left out.
-        rows: of getam and acr: cls, patches or pool; derived from the model when left out.
+        coupling: of getam, acr, ad-cam and last-stage: grad, grad2, attn_grad or attn_grad2.
+        start: of getam, acr, ad-cam and legrad: first block that counts; each has a default of its own.
+        rows: of getam, acr and ad-cam: cls, patches or pool; derived from the model when left out.
         layers: of the CAMs: modules to read; the last one, or one per resolution, when left out.
         weighting: of multi-layer: class, pooled, elementwise or positive.
         aggregate: of multi-layer: none, max, uncertainty or mean.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -13,21 +12,12 @@ from getam.data.photos import as_tensor, read_photo
 from getam.data.transforms import read_saliency
 from getam.engine.model import embedded_model, load_model
 from getam.errors import InputError
-from getam.labels.completion import complete
-from getam.labels.free import complete_without_saliency
-from getam.maps.getam import getam
-from getam.maps.multiscale import multiscale
-from getam.nets.inference import fit_patches
-from getam.nets.segmenter import Segmenter
-from getam.refine.scaled import refine_maps
 from getam.verbs.outputs import OutputFolder, weights_hash
 from getam.verbs.overlap import read_ahead, write_behind
+from getam.verbs.pipeline import LABEL_SCALES, Pipeline
 from getam.verbs.progress import progress
 
-LABEL_SCALES = (224, 320)  # long sides in pixels
-LABEL_COUPLING = "attn_grad"  # flatter than the paper's attn_grad2: less is left undecided (docs/results.md)
-PAMR_SCALE = 0.5  # PAMR on photos at half size reaches twice as far (docs/results.md)
-SALIENT = 127  # 8-bit saliency above this is salient: half of the range, not tuned
+NONE = "none"  # on the command line: no refiner
 
 
 def label(
@@ -39,13 +29,20 @@ def label(
     saliency: Path | None = None,
     classes: tuple[str, ...] | None = None,
     split: str | None = None,
+    method: str = "getam",
+    refine: tuple[str, ...] = ("pamr",),
+    labels: str = "completion",
     scales: tuple[int, ...] = LABEL_SCALES,
     flip: bool = True,
-    coupling: str = LABEL_COUPLING,
+    coupling: str | None = None,
     start: int | None = None,
+    rows: str | None = None,
+    layers: tuple[str, ...] | None = None,
+    weighting: str | None = None,
+    aggregate: str | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Turn tags into masks: maps of each photo's tags → PAMR → label completion.
+    """Turn tags into masks: maps of each photo's tags → refiners → pseudo labels.
 
     Args:
         data: folder of photos, or a VOC folder.
@@ -56,96 +53,80 @@ def label(
         saliency: folder with one saliency map per photo; without it the maps alone decide what is background.
         classes: label these tags only; all tags of the file, which the model must know, when left out.
         split: only the ids listed in this split file of a VOC folder.
+        method: how maps are made; `getam methods` lists all.
+        refine: what sharpens them, in this order, those that walk along attention first; none: nothing.
+        labels: the rule that makes masks of maps; completion without saliency is the rule free.
         scales: long sides in pixels; maps are averaged over them.
         flip: average with the mirrored photo.
-        coupling: how attention and gradient are combined: grad, grad2, attn_grad or attn_grad2.
-        start: first block that counts; the model's own when left out.
+        coupling: of getam, acr, ad-cam and last-stage: grad, grad2, attn_grad or attn_grad2; attn_grad for getam when
+            left out.
+        start: of getam, acr, ad-cam and legrad: first block that counts; the model's own when left out.
+        rows: of getam, acr and ad-cam: cls, patches or pool; derived from the model when left out.
+        layers: of the CAMs: modules to read; the last one, or one per resolution, when left out.
+        weighting: of multi-layer: class, pooled, elementwise or positive.
+        aggregate: of multi-layer: none, max, uncertainty or mean.
         overwrite: replace masks that exist.
 
     Returns:
         `out`.
 
     Raises:
-        InputError: bad photos, tags or saliency maps, a tag the model does not know, or masks in the way.
+        InputError: bad photos, tags or saliency maps, a tag the model does not know, steps that do not go together, or
+            masks in the way.
+        CaptureError: the method cannot read the model.
     """
+    given = {"coupling": coupling, "start": start, "rows": rows, "layers": layers, "weighting": weighting,
+             "aggregate": aggregate}  # fmt: skip
+    options = {key: value for key, value in given.items() if value is not None}
+    pipeline = Pipeline(method, chosen_refiners(refine), labels, tuple(scales), flip, options)
+    pipeline.check(saliency=saliency is not None)
     net = load_model(model)
-    if not scales or min(scales) < 1:
-        raise InputError(f"scales {scales} must be one or more positive long sides in pixels")
     collection = load_collection(data, tags, classes=classes, split=split, saliency=saliency)
     unknown = [name for name in collection.classes if name not in net.classes]
     if unknown:
         raise InputError(f"the model does not know the tag {unknown[0]!r}: it knows {', '.join(net.classes)}")
+    several = any(len(sample.tags) > 1 for sample in collection.samples)
+    pipeline.check(saliency=saliency is not None, several_tags=several, net=net)
     folder = OutputFolder(out, [f"{s.name}.png" for s in collection.samples], overwrite=overwrite)
     folder.classes(net.classes)
     total = len(collection.samples)
     with progress("labelling", total) as advance, write_behind() as write:
         for done, (sample, (photo, salient)) in enumerate(read_ahead(collection.samples, _read), start=1):
             present = [net.classes.index(tag) for tag in sample.tags]
-            mask = pseudo_label(
-                net, photo, present, salient, scales, flip=flip, coupling=coupling, start=start
-            )
-            write(folder.mask, sample.name, mask)
+            write(folder.mask, sample.name, pipeline.label(net, photo, present, salient))
             advance(done, sample.name)
     folder.protocol(
         "label",
-        {"data": data, "model": model, "saliency": saliency, "scales": scales, "flip": flip, "coupling": coupling,
-         "start": start},
+        {"data": data, "model": model, "saliency": saliency, "method": method, "refine": pipeline.refine,
+         "labels": pipeline.labeller(saliency=saliency is not None), "scales": scales, "flip": flip,
+         **pipeline.method_options},
         photos=len(collection.samples), split=split, split_sha256=collection.split_hash(),
         weights_sha256=weights_hash(model or embedded_model()), tags_at_test_time=True,
     )  # fmt: skip
     return folder.path
 
 
+def chosen_refiners(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The refiners of those names, without the word that stands for no refiner.
+
+    >>> chosen_refiners(("none",)), chosen_refiners(("walk-afa", "par"))
+    ((), ('walk-afa', 'par'))
+    """
+    if NONE not in names:
+        return tuple(names)
+    if others := [name for name in names if name != NONE]:
+        raise InputError(f"refine is none and {others[0]} at once: choose one of the two")
+    return ()
+
+
 def _read(sample: Sample) -> tuple[Tensor, Tensor | None]:
-    """The photo (3,H,W) uint8 of a sample, and where it is salient, (1,H,W) bool or None."""
+    """The photo (3,H,W) uint8 of a sample, and its saliency, (H,W) float in [0,1] or None."""
     photo = as_tensor(read_photo(sample.photo))
     height, width = photo.shape[-2:]
-    return photo, None if sample.saliency is None else salient_pixels(sample, (height, width))
+    return photo, None if sample.saliency is None else saliency_of(sample, (height, width))
 
 
-def salient_pixels(sample: Sample, size: tuple[int, int]) -> Tensor:
-    """Where the saliency map of a sample, brought to the photo's (height, width), is above half: (1,H,W) bool."""
+def saliency_of(sample: Sample, size: tuple[int, int]) -> Tensor:
+    """The saliency map of a sample, brought to the photo's (height, width): (H,W) float32 in [0,1]."""
     small = read_saliency(sample, size).float()[None]
-    return F.interpolate(small, size=size, mode="bilinear")[0] > SALIENT
-
-
-def pseudo_label(
-    net: Segmenter,
-    photo: Tensor,
-    present: list[int],
-    salient: Tensor | None,
-    scales: tuple[int, ...] = LABEL_SCALES,
-    *,
-    flip: bool = True,
-    coupling: str = LABEL_COUPLING,
-    start: int | None = None,
-) -> Tensor:
-    """One photo (3,H,W) and its class indices → pseudo label (H,W) uint8; `salient` (1,H,W) bool or None."""
-    image = photo.float()[None]
-    if not present:
-        return torch.zeros(photo.shape[-2:], dtype=torch.uint8)
-    maps = photo_maps(net, photo, present, scales, flip=flip, coupling=coupling, start=start)
-    refined = refine_maps(image, maps, scale=PAMR_SCALE)
-    slots = torch.tensor([present])
-    if salient is not None:
-        return complete(refined, slots, salient)[0]
-    return complete_without_saliency(refined, slots, image)[0]
-
-
-def photo_maps(
-    net: Segmenter,
-    photo: Tensor,
-    present: list[int],
-    scales: tuple[int, ...],
-    *,
-    flip: bool,
-    coupling: str = LABEL_COUPLING,
-    start: int | None = None,
-) -> Tensor:
-    """Raw maps (1,K,h,w) of one photo's classes, averaged over scales and flips."""
-    height, width = photo.shape[-2:]
-    sizes = [fit_patches(height, width, side, net.patch) for side in scales]
-    return multiscale(
-        lambda resized: getam(net, resized, [present], coupling=coupling, start=start),
-        photo.float()[None].clamp(0, 255), sizes, flip=flip,
-    )  # fmt: skip
+    return F.interpolate(small, size=size, mode="bilinear")[0, 0].clamp(0, 255) / 255

@@ -1,29 +1,55 @@
-"""`getam methods`: every map method and what it needs, from the registry."""
+"""`getam methods`: every map method, refiner and labeller and what each needs, from the registries."""
 
 from __future__ import annotations
 
+from getam.labels.registry import LABELLERS
 from getam.maps.registry import REGISTRY
+from getam.refine.registry import REFINERS
 
-HEADINGS = ("method", "model", "backward", "map per", "options", "source")
+Row = tuple[str, ...]
+
+NEEDS = {  # of refiners, and where the refined maps lie
+    "images": ("the photo", "photo"),
+    "affinity": ("attention, before those that need the photo", "patch grid"),
+}
+
+TABLES: dict[str, list[Row]] = {  # by the option of `getam label`: headings, then one row per name
+    "--method": [
+        ("method", "model", "backward", "map per", "options", "source"),
+        *(
+            (
+                name,
+                method.model,
+                "yes" if method.gradients else "no",
+                "class" if method.per_class else "photo",
+                " ".join(f"--{option}" for option in method.options) or "—",
+                method.source,
+            )
+            for name, method in REGISTRY.items()
+        ),
+    ],
+    "--refine": [
+        ("refiner", "needs", "maps at", "source"),
+        *((name, *NEEDS[refiner.needs], refiner.source) for name, refiner in REFINERS.items()),
+    ],
+    "--labels": [
+        ("labels", "need", "source"),
+        *((name, ", ".join(labeller.needs), labeller.source) for name, labeller in LABELLERS.items()),
+    ],
+}
 
 
 def methods() -> str:
-    """List the map methods and what each needs.
+    """List map methods, refiners and rules for labels, and what each needs.
 
     Returns:
-        a table of one line per method: its name for `--method`, the kind of model it reads, whether it runs a backward
-        pass, whether each class of a photo has a map of its own, its options, its source.
+        a table each, a line per name. For `--method`: the kind of model it reads, whether it runs a backward pass,
+        whether each class of a photo has a map of its own, its options, its source. For `--refine`: what it looks at
+        and where its maps lie. For `--labels`: what they are made of.
     """
-    rows = [HEADINGS] + [
-        (
-            m.name,
-            m.model,
-            "yes" if m.gradients else "no",
-            "class" if m.per_class else "photo",
-            " ".join(f"--{option}" for option in m.options) or "—",
-            m.source,
-        )
-        for m in REGISTRY.values()
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    return "\n\n".join(_table(rows) for rows in TABLES.values())
+
+
+def _table(rows: list[Row]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows)

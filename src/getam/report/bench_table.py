@@ -1,0 +1,198 @@
+"""The rows `getam bench` measures, and the Markdown page that shows them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class BenchRow:
+    """What was measured of one map method or chain; shares and scores in 0–1, None where it does not apply."""
+
+    name: str
+    """METHOD[+REFINER…][:LABELLER]."""
+    options: dict[str, Any]
+    """What the map method was called with besides its own defaults."""
+    miou: float
+    """Of maps: at thresholds chosen on the other half of the photos."""
+    iou: dict[str, float]
+    """By class, `background` first, as `miou`."""
+    false_positive_rate: float
+    false_negative_rate: float
+    boundary_precision: float
+    boundary_recall: float
+    boundary_f: float
+    seconds: float
+    """Median of a photo, wall-clock."""
+    cpu_seconds: float
+    """Median of a photo, of all threads: other programs do not lengthen it."""
+    forwards: float
+    """Median of the CPU seconds of a photo over those of a forward of it."""
+    megabytes: float
+    """Of the tensors alive at one time for the largest photo."""
+    thresholds: tuple[float, float] | None = None
+    """At which the first and the second half were scored."""
+    miou_fixed: float | None = None
+    peak: float | None = None
+    """Highest mIoU of the curve: its threshold is chosen on the masks it is scored on."""
+    peak_threshold: float | None = None
+    curve: tuple[float, ...] | None = None
+    """mIoU at 0.01, 0.02, …, 0.99."""
+    deletion: float | None = None
+    insertion: float | None = None
+    undecided: float | None = None
+    """Share of pixels labelled 255, by labellers."""
+
+    @property
+    def is_label(self) -> bool:
+        """Whether the row gives labels, not maps."""
+        return self.undecided is not None
+
+
+@dataclass(frozen=True)
+class _Column:
+    heading: str
+    attribute: str
+    scale: float = 100
+    digits: int = 1
+    best: Any = None  # max, min or None
+
+
+MAP_COLUMNS = (
+    _Column("**mIoU**, threshold chosen on the other half", "miou", best=max),
+    _Column("mIoU at {fixed}, set beforehand", "miou_fixed", best=max),
+    _Column("curve's peak (chosen on these masks)", "peak"),
+    _Column("FP", "false_positive_rate", best=min),
+    _Column("FN", "false_negative_rate", best=min),
+    _Column("boundary F", "boundary_f", best=max),
+    _Column("deletion ↓", "deletion", 1, 3, min),
+    _Column("insertion ↑", "insertion", 1, 3, max),
+)
+LABEL_COLUMNS = (
+    _Column("**mIoU**", "miou", best=max),
+    _Column("FP", "false_positive_rate", best=min),
+    _Column("FN", "false_negative_rate", best=min),
+    _Column("boundary F", "boundary_f", best=max),
+    _Column("undecided", "undecided"),
+)
+COST_COLUMNS = (
+    _Column("ms a photo", "seconds", 1000, 0, min),
+    _Column("CPU ms", "cpu_seconds", 1000, 0, min),
+    _Column("× forward", "forwards", 1, 1, min),
+    _Column("MB", "megabytes", 1, 0, min),
+)
+
+
+def markdown(
+    protocol: Mapping[str, Any],
+    rows: Sequence[BenchRow],
+    misfits: Mapping[str, str],
+    *,
+    pictures: Sequence[str] = (),
+) -> str:
+    """The page: maps and labels as tables sorted by mIoU, what did not fit, and what every column means.
+
+    Args:
+        protocol: as `getam bench` writes it.
+        rows: in any order.
+        misfits: name of a row → the sentence why it could not be measured.
+        pictures: file names beside the page.
+    """
+    maps = [row for row in rows if not row.is_label]
+    labels = [row for row in rows if row.is_label]
+    parts = ["# getam bench\n", _summary(protocol)]
+    if maps:
+        parts += ["## Maps\n", _table(maps, MAP_COLUMNS + COST_COLUMNS, protocol)]
+    if labels:
+        parts += ["## Labels\n", _table(labels, LABEL_COLUMNS + COST_COLUMNS, protocol)]
+    parts += [f"![{name.split('.')[0]}]({name})\n" for name in pictures]
+    if misfits:
+        parts += ["## Not measured\n", "".join(f"- `{name}`: {why}\n" for name, why in misfits.items())]
+    parts += ["## How to read this\n", _notes(protocol, maps, labels)]
+    return "\n".join(parts)
+
+
+def _summary(protocol: Mapping[str, Any]) -> str:
+    classes = protocol["classes"]
+    of = f" of the split `{protocol['split']}`" if protocol["split"] else ""
+    environment = protocol["environment"]
+    return (
+        f"{protocol['photos']} photos{of}, {len(classes)} classes ({', '.join(classes)}), tags known, long side"
+        f" {protocol['size']}, one pass. Model `{protocol['weights_sha256'][:12]}`, ids"
+        f" `{protocol['ids_sha256'][:12]}`, torch {environment['versions']['torch']},"
+        f" {protocol['threads']} {'thread' if protocol['threads'] == 1 else 'threads'}"
+        f" of {environment['machine']}.\n"
+    )
+
+
+def _table(rows: Sequence[BenchRow], columns: Sequence[_Column], protocol: Mapping[str, Any]) -> str:
+    order = sorted(rows, key=lambda row: _known(row.miou) or 0.0, reverse=True)
+    headings = [column.heading.format(fixed=protocol["fixed_threshold"]) for column in columns]
+    lines = ["| |" + "|".join(headings) + "|", "|---|" + "---:|" * len(columns)]
+    best = {column.attribute: _best(order, column) for column in columns}
+    for row in order:
+        cells = []
+        for column in columns:
+            shown = _shown(getattr(row, column.attribute), column)
+            cells.append(f"**{shown}**" if shown == best[column.attribute] else shown)
+        lines.append(f"|`{row.name}`|" + "|".join(cells) + "|")
+    return "\n".join(lines) + "\n"
+
+
+def _best(rows: Sequence[BenchRow], column: _Column) -> str | None:
+    values = [v for row in rows if (v := _known(getattr(row, column.attribute))) is not None]
+    return _shown(column.best(values), column) if column.best and len(values) > 1 else None
+
+
+def _shown(value: float | None, column: _Column) -> str:
+    known = _known(value)
+    return "—" if known is None else f"{known * column.scale:.{column.digits}f}"
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
+
+
+def _notes(protocol: Mapping[str, Any], maps: Sequence[BenchRow], labels: Sequence[BenchRow]) -> str:
+    ignored = "Pixels of 255 and of classes outside the list are not scored"
+    if protocol["background"]:
+        ignored += f"; {', '.join(protocol['background'])} count as background"
+    notes = [
+        "mIoU: one confusion matrix over all pixels, mean over background and the classes that occur, in %."
+        f" {ignored}. A photo without a tag is background everywhere.",
+        "FP, FN: mean over classes of FP / (TP + FP + FN) and FN / (TP + FP + FN), in %.",
+        f"Boundary F: of the classes' outlines, matched within {protocol['boundary_tolerance']:.2%} of the diagonal,"
+        " mean over photos, then over classes, in %.",
+        "ms: median over photos of what the row's call takes, by the wall clock; CPU ms: of all threads, which other"
+        " programs do not lengthen; × forward: CPU time over that of one forward of the same photo."
+        " MB: tensors alive at one time for the largest photo, without weights and without what operators allocate"
+        " inside themselves.",
+    ]
+    if maps:
+        notes[1:1] = [
+            "Threshold: the sorted ids are dealt into two halves; the best of 0.01, 0.02, …, 0.99 on each half scores"
+            " the other one. FP, FN and boundary F are at the same thresholds. No threshold is chosen on the masks it"
+            " is scored on, except for the curve's peak, which is therefore no result.",
+        ]
+        notes.insert(
+            -1,
+            "Deletion, insertion (RISE): area under the class probability while pixels are blurred away or brought"
+            f" back in the order of the map, {protocol['deletion_steps']} steps, mean over the maps of"
+            f" {protocol['perturbed']} photos.",
+        )
+        crossed = ", ".join(
+            f"`{r.name}` {r.thresholds[0]:.2f} and {r.thresholds[1]:.2f}" for r in maps if r.thresholds
+        )
+        notes.append(f"Thresholds of the first and the second half: {crossed}.")
+    if labels:
+        notes.append("Undecided: pixels labelled 255, in %; each counts as a miss of its class.")
+    with_options = [r for r in (*maps, *labels) if r.options]
+    if with_options:
+        said = "; ".join(
+            f"`{r.name}` {', '.join(f'{k}={v}' for k, v in r.options.items())}" for r in with_options
+        )
+        notes.append(f"Options that are not the method's own default: {said}.")
+    return "".join(f"- {note}\n" for note in notes)

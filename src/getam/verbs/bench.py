@@ -1,0 +1,258 @@
+"""`getam bench`: map methods and chains on one trained classifier, one data set, one protocol."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from getam.data.collection import Collection, Sample, load_collection
+from getam.data.masks import write_atomically
+from getam.engine.model import embedded_model, load_model
+from getam.engine.runfolder import environment
+from getam.errors import GetamError, InputError
+from getam.maps.registry import REGISTRY
+from getam.metrics.boundary import TOLERANCE
+from getam.metrics.deletion import BLUR, STEPS
+from getam.metrics.thresholds import DEFAULT_THRESHOLDS
+from getam.report.bench_plots import CURVES, TRADEOFF, draw, plotting_missing
+from getam.report.bench_table import BenchRow, markdown
+from getam.verbs.bench_row import Subject, measure_row
+from getam.verbs.outputs import weights_hash
+from getam.verbs.pipeline import Pipeline, parse_pipeline
+
+RESULTS, PAGE = "bench.json", "bench.md"
+THRESHOLD_RULE = "sorted ids dealt into two halves; the best threshold of each half scores the other one"
+
+
+def bench(
+    *,
+    data: Path,
+    model: Path | None = None,
+    tags: Path | None = None,
+    truth: Path | None = None,
+    classes: tuple[str, ...] | None = None,
+    background: tuple[str, ...] | None = None,
+    split: str | None = None,
+    saliency: Path | None = None,
+    compare: tuple[str, ...] | None = None,
+    size: int = 224,
+    fixed: float = 0.3,
+    photos: int | None = None,
+    perturbed: int = 100,
+    out: Path = Path("bench"),
+    overwrite: bool = False,
+) -> Path:
+    """Compare map methods and chains: as masks, as explanations, in seconds and in memory.
+
+    No threshold is chosen on the masks it is scored on. The results are kept after every row: called again with the
+    same `out` and the same protocol, only rows that are not there yet are measured.
+
+    Args:
+        data: folder of photos, or a VOC folder.
+        model: run folder or model file; the embedded model when left out.
+        tags: CSV with the columns image,tags; tags.csv in `data` when left out.
+        truth: folder of true masks with classes.txt; SegmentationClass of a VOC folder when left out.
+        classes: score these classes; all that the model knows when left out.
+        background: classes of the true masks that count as background, such as grass and sky; classes that are neither
+            here nor in `classes` are ignored.
+        split: only the ids listed in this split file.
+        saliency: folder with one saliency map per photo, for the labellers that need it.
+        compare: rows METHOD[+REFINER…][:LABELLER], such as getam, gradcam+walk-afa+par, getam+pamr:irn; every map
+            method that fits the model when left out. With a labeller the row's labels are scored, else its maps.
+        size: long side in pixels of the photos the network sees, one pass, not mirrored.
+        fixed: threshold of the maps set beforehand: 0.01, 0.02, … or 0.99.
+        photos: only the first of the sorted ids, this many.
+        perturbed: deletion and insertion are measured on this many photos, spread evenly over the sorted ids.
+        out: folder for bench.json (protocol, all numbers and curves), bench.md (the tables), curves.svg and
+            tradeoff.svg.
+        overwrite: measure everything anew.
+
+    Returns:
+        `out`.
+
+    Raises:
+        InputError: bad data; a row named in `compare` that cannot work; or results of another protocol in `out`.
+        CaptureError: a row named in `compare` whose method cannot read the model.
+    """
+    if not any(math.isclose(fixed, known) for known in DEFAULT_THRESHOLDS):
+        raise InputError(f"--fixed {fixed} must be one of 0.01, 0.02, … 0.99")
+    if size < 1 or perturbed < 0:
+        raise InputError(f"--size {size} must be positive, and --perturbed {perturbed} not negative")
+    net: Any = load_model(model)
+    collection = load_collection(
+        data, tags, classes=classes or net.classes, split=split, saliency=saliency, masks=truth,
+        background=background or (),
+    )  # fmt: skip
+    unknown = [name for name in collection.classes if name not in net.classes]
+    if unknown:
+        raise InputError(
+            f"the model does not know the class {unknown[0]!r}: it knows {', '.join(net.classes)}"
+        )
+    collection = _select(collection, photos)
+    chosen = _perturbed(collection, perturbed)
+    rows = _rows(net, collection, compare, size)
+    protocol = {
+        "photos": len(collection.samples), "split": collection.split, "ids_sha256": collection.split_hash(),
+        "tags_sha256": _hash(f"{s.name}\t{';'.join(s.tags)}\n".encode() for s in collection.samples),
+        "truth_sha256": _hash(s.mask.read_bytes() for s in collection.samples if s.mask),
+        "saliency_sha256":
+            _hash(s.saliency.read_bytes() for s in collection.samples if s.saliency) if saliency else None,
+        "classes": list(collection.classes), "background": list(collection.background), "tags_at_test_time": True,
+        "size": size, "flip": False, "fixed_threshold": fixed, "threshold_rule": THRESHOLD_RULE,
+        "boundary_tolerance": TOLERANCE, "perturbed": len(chosen), "deletion_steps": STEPS, "deletion_blur": BLUR,
+        "weights_sha256": weights_hash(model or embedded_model()), "threads": torch.get_num_threads(),
+        "environment": {k: v for k, v in environment().items() if k != "started"},
+    }  # fmt: skip
+    results = _Results(Path(out), protocol, overwrite=overwrite)
+    subject = Subject(net, collection, size, fixed, chosen)
+    todo = {name: row for name, row in rows.items() if name not in results.rows}
+    for number, (name, (pipeline, labels)) in enumerate(todo.items(), start=1):
+        try:
+            row = measure_row(
+                subject, name, pipeline, labels=labels, what=f"{name} ({number} of {len(todo)})"
+            )
+        except GetamError as error:  # some needs show only on a photo
+            results.add_misfit(name, str(error))
+        else:
+            results.add(row)
+    results.draw()
+    return results.path
+
+
+class _Results:
+    """What is in the folder, and what comes to it row by row."""
+
+    def __init__(self, out: Path, protocol: dict[str, Any], *, overwrite: bool) -> None:
+        self.path, self.protocol = out, protocol
+        self.rows: dict[str, BenchRow] = {}
+        self.misfits: dict[str, str] = {}
+        if out.is_file():
+            raise InputError(f"{out} is a file: give a folder with --out")
+        if overwrite or not (out / RESULTS).is_file():
+            return
+        try:
+            before = json.loads((out / RESULTS).read_text(encoding="utf-8"))
+            found = [BenchRow(**row) for row in before["rows"]]
+            old = before["protocol"]
+        except (ValueError, KeyError, TypeError):
+            raise InputError(
+                f"{out / RESULTS} was not written by this version of getam bench: choose another --out, or replace it"
+                " with --overwrite"
+            ) from None
+        other = [key for key in protocol if old.get(key) != json.loads(json.dumps(protocol[key]))]
+        if other:
+            raise InputError(
+                f"{out / RESULTS} was measured under another protocol ({', '.join(other)} differ): choose another"
+                " --out, or replace it with --overwrite"
+            )
+        self.rows = {row.name: row for row in found}
+
+    def add(self, row: BenchRow) -> None:
+        """Keep a row."""
+        self.rows[row.name] = row
+        self._write()
+
+    def add_misfit(self, name: str, why: str) -> None:
+        """Keep why a row could not be measured."""
+        self.misfits[name] = why
+        self._write()
+
+    def draw(self) -> None:
+        """The plots, where matplotlib is installed, and the page with them."""
+        missing = plotting_missing()
+        if missing is None:
+            for name, picture in draw(list(self.rows.values()), self.protocol["fixed_threshold"]).items():
+                write_atomically(self.path / name, picture)
+        self._write(missing)
+        if missing is not None:
+            print(missing, file=sys.stderr)
+
+    def _write(self, last: str | None = None) -> None:
+        content = {
+            "protocol": self.protocol,
+            "rows": [asdict(row) for row in self.rows.values()],
+            "not_measured": self.misfits,
+        }
+        text = json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False)
+        write_atomically(self.path / RESULTS, (text + "\n").encode())
+        pictures = [name for name in (CURVES, TRADEOFF) if (self.path / name).is_file()]
+        page = markdown(self.protocol, list(self.rows.values()), self.misfits, pictures=pictures)
+        write_atomically(self.path / PAGE, (page + (f"\n{last}\n" if last else "")).encode())
+
+
+def _select(collection: Collection, photos: int | None) -> Collection:
+    """The first of the sorted samples; every one of them with a mask."""
+    samples = sorted(collection.samples, key=lambda sample: sample.name)
+    if photos is not None:
+        if photos < 2:
+            raise InputError(
+                f"--photos {photos}: at least two, so that each half can choose the other's threshold"
+            )
+        samples = samples[:photos]
+    if len(samples) < 2:
+        raise InputError("there is one photo only: at least two are needed to choose each other's threshold")
+    bare = [sample for sample in samples if sample.mask is None]
+    if bare:
+        raise InputError(
+            f"{len(bare)} of {len(samples)} photos have no true mask, the first is {bare[0].photo}: add their masks to"
+            " the folder of --truth, or list the others in a split file (--split)"
+        )
+    if collection.void and not collection.background:
+        raise InputError(
+            "the true masks have no background (their classes.txt begins with 'void'): name the classes that count as"
+            f" background with --background, of {', '.join(collection.mask_classes)}"
+        )
+    return replace(collection, samples=tuple(samples))
+
+
+def _perturbed(collection: Collection, count: int) -> frozenset[str]:
+    tagged: list[Sample] = [sample for sample in collection.samples if sample.tags]
+    count = min(count, len(tagged))
+    return frozenset(tagged[place * len(tagged) // count].name for place in range(count))
+
+
+def _rows(
+    net: nn.Module, collection: Collection, compare: Sequence[str] | None, size: int
+) -> dict[str, tuple[Pipeline, bool]]:
+    """Name → pipeline, and whether its labels are asked for; those named by the user can work as far as is known."""
+    saliency = collection.has_saliency
+    several = any(len(sample.tags) > 1 for sample in collection.samples)
+    rows: dict[str, tuple[Pipeline, bool]] = {}
+    for text in REGISTRY if compare is None else compare:
+        pipeline = parse_pipeline(text, scales=(size,), flip=False)
+        labels = ":" in text
+        if compare is not None:
+            pipeline.check(saliency=saliency, several_tags=several and labels, net=net)
+        if labels:  # by the name of what really labels
+            pipeline = replace(pipeline, labels=pipeline.labeller(saliency=saliency))
+        rows[str(pipeline) if labels else text] = (pipeline, labels)
+    if not rows:
+        raise InputError(
+            "--compare names no row: give METHOD[+REFINER…][:LABELLER], or leave it out for all methods"
+        )
+    return rows
+
+
+def _hash(parts: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _plain(content: Any) -> Any:
+    """As JSON takes it: NaN is null."""
+    if isinstance(content, dict):
+        return {key: _plain(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_plain(value) for value in content]
+    return None if isinstance(content, float) and math.isnan(content) else content

@@ -1,0 +1,125 @@
+"""Outlines are matched within a tolerance; the oracle measures every pair of outline pixels."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from getam.errors import InputError
+from getam.metrics.boundary import BoundaryScore, boundary_match, outline, tolerance_pixels
+
+SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9)
+
+
+def labels(shape: tuple[int, ...]) -> st.SearchStrategy[np.ndarray]:
+    return hnp.arrays(np.uint8, shape, elements=st.sampled_from([0, 0, 1, 1, 2, 255]))
+
+
+PAIRS = SHAPES.flatmap(lambda shape: st.tuples(labels(shape), labels(shape)))
+
+
+def outline_slowly(label: np.ndarray, wanted: int) -> list[tuple[int, int]]:
+    height, width = label.shape
+    found = []
+    for y in range(height):
+        for x in range(width):
+            beside = [(y, x - 1), (y, x + 1), (y - 1, x), (y + 1, x)]
+            inside = [(v, u) for v, u in beside if 0 <= v < height and 0 <= u < width]
+            if label[y, x] == wanted and any(label[place] != wanted for place in inside):
+                found.append((y, x))
+    return found
+
+
+def match_slowly(
+    prediction: np.ndarray, truth: np.ndarray, label: int, radius: float
+) -> tuple[float, float] | None:
+    predicted, true = outline_slowly(prediction, label), outline_slowly(truth, label)
+    if not predicted and not true:
+        return None
+    counted = [place for place in predicted if truth[place] != 255]
+    near = [any(math.dist(p, t) <= radius for t in true) for p in counted]
+    found = [any(math.dist(p, t) <= radius for p in predicted) for t in true]
+    return (sum(near) / len(near) if near else 1.0), (sum(found) / len(found) if found else 1.0)
+
+
+@settings(max_examples=150, deadline=None)
+@given(pair=PAIRS, radius=st.sampled_from([0, 1, 1.5, 2, 3]))
+def test_agrees_with_all_pairs_of_pixels(pair: tuple[np.ndarray, np.ndarray], radius: float) -> None:
+    for label in (1, 2):
+        expected = match_slowly(*pair, label, radius)
+        assert boundary_match(*pair, label, radius) == pytest.approx(expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(pairs=st.lists(PAIRS, min_size=1, max_size=4))
+def test_means_over_photos_then_over_classes(pairs: list) -> None:
+    score = BoundaryScore(classes=3)
+    expected: dict[int, list[tuple[float, float, float]]] = {}
+    for prediction, truth in pairs:
+        score.update(prediction, truth)
+        for label in (1, 2):
+            match = match_slowly(prediction, truth, label, tolerance_pixels(truth.shape))
+            if match is not None:
+                p, r = match
+                expected.setdefault(label, []).append((p, r, 2 * p * r / (p + r) if p + r else 0.0))
+    found = score.compute()
+    if not expected:
+        assert math.isnan(found.f)
+        return
+    means = [np.mean(values, axis=0) for values in expected.values()]
+    np.testing.assert_allclose((found.precision, found.recall, found.f), np.mean(means, axis=0))
+    assert math.isnan(found.f_per_class[2])
+
+
+def test_the_frame_is_no_outline() -> None:
+    assert not outline(np.ones((4, 5), bool)).any()
+
+
+def test_a_shifted_square_within_and_beyond_the_tolerance() -> None:
+    truth, prediction = np.zeros((30, 30), np.uint8), np.zeros((30, 30), np.uint8)
+    truth[10:20, 10:20] = 1
+    prediction[12:22, 10:20] = 1
+    assert boundary_match(prediction, truth, 1, 2) == (1, 1)
+    precision, recall = boundary_match(prediction, truth, 1, 1) or (0, 0)
+    assert 0 < precision == recall < 1
+
+
+def test_outline_in_a_band_of_255_counts_for_and_not_against() -> None:
+    truth = np.zeros((9, 20), np.uint8)
+    truth[:, :8], truth[:, 8:12] = 1, 255
+    inside_band = np.zeros_like(truth)
+    inside_band[:, :9] = 1
+    assert boundary_match(inside_band, truth, 1, 1) == (1, 1)
+    far_inside_band = np.zeros_like(truth)
+    far_inside_band[:, :12] = 1
+    assert boundary_match(far_inside_band, truth, 1, 1) == (1, 0)
+
+
+def test_an_undecided_prediction_ends_a_region() -> None:
+    truth = np.zeros((6, 9), np.uint8)
+    truth[:, :4] = 1
+    prediction = np.where(truth == 1, 1, 255)
+    assert boundary_match(prediction, truth, 1, 0) == (1, 1)
+
+
+def test_an_outline_alone_has_f_zero() -> None:
+    square = np.zeros((6, 6), np.uint8)
+    square[2:4, 2:4] = 1
+    for pair in ((square, np.zeros_like(square)), (np.zeros_like(square), square)):
+        score = BoundaryScore(classes=1)
+        score.update(*pair)
+        assert score.compute().f == 0
+
+
+def test_the_tolerance_is_a_share_of_the_diagonal() -> None:
+    assert tolerance_pixels((300, 400)) == math.ceil(0.0075 * 500) == 4
+
+
+def test_what_does_not_fit_is_an_error() -> None:
+    with pytest.raises(InputError, match=r"the prediction is \(2, 3\) but the truth is \(3, 2\)"):
+        boundary_match(np.zeros((2, 3), int), np.zeros((3, 2), int), 1, 1)
+    with pytest.raises(InputError, match="label 4 is beyond the 2 classes"):
+        BoundaryScore(classes=2).update(np.full((2, 2), 4), np.zeros((2, 2), int))
