@@ -10,6 +10,7 @@ import torch
 
 from getam.engine.runfolder import MODEL, read_metadata
 from getam.errors import InputError, WeightsError
+from getam.nets.bas import BASNetwork, build_bas
 from getam.nets.build import FROM_NOTHING, build_segmenter
 from getam.nets.classifier import Classifier, build_classifier
 from getam.nets.network import Network
@@ -67,10 +68,9 @@ def _build(kind: str, classes: tuple[str, ...], config: dict[str, Any], file: Pa
     if kind == Segmenter.kind:
         sizes = (config["channels"], config["width"], config["enlarge"])
         return build_segmenter(config["backbone"], classes, *sizes, weights=FROM_NOTHING)
-    if kind == Classifier.kind:
-        return build_classifier(
-            config["backbone"], classes, weights=FROM_NOTHING, output_stride=config["output_stride"]
-        )
+    if kind in (Classifier.kind, BASNetwork.kind):
+        build = build_classifier if kind == Classifier.kind else build_bas
+        return build(config["backbone"], classes, weights=FROM_NOTHING, output_stride=config["output_stride"])
     raise WeightsError(
         f"{file} holds a network of kind {kind!r}, unknown to this version of getam: update it"
     )

@@ -85,6 +85,13 @@ def build_classifier(
         WeightsError: no file was given and the hub cannot be reached, or the file is another model's.
         InputError: timm has no such model.
     """
+    model = timm_body(backbone, weights=weights, output_stride=output_stride)
+    model.reset_classifier(len(classes))
+    return Classifier(model, classes)
+
+
+def timm_body(backbone: str, *, weights: str | None = None, output_stride: int = OUTPUT_STRIDE) -> Any:
+    """A timm model without a head, its weights loaded; args and errors as `build_classifier`."""
     if not timm.is_model(backbone.split(".")[0]):
         raise InputError(f"timm has no model {backbone!r}: see timm.list_models()")
     options = _options(backbone, output_stride)
@@ -96,8 +103,7 @@ def build_classifier(
         model = timm.create_model(backbone, pretrained=False, num_classes=0, **options)
     if weights:
         load_backbone(model, weights)
-    model.reset_classifier(len(classes))
-    return Classifier(model, classes)
+    return model
 
 
 def _options(backbone: str, output_stride: int) -> dict[str, Any]:

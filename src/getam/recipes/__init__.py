@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from getam.errors import InputError
+from getam.recipes.bas import BASRecipe
 from getam.recipes.classifier import ClassifierRecipe
 from getam.recipes.getam import GetamRecipe
 from getam.recipes.supervised import SupervisedRecipe
 
 RECIPES: dict[str, Any] = {
-    recipe.name: recipe for recipe in (GetamRecipe(), SupervisedRecipe(), ClassifierRecipe())
+    recipe.name: recipe for recipe in (GetamRecipe(), SupervisedRecipe(), ClassifierRecipe(), BASRecipe())
 }
 
 

@@ -121,3 +121,11 @@ def optimizer(net: Network, config: CommonConfig) -> torch.optim.Optimizer:
 def total(losses: Iterable[Tensor]) -> Tensor:
     """Sum of scalars."""
     return torch.stack(list(losses)).sum()
+
+
+def unwrap(net: nn.Module) -> Any:
+    """The module behind Fabric's and torch.compile's wrappers."""
+    inner: Any = net
+    while hasattr(inner, "module") or hasattr(inner, "_orig_mod"):
+        inner = getattr(inner, "module", None) or inner._orig_mod
+    return inner
