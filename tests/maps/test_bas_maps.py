@@ -38,7 +38,7 @@ def test_a_network_in_training_is_left_as_it_was() -> None:
 
 
 def test_a_network_without_the_head_is_refused() -> None:
-    with pytest.raises(CaptureError, match="bas reads a learned map head.*--recipe bas"):
+    with pytest.raises(CaptureError, match=r"bas reads a learned map head.*--recipe bas"):
         bas(tiny.vit(), tiny.photos(1), [[0]])
     with pytest.raises(InputError, match="class 3 of photo 0"):
         bas(build_bas("test_resnet", tiny.CLASSES, weights=""), PHOTOS[:1], [[3]])

@@ -6,11 +6,12 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from timm.models.beit import Beit
 
 import tiny
 from getam.errors import CaptureError, InputError, WeightsError
 from getam.maps.registry import find_method
-from getam.nets.classifier import build_classifier
+from getam.nets.classifier import Classifier, build_classifier
 
 PHOTOS = tiny.photos(2, 96, 64) * 60 + 127
 
@@ -55,10 +56,14 @@ def test_getam_reads_a_transformer_and_refuses_a_cnn() -> None:
 
 
 def test_a_model_of_one_photo_size_gets_every_photo_at_it() -> None:
-    net = build_classifier("swin_tiny_patch4_window7_224", tiny.CLASSES, weights="").eval()
-    assert net.fixed == (224, 224)
-    with torch.no_grad():
-        assert net(PHOTOS[:1]).shape == (1, 3)
+    net = Classifier(
+        tiny.vit(Beit, use_abs_pos_emb=False, use_rel_pos_bias=True), ("a", "b", "c", "d", "e")
+    ).eval()
+    assert net.fixed == (32, 32)
+    shrunk = torch.nn.functional.interpolate(PHOTOS, size=(32, 32), mode="bilinear", antialias=True)
+    torch.testing.assert_close(net(PHOTOS), net(shrunk))
+    assert net.geometry(96, 64).grid == (4, 4)
+    assert find_method("gradcam").make(net, PHOTOS, [[0], [1]]).grid == (4, 4)
 
 
 def test_all_but_the_head_is_pretrained() -> None:
