@@ -17,6 +17,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from getam.nets.encoder import ConvStem, HybridEncoder, VitEncoder
+from getam.nets.network import Network
 from getam.nets.segmenter import Segmenter
 
 CLASSES = ("cat", "dog", "cow")
@@ -79,7 +80,7 @@ MODELS: dict[str, Any] = {
 def photos(batch: int, height: int = 32, width: int = 32, model: nn.Module | None = None) -> Tensor:
     """(B,3,H,W): normal values, or 0–255 where the model is a network of ours."""
     images = torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(batch))
-    return (images * 60 + 127).clamp(0, 255) if isinstance(model, Segmenter) else images
+    return (images * 60 + 127).clamp(0, 255) if isinstance(model, Network) else images
 
 
 COLOURS = {"red": (220, 40, 30), "blue": (30, 50, 220)}

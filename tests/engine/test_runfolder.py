@@ -83,7 +83,7 @@ def test_a_model_file_is_enough(tmp_path: Path, net: Segmenter, half: bool) -> N
     assert torch.equal(torch.get_rng_state(), before)
     assert loaded.classes == ("cat", "dog")
     assert not loaded.training
-    assert read_metadata(path) == (("cat", "dog"), CONFIG)
+    assert read_metadata(path) == ("segmenter", ("cat", "dog"), CONFIG)
     for name, value in net.state_dict().items():
         found = loaded.state_dict()[name]
         assert found.dtype == value.dtype

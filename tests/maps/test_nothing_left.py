@@ -19,7 +19,7 @@ from getam.maps.getam import differentiable_maps, getam
 from getam.maps.registry import REGISTRY
 
 METHODS = {
-    m.name: m.make for m in REGISTRY.values() if m.name not in ("last-stage", "cam")
+    m.name: m.make for m in REGISTRY.values() if m.name not in ("last-stage", "cam", "bas")
 }  # other models' maps
 SCARCE = tiny.vit(depth=2, embed_dim=12)
 

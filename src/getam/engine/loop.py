@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -13,8 +13,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from getam.engine.runfolder import STATE, RunFolder
 from getam.nets.build import FROM_NOTHING
-from getam.nets.segmenter import Segmenter
-from getam.recipes.base import Config, Recipe, optimizer, total
+from getam.nets.network import Network
+from getam.recipes.base import CommonConfig, Recipe, optimizer, total
+
+N = TypeVar("N", bound=Network)
 
 LOG_EVERY = 20  # steps
 SAVE_EVERY_SECONDS = 120.0
@@ -29,8 +31,8 @@ class EpochDataset(Protocol):
 
 
 def fit(
-    recipe: Recipe,
-    config: Config,
+    recipe: Recipe[N],
+    config: CommonConfig,
     data: EpochDataset,
     classes: tuple[str, ...],
     run: RunFolder,
@@ -38,7 +40,7 @@ def fit(
     record: dict[str, Any],
     advance: Callable[[int, dict[str, float]], None] = lambda step, losses: None,
     workers: int = 0,
-) -> Segmenter:
+) -> N:
     """Train until `config.steps` steps are done, continuing what `run` holds.
 
     Args:
@@ -100,7 +102,9 @@ def fit(
     return net.eval()
 
 
-def _batches(data: Any, config: Config, start: int, workers: int) -> Iterator[tuple[int, dict[str, Tensor]]]:
+def _batches(
+    data: Any, config: CommonConfig, start: int, workers: int
+) -> Iterator[tuple[int, dict[str, Tensor]]]:
     """(step, batch) from `start` on: every epoch a permutation drawn from (seed, epoch), incomplete batches dropped."""
     size = min(config.batch_size, len(data))
     per_epoch = len(data) // size

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from getam.engine.runfolder import MODEL, read_metadata
 from getam.errors import InputError, WeightsError
+from getam.nets.bas import BASNetwork, build_bas
 from getam.nets.build import FROM_NOTHING, build_segmenter
+from getam.nets.classifier import Classifier, build_classifier
+from getam.nets.network import Network
 from getam.nets.segmenter import Segmenter
 from getam.nets.weights import read_weights
 
 EMBEDDED = "animals.safetensors"  # the model card is docs/model-card.md
 
 
-def load_model(path: Path | str | None = None) -> Segmenter:
+def load_model(path: Path | str | None = None) -> Network:
     """A trained network in eval mode, on the CPU, float32.
 
     Args:
@@ -35,21 +39,41 @@ def load_model(path: Path | str | None = None) -> Segmenter:
         file = file / MODEL
     if not file.is_file():
         raise InputError(f"model {file} does not exist: give a run folder or a .safetensors file")
-    classes, config = read_metadata(file)
+    kind, classes, config = read_metadata(file)
     with torch.random.fork_rng(devices=[]):  # building draws initial weights; loading a model must not
-        net = build_segmenter(
-            config["backbone"],
-            classes,
-            config["channels"],
-            config["width"],
-            config["enlarge"],
-            weights=FROM_NOTHING,
-        )
+        net = _build(kind, classes, config, file)
     try:
         net.load_state_dict(read_weights(file))
     except RuntimeError as error:
         raise WeightsError(f"{file} does not fit the network its metadata describes: {error}") from None
     return net.to(memory_format=torch.channels_last).eval()
+
+
+def load_segmenter(path: Path | str | None = None) -> Segmenter:
+    """As `load_model`, for those who need masks.
+
+    Raises:
+        InputError: as `load_model`, or the network has no decoder.
+    """
+    net = load_model(path)
+    if not isinstance(net, Segmenter):
+        raise InputError(
+            f"{path} holds a {net.kind} without a decoder, which cannot predict masks: use `getam label` with tags or "
+            "`getam explain`, or train with --recipe getam"
+        )
+    return net
+
+
+def _build(kind: str, classes: tuple[str, ...], config: dict[str, Any], file: Path) -> Network:
+    if kind == Segmenter.kind:
+        sizes = (config["channels"], config["width"], config["enlarge"])
+        return build_segmenter(config["backbone"], classes, *sizes, weights=FROM_NOTHING)
+    if kind in (Classifier.kind, BASNetwork.kind):
+        build = build_classifier if kind == Classifier.kind else build_bas
+        return build(config["backbone"], classes, weights=FROM_NOTHING, output_stride=config["output_stride"])
+    raise WeightsError(
+        f"{file} holds a network of kind {kind!r}, unknown to this version of getam: update it"
+    )
 
 
 def embedded_model() -> Path:

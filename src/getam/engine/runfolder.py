@@ -19,11 +19,12 @@ from safetensors.torch import save
 
 from getam.data.masks import write_atomically
 from getam.errors import InputError, WeightsError
-from getam.nets.segmenter import Segmenter
+from getam.nets.network import Network
 
 MODEL, STATE, CONFIG, METRICS, ENVIRONMENT = (
     "model.safetensors", "state.pt", "config.yaml", "metrics.jsonl", "env.json",
 )  # fmt: skip
+SEGMENTER = "segmenter"  # what files hold that were written before there was another kind
 FORMAT = "getam-1"  # key in the metadata of model files: what they hold, for `load_model`
 
 
@@ -93,7 +94,7 @@ class RunFolder:
         if kept != lines:
             write_atomically(path, b"".join(kept))
 
-    def save(self, net: Segmenter, config: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    def save(self, net: Network, config: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         """Write the model file, then all that continues the run, its weights too, as one file; by atomic renames."""
         save_model(self.path / MODEL, net, config)
         temporary = self.path / f".{STATE}.tmp"
@@ -105,7 +106,7 @@ class RunFolder:
         return torch.load(self.path / STATE, map_location="cpu", weights_only=True)
 
 
-def save_model(path: Path, net: Segmenter, config: Mapping[str, Any], *, half: bool = False) -> None:
+def save_model(path: Path, net: Network, config: Mapping[str, Any], *, half: bool = False) -> None:
     """One safetensors file that `load_model` can use alone: weights, classes and architecture.
 
     Args:
@@ -117,12 +118,13 @@ def save_model(path: Path, net: Segmenter, config: Mapping[str, Any], *, half: b
     tensors = {n: t.detach().cpu().contiguous() for n, t in net.state_dict().items()}
     if half:
         tensors = {n: t.half() if t.is_floating_point() else t for n, t in tensors.items()}
-    about = {"format": FORMAT, "classes": json.dumps(list(net.classes)), "config": json.dumps(dict(config))}
+    about = {"format": FORMAT, "network": net.kind, "classes": json.dumps(list(net.classes)),
+             "config": json.dumps(dict(config))}  # fmt: skip
     write_atomically(path, save(tensors, metadata=about))
 
 
-def read_metadata(path: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """(classes, config) of a model file written by `save_model`.
+def read_metadata(path: Path) -> tuple[str, tuple[str, ...], dict[str, Any]]:
+    """(kind of network, classes, config) of a model file written by `save_model`.
 
     Raises:
         WeightsError: the file is not one.
@@ -136,7 +138,8 @@ def read_metadata(path: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
         raise WeightsError(
             f"{path} is not a model of getam (no {FORMAT} metadata): give a run folder or its {MODEL}"
         )
-    return tuple(json.loads(about["classes"])), json.loads(about["config"])
+    kind = about.get("network", SEGMENTER)
+    return kind, tuple(json.loads(about["classes"])), json.loads(about["config"])
 
 
 def environment() -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from getam.errors import InputError
 from getam.maps.acr import acr
 from getam.maps.ad_cam import ad_cam
+from getam.maps.bas import bas
 from getam.maps.cam import cam
 from getam.maps.getam import getam
 from getam.maps.gradcam import gradcam
@@ -29,6 +30,7 @@ STAGED = "transformer whose grid shrinks"
 BLOCKS = "timm vision transformer"
 POOLED = "classifier that averages its features"
 FEATURES = "CNN or transformer"
+LEARNED = "network of the recipe bas"
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ REGISTRY: dict[str, Method] = {
         Method("um-cam", um_cam, FEATURES, True, True, "arXiv 2306.11490"),
         Method("multi-layer", multi_layer_cam, FEATURES, True, True, "the CAMs above, by their two choices"),
         Method("is-cam", is_cam, FEATURES, True, True, "SIPE, arXiv 2203.02909"),
+        Method("bas", bas, LEARNED, False, True, "arXiv 2309.12943"),
     )
 }
 

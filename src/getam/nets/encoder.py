@@ -107,7 +107,7 @@ class VitEncoder(Encoder):
         self.prefix = int(getattr(model, "num_prefix_tokens", 0))
         self.fixed = tuple(embed.img_size) if getattr(embed, "strict_img_size", False) else None
         cfg = getattr(model, "pretrained_cfg", None) or {}
-        self.mean, self.std = _statistics(cfg)
+        self.mean, self.std = photo_statistics(cfg)
 
     def forward(self, images: Tensor) -> list[Feature]:
         """Normalised images (B,3,H,W) → four taps."""
@@ -229,7 +229,7 @@ def _cnn_hybrid(backbone: str, pretrained: bool) -> HybridEncoder:
     stem = timm.create_model(
         backbone, pretrained=pretrained, features_only=True, output_stride=STEM_STRIDE, out_indices=chosen
     )
-    mean, std = _statistics(stem.pretrained_cfg)
+    mean, std = photo_statistics(stem.pretrained_cfg)
     return HybridEncoder(stem, stem.feature_info.channels(), STEM_STRIDE, mean=mean, std=std)
 
 
@@ -244,7 +244,7 @@ def _conv_stages(backbone: Any) -> list[tuple[nn.Module, int]]:
     return [(stages[0], channels[0]), (stages[1], channels[1])]
 
 
-def _statistics(cfg: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def photo_statistics(cfg: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and std in 0–255 out of a timm pretrained_cfg."""
     mean = cfg.get("mean") or (0.485, 0.456, 0.406)
     std = cfg.get("std") or (0.229, 0.224, 0.225)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from getam.geometry import Geometry
 from getam.nets.dpt import DPT
 from getam.nets.encoder import Encoder
+from getam.nets.network import Network
 
 
 class Outputs(NamedTuple):
@@ -21,7 +22,7 @@ class Outputs(NamedTuple):
     logits: Tensor | None
 
 
-class Segmenter(nn.Module):
+class Segmenter(Network):
     """Photos in 0–255 → class scores and pixel logits.
 
     Args:
@@ -30,8 +31,7 @@ class Segmenter(nn.Module):
         channels, width, enlarge: of the decoder, see `getam.nets.dpt`.
     """
 
-    mean: Tensor
-    std: Tensor
+    kind: ClassVar[str] = "segmenter"
 
     def __init__(
         self, encoder: Encoder, classes: Sequence[str], channels: Sequence[int], width: int, enlarge: int = 2
@@ -48,6 +48,10 @@ class Segmenter(nn.Module):
     def patch(self) -> int:
         """Stride of the patch grid: photo sides are padded to multiples of it by `predict` and `explain`."""
         return self.encoder.patch
+
+    def pretrained_parameters(self) -> Iterator[nn.Parameter]:
+        """The backbone's, without a hybrid's transformer, the decoder and the class head."""
+        return self.encoder.backbone.parameters()
 
     def geometry(self, height: int, width: int) -> Geometry:
         """Token geometry for photos of this size (see `getam.capture.geometry`)."""

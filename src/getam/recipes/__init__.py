@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from getam.recipes.bas import BASRecipe
+from getam.recipes.classifier import ClassifierRecipe
 from getam.recipes.getam import GetamRecipe
 from getam.recipes.supervised import SupervisedRecipe
 from getam.registry import find
 
-RECIPES: dict[str, Any] = {recipe.name: recipe for recipe in (GetamRecipe(), SupervisedRecipe())}
+RECIPES: dict[str, Any] = {
+    recipe.name: recipe for recipe in (GetamRecipe(), SupervisedRecipe(), ClassifierRecipe(), BASRecipe())
+}
 
 
 def find_recipe(name: str) -> Any:

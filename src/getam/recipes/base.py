@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,10 +11,13 @@ from torch import Tensor, nn
 
 from getam.errors import InputError
 from getam.nets.build import FROM_NOTHING, SMALL_HYBRID, build_segmenter
+from getam.nets.network import Network
 from getam.nets.segmenter import Segmenter
 
+N_co = TypeVar("N_co", bound=Network, covariant=True)
 
-class Config(BaseModel):
+
+class CommonConfig(BaseModel):
     """Options every recipe has; recipes subclass it. Immutable, and strict about unknown names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -25,9 +28,6 @@ class Config(BaseModel):
     batch_size: int = Field(default=16, ge=1)
     steps: int = Field(default=1000, ge=1)
     seed: int = Field(default=0, ge=0)
-    channels: tuple[int, int, int, int] = (48, 64, 128, 192)  # reassembled maps of the decoder
-    width: int = Field(default=64, ge=8)  # fusion width of the decoder
-    enlarge: Literal[1, 2] = 1  # of the decoder's last fusion; the paper's head works at 2
     optimizer: Literal["adamw", "sgd"] = "adamw"
     lr: float = Field(default=5e-4, gt=0)  # of freshly initialised parameters
     pretrained_lr: float = Field(default=1e-4, gt=0)  # of the pretrained backbone
@@ -35,6 +35,27 @@ class Config(BaseModel):
     momentum: float = Field(default=0.0, ge=0, lt=1)  # SGD only
     warmup: float = Field(default=0.05, ge=0, lt=1)  # share of the steps
     poly_power: float = Field(default=0.9, ge=0)
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the backbone comes with weights."""
+        return self.weights != FROM_NOTHING and self.backbone != SMALL_HYBRID
+
+    def require_multiple(self, patch: int) -> None:
+        """Raise `InputError` where `size` is no multiple of the network's patch."""
+        if self.size % patch:
+            near = max(1, round(self.size / patch)) * patch
+            raise InputError(
+                f"size {self.size} is not a multiple of the {patch}-pixel patches of {self.backbone}: use {near}"
+            )
+
+
+class Config(CommonConfig):
+    """Options of the recipes that train the joint network: its decoder's sizes beside the common ones."""
+
+    channels: tuple[int, int, int, int] = (48, 64, 128, 192)  # reassembled maps of the decoder
+    width: int = Field(default=64, ge=8)  # fusion width of the decoder
+    enlarge: Literal[1, 2] = 1  # of the decoder's last fusion; the paper's head works at 2
 
     def build(self, classes: Sequence[str]) -> Segmenter:
         """The joint network of this configuration, backbone weights loaded.
@@ -46,26 +67,17 @@ class Config(BaseModel):
         net = build_segmenter(
             self.backbone, classes, self.channels, self.width, self.enlarge, weights=self.weights
         )
-        if self.size % net.patch:
-            near = max(1, round(self.size / net.patch)) * net.patch
-            raise InputError(
-                f"size {self.size} is not a multiple of the {net.patch}-pixel patches of {self.backbone}: use {near}"
-            )
+        self.require_multiple(net.patch)
         return net
 
-    @property
-    def pretrained(self) -> bool:
-        """Whether the backbone comes with weights."""
-        return self.weights != FROM_NOTHING and self.backbone != SMALL_HYBRID
 
-
-class Recipe(Protocol):
+class Recipe(Protocol[N_co]):
     """A system that is trained. One file per system; `engine.loop.fit` knows nothing else of it."""
 
     name: str
     needs: tuple[str, ...]  # keys of a batch beside image, tags, roi ("mask", …)
 
-    def build(self, config: Any, classes: Sequence[str]) -> Segmenter:
+    def build(self, config: Any, classes: Sequence[str]) -> N_co:
         """The network, its pretrained weights loaded."""
         ...
 
@@ -90,9 +102,9 @@ def poly(progress: float, warmup: float, power: float) -> float:
     return ramp * max(0.0, 1.0 - progress) ** power
 
 
-def optimizer(net: Segmenter, config: Config) -> torch.optim.Optimizer:
+def optimizer(net: Network, config: CommonConfig) -> torch.optim.Optimizer:
     """The configured optimiser; the pretrained backbone has its own rate, biases and norms no weight decay."""
-    old = set(net.encoder.backbone.parameters()) if config.pretrained else set()
+    old = set(net.pretrained_parameters()) if config.pretrained else set()
     groups = []
     for fresh, lr in ((True, config.lr), (False, config.pretrained_lr)):
         chosen = [p for p in net.parameters() if p.requires_grad and (p not in old) == fresh]
@@ -109,3 +121,11 @@ def optimizer(net: Segmenter, config: Config) -> torch.optim.Optimizer:
 def total(losses: Iterable[Tensor]) -> Tensor:
     """Sum of scalars."""
     return torch.stack(list(losses)).sum()
+
+
+def unwrap(net: nn.Module) -> Any:
+    """The module behind Fabric's and torch.compile's wrappers."""
+    inner: Any = net
+    while hasattr(inner, "module") or hasattr(inner, "_orig_mod"):
+        inner = getattr(inner, "module", None) or inner._orig_mod
+    return inner

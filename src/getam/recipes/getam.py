@@ -24,7 +24,7 @@ from getam.losses.saliency import saliency_loss
 from getam.maps.base import class_slots
 from getam.maps.getam import attribute
 from getam.nets.segmenter import Segmenter
-from getam.recipes.base import Config, poly
+from getam.recipes.base import Config, poly, unwrap
 from getam.refine.scaled import refine_maps
 
 SALIENT = 0.5  # saliency maps are in [0,1]; above this is salient (half of the range, not tuned)
@@ -129,11 +129,3 @@ def pseudo_labels(
                 iterations=config.crf_iterations, opening=box,
             )  # fmt: skip
         return label.masked_fill(~roi, 255)
-
-
-def unwrap(net: nn.Module) -> Any:
-    """The module behind Fabric's and torch.compile's wrappers."""
-    inner: Any = net
-    while hasattr(inner, "module") or hasattr(inner, "_orig_mod"):
-        inner = getattr(inner, "module", None) or inner._orig_mod
-    return inner

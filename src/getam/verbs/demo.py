@@ -18,7 +18,7 @@ from rich.console import Console
 from getam.data.digits import DIGIT_CLASSES, DigitScenes
 from getam.data.masks import write_atomically
 from getam.engine.loop import fit
-from getam.engine.model import load_model
+from getam.engine.model import load_segmenter
 from getam.engine.runfolder import RunFolder, environment
 from getam.errors import InputError
 from getam.nets.segmenter import Segmenter
@@ -63,7 +63,7 @@ def demo(*, out: Path = Path("report"), seed: int = 0, overwrite: bool = False) 
         InputError: scikit-learn or scikit-image is not installed, or something else is in the way at `out`.
     """
     config = GetamConfig(**{**CONFIG.model_dump(), "seed": _checked(seed)})
-    return run_demo(config, Path(out), load_model(), overwrite=overwrite)
+    return run_demo(config, Path(out), load_segmenter(), overwrite=overwrite)
 
 
 def run_demo(

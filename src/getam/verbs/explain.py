@@ -21,10 +21,11 @@ from getam.data.tags import suggest
 from getam.engine.model import load_model
 from getam.errors import InputError
 from getam.maps.base import Maps
+from getam.maps.getam import class_scores
 from getam.maps.registry import check_options, find_method
 from getam.nets.hub import from_hub
 from getam.nets.inference import fit_patches
-from getam.nets.segmenter import Segmenter
+from getam.nets.network import Network
 from getam.nets.weights import load_backbone
 from getam.refine.scaled import refine_maps
 from getam.report.overlay import heat_overlay
@@ -184,15 +185,15 @@ class _Subject:
     def present(self, image: Tensor) -> list[int]:
         """Classes with a positive score (ours), or the best one (timm classifiers); the best one at least."""
         with torch.no_grad():
-            scores = self.net(image).scores[0] if isinstance(self.net, Segmenter) else self.net(image)[0]
-        positive = (scores > 0).nonzero().flatten().tolist() if isinstance(self.net, Segmenter) else []
+            scores = class_scores(self.net, image)[0]
+        positive = (scores > 0).nonzero().flatten().tolist() if isinstance(self.net, Network) else []
         return positive or [int(scores.argmax())]
 
     def prepare(self, photo: Tensor) -> Tensor:
         """(3,H,W) uint8 → (1,3,h,w) as the model expects it."""
         height, width = photo.shape[-2:]
         image = photo.float()[None]
-        if isinstance(self.net, Segmenter):
+        if isinstance(self.net, Network):
             size = fit_patches(height, width, self.long_side, self.net.patch)
             return F.interpolate(image, size=size, mode="bilinear", antialias=True).clamp(0, 255)
         if getattr(self.net, "dynamic_img_size", False):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from getam.data.photos import as_tensor, find_photos, read_photo
-from getam.engine.model import embedded_model, load_model
+from getam.engine.model import embedded_model, load_segmenter
 from getam.errors import InputError
 from getam.nets.inference import photo_logits
 from getam.nets.segmenter import Segmenter
@@ -54,7 +54,7 @@ def predict(
         raise InputError(f"scales {scales} must be one or more positive long sides in pixels")
     files = find_photos(photos)
     names = photo_names(files, Path(photos))
-    net = load_model(model)
+    net = load_segmenter(model)
     folder = OutputFolder(out, [f"{name}.png" for name in names], overwrite=overwrite)
     folder.classes(net.classes)
     with progress("predicting", len(files)) as advance, write_behind() as write:

@@ -1,4 +1,4 @@
-"""`getam train`: photos and tags in, a segmenter out."""
+"""`getam train`: photos and tags in, a network out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from getam.data.transforms import TagDataset
 from getam.engine.loop import fit
 from getam.engine.runfolder import RunFolder
 from getam.errors import InputError
-from getam.nets.segmenter import Segmenter
+from getam.nets.network import Network
 from getam.recipes import find_recipe
 from getam.verbs.progress import progress
 
@@ -37,8 +37,8 @@ def train(
     pretrained_lr: float | None = None,
     seed: int = 0,
     workers: int = 0,
-) -> Segmenter:
-    """Train a segmenter from photos and their tags.
+) -> Network:
+    """Train a network from photos and their tags.
 
     Called again with the same `out` and options, it continues an unfinished run.
 
@@ -46,9 +46,9 @@ def train(
         data: folder of photos, or a VOC folder (JPEGImages, ImageSets).
         tags: CSV with the columns image,tags (tags joined by ;); tags.csv in `data` when left out.
         out: folder of the run: config.yaml, env.json, metrics.jsonl, model.safetensors.
-        recipe: "getam", or "supervised" (true masks: the ceiling to compare with).
+        recipe: "getam"; "supervised" (true masks: the ceiling to compare with); "classifier" (for maps alone).
         preset: named options of the recipe; "light" for CPUs, "paper-voc" for the paper's.
-        backbone: timm name; a transformer as it is, a CNN as the stem of a light hybrid.
+        backbone: timm name; a transformer as it is, a CNN as the stem of a light hybrid (as it is for "classifier").
         weights: local safetensors file with the backbone's weights; without it they come from timm's hub.
         saliency: folder with one saliency map per photo; without it labels are completed without saliency.
         classes: train on these tags only; the others' pixels are nobody's.

@@ -1,0 +1,169 @@
+"""The network of BAS (arXiv 2112.00580, 2309.12943): a CNN split at F1, and a generator of one map per class beside it.
+
+Stem and stages up to the last but one give F1; the last stage and a bias-free 1×1 convolution give the class score map,
+whose average is the score; a bias-free 3×3 convolution on F1 and a sigmoid give the maps (the variant for tags, WSSS).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from getam.errors import InputError
+from getam.nets.classifier import timm_body
+from getam.nets.encoder import photo_statistics
+from getam.nets.network import Network
+
+OUTPUT_STRIDE = 16  # the last stage runs without further stride (reference, WSSS) where timm can dilate
+PROBE = 64  # pixels: photo side on which a split network is compared with the whole
+HEADS = ("global_pool", "head", "fc", "classifier", "pre_logits")  # where timm's CNNs stop to have a grid
+
+
+class BASOutputs(NamedTuple):
+    """scores (B,C); features F1 (B,D,h,w); class_map (B,C,h',w'), whose mean is `scores`; maps (B,C,h,w) in (0,1)."""
+
+    scores: Tensor
+    features: Tensor
+    class_map: Tensor
+    maps: Tensor
+
+
+class BASNetwork(Network):
+    """Photos in 0–255 → class scores, and a learned map per class.
+
+    Args:
+        low: normalised photos → F1.
+        high: F1 → features (B,D',h',w').
+        dims: (D, D'), channels of F1 and of those features.
+        classes: class names without background.
+        patch: stride of the class score map.
+        mean, std: what photos are normalised with, in 0–255.
+    """
+
+    kind: ClassVar[str] = "bas"
+
+    def __init__(
+        self,
+        low: nn.Module,
+        high: nn.Module,
+        dims: tuple[int, int],
+        classes: Sequence[str],
+        patch: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        super().__init__()
+        self.classes = tuple(classes)
+        self._patch = patch
+        self.low = low
+        classifier = nn.Conv2d(dims[1], len(self.classes), 1, bias=False)
+        self.high = nn.Sequential(OrderedDict(stages=high, classifier=classifier))
+        self.generator = nn.Conv2d(dims[0], len(self.classes), 3, padding=1, bias=False)
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    @property
+    def patch(self) -> int:
+        """As of every network."""
+        return self._patch
+
+    def pretrained_parameters(self) -> Iterator[nn.Parameter]:
+        """Those of `low` and `high`, without the classifier."""
+        yield from self.low.parameters()
+        yield from self.high.get_submodule("stages").parameters()
+
+    def class_scores(self, images: Tensor) -> Tensor:
+        """(B,C) class logits alone."""
+        return self.high(self.low(self._normalised(images))).mean((2, 3))
+
+    def learned_maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Photos (B,3,H,W) in 0–255 → the maps of all classes (B,C,h,w) in (0,1), and class logits (B,C)."""
+        found = self(images)
+        return found.maps, found.scores
+
+    def forward(self, images: Tensor) -> BASOutputs:
+        """One forward for everything; images (B,3,H,W) float in 0–255, H and W multiples of `patch`."""
+        features = self.low(self._normalised(images))
+        class_map = self.high(features)
+        return BASOutputs(class_map.mean((2, 3)), features, class_map, self.generator(features).sigmoid())
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        return (images - self.mean) / self.std
+
+
+def build_bas(
+    backbone: str, classes: Sequence[str], *, weights: str | None = None, output_stride: int = OUTPUT_STRIDE
+) -> BASNetwork:
+    """The network of BAS on a timm CNN.
+
+    Args:
+        backbone: a timm CNN whose stages follow one another: EfficientNets, MobileNets, ResNets, RegNets, DenseNets, …
+        classes: class names without background.
+        weights: path of a local safetensors file with timm's names; None asks timm's hub; "" starts from nothing.
+        output_stride: of the class score map, by dilation; a model that timm cannot dilate keeps its own.
+
+    Raises:
+        WeightsError: no file was given and the hub cannot be reached, or the file is another model's.
+        InputError: timm has no such model, or it cannot be split.
+    """
+    model = timm_body(backbone, weights=weights, output_stride=output_stride)
+    low, high = split(model, backbone)
+    info = model.feature_info
+    mean, std = photo_statistics(model.pretrained_cfg or {})
+    with torch.no_grad():
+        probe = low.eval()(torch.zeros(1, 3, PROBE, PROBE))
+        dims = (int(probe.shape[1]), int(high.eval()(probe).shape[1]))
+    net = BASNetwork(low, high, dims, classes, int(info[-1]["reduction"]), mean, std)
+    return net.train()
+
+
+def split(model: Any, name: str) -> tuple[nn.Sequential, nn.Sequential]:
+    """A timm CNN as (low, high): up to the end of the last stage but one, and what follows it before the pooling.
+
+    Raises:
+        InputError: the model is no sequence of stages; the message names it.
+    """
+    refused = InputError(
+        f"{name} cannot be split into stages that follow one another: for bas choose a CNN of timm such as "
+        "tf_efficientnet_lite0, mobilenetv2_100, resnet50 or regnety_016"
+    )
+    stages = [entry["module"] for entry in getattr(model, "feature_info", None) or []]
+    if len(stages) < 2:
+        raise refused
+    container = stages[-2].rpartition(".")[0]
+    parts: list[tuple[str, nn.Module]] = []
+    for child, module in model.named_children():
+        inside = module.named_children() if child == container else [("", module)]
+        parts += [(f"{child}.{part}".rstrip("."), found) for part, found in inside]
+    names = [part for part, _ in parts]
+    if stages[-2] not in names:
+        raise refused
+    at = names.index(stages[-2]) + 1
+    end = next((i for i, part in enumerate(names) if part.startswith(HEADS)), len(names))
+    low, high = (_sequence(chosen) for chosen in (parts[:at], parts[at:end]))
+    if not len(high) or not _same(model, low, high):
+        raise refused
+    return low, high
+
+
+def _sequence(parts: Sequence[tuple[str, nn.Module]]) -> nn.Sequential:
+    return nn.Sequential(OrderedDict((name.replace(".", "_"), module) for name, module in parts))
+
+
+@torch.no_grad()
+def _same(model: Any, low: nn.Module, high: nn.Module) -> bool:
+    """Whether the parts in a row give the features of the whole, here and not only on paper."""
+    was = model.training
+    model.eval()
+    photo = torch.rand(1, 3, PROBE, PROBE, generator=torch.Generator().manual_seed(0))
+    try:
+        whole, parts = model.forward_features(photo), high(low(photo))
+        return isinstance(whole, Tensor) and whole.ndim == 4 and torch.equal(whole, parts)
+    except (RuntimeError, TypeError, AssertionError):  # parts that need more than their predecessor's output
+        return False
+    finally:
+        model.train(was)

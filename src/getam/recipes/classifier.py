@@ -1,0 +1,56 @@
+"""A plain tag classifier: any timm model, as it is, fine-tuned with the multi-label loss; for maps, not for masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from getam.losses.classification import classification_loss
+from getam.nets.classifier import OUTPUT_STRIDE, Classifier, build_classifier
+from getam.recipes.base import CommonConfig, poly
+
+
+class ClassifierConfig(CommonConfig):
+    """Options of the classifier recipe beside the common ones."""
+
+    lr: float = Field(
+        default=1e-3, gt=0
+    )  # of the head: ten times the backbone's, the field's habit (IRN, SIPE)
+    output_stride: Literal[8, 16, 32] = OUTPUT_STRIDE  # of CNNs that timm can dilate; others keep their own
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "light": {},
+    # Transformers forget at a CNN's rate.
+    "vit": {"lr": 5e-4, "pretrained_lr": 2e-5, "weight_decay": 0.05},
+}
+
+
+class ClassifierRecipe:
+    """Tags in; a classifier out."""
+
+    name = "classifier"
+    needs: tuple[str, ...] = ()
+    config_type = ClassifierConfig
+    presets = PRESETS
+
+    def build(self, config: ClassifierConfig, classes: Sequence[str]) -> Classifier:
+        """A timm model with a fresh head."""
+        net = build_classifier(
+            config.backbone, classes, weights=config.weights, output_stride=config.output_stride
+        )
+        config.require_multiple(net.patch)
+        return net
+
+    def lr_factor(self, progress: float, config: ClassifierConfig) -> float:
+        """Warm-up, then poly."""
+        return poly(progress, config.warmup, config.poly_power)
+
+    def losses(
+        self, net: nn.Module, batch: Mapping[str, Tensor], progress: float, config: ClassifierConfig
+    ) -> dict[str, Tensor]:
+        """L_cls alone."""
+        return {"cls": classification_loss(net(batch["image"]), batch["tags"])}
