@@ -1,4 +1,4 @@
-"""`getam saliency`: saliency maps of photos, as files; and those that `label` and `train` ask a provider for by name."""
+"""`getam saliency`: saliency maps of photos, as files; and those `label` and `train` ask a provider for by its name."""
 
 from __future__ import annotations
 
