@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import tiny
 from getam.errors import CaptureError, InputError
 from getam.maps.legrad import legrad
+from getam.nets.classifier import Classifier
 
 
 def by_definition(model: Any, image: torch.Tensor, c: int, start: int = 0) -> torch.Tensor:
@@ -78,9 +80,19 @@ def test_a_pooling_attention_takes_the_place_of_the_blocks_own() -> None:
     torch.testing.assert_close(maps.values[0, 0], wanted, rtol=1e-3, atol=1e-6 * float(wanted.max()))
 
 
+def test_a_module_around_the_transformer_gets_its_maps() -> None:
+    model = tiny.vit()
+    classifier = Classifier(model, tuple("abcde")).eval()
+    photos = tiny.photos(2).abs() * 60
+    wanted = legrad(model, (photos - classifier.mean) / classifier.std, [[1, 0], [2]])
+    torch.testing.assert_close(legrad(classifier, photos, [[1, 0], [2]]).values, wanted.values)
+
+
 def test_what_cannot_be_done_is_said() -> None:
-    with pytest.raises(CaptureError, match="Segmenter has no blocks, norm and forward_head"):
-        legrad(tiny.vit_segmenter(), tiny.photos(1), [[1]])
+    with pytest.raises(CaptureError, match="Sequential has no blocks, norm and forward_head"):
+        legrad(nn.Sequential(tiny.vit().patch_embed), tiny.photos(1), [[1]])
+    with pytest.raises(CaptureError, match="head of Segmenter on its last block does not give"):
+        legrad(tiny.vit_segmenter(), tiny.photos(1, model=tiny.vit_segmenter()), [[1]])
     other = tiny.vit()
     other.head.register_forward_hook(lambda _m, _i, out: out)
     other.norm.register_forward_hook(lambda _m, _i, out: out * torch.rand(()))

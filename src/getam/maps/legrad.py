@@ -29,7 +29,8 @@ def legrad(
     matrix on the tokens of block ℓ takes the place of A^ℓ, as in the paper.
 
     Args: model, images, classes as `getam.maps.getam.getam`; the model must be one of timm's vision transformers
-        (`blocks`, `norm`, `forward_head`), for only there can the head be put on any block.
+        (`blocks`, `norm`, `forward_head`) or a module around one that adds nothing behind it, for only there can the
+        head be put on any block.
         start: first block that counts; the paper averages all.
 
     Returns:
@@ -41,7 +42,8 @@ def legrad(
     """
     require_gradients()
     place = geometry(model, images.shape[-2], images.shape[-1])
-    blocks = _blocks(model)
+    inner = _with_head(model)
+    blocks = list(inner.blocks)
     if not 0 <= start < len(blocks):
         raise InputError(f"start={start} is outside 0..{len(blocks) - 1}, the model's {len(blocks)} blocks")
     tokens: list[Tensor] = []
@@ -58,7 +60,7 @@ def legrad(
                 f"the blocks of {type(model).__name__} hand on more than the tokens the head reads"
             )
         with capture(model, leaf_from=0) as heads:
-            read = [_read(model, given) for given in tokens]
+            read = [_read(inner, given) for given in tokens]
     difference = (read[-1] - scores).abs().max() if read and read[-1].shape == scores.shape else torch.inf
     if difference > SAME * scores.abs().max():
         raise CaptureError(
@@ -86,15 +88,18 @@ def legrad(
     )
 
 
-def _blocks(model: Any) -> list[nn.Module]:
-    blocks = getattr(model, "blocks", None)
-    callables = (getattr(model, name, None) for name in ("norm", "forward_head"))
-    if not isinstance(blocks, (nn.Sequential, nn.ModuleList)) or not all(map(callable, callables)):
-        raise CaptureError(
-            f"LeGrad puts the model's head on each of its blocks; {type(model).__name__} has no blocks, norm and "
-            "forward_head as timm's vision transformers do"
-        )
-    return list(blocks)
+def _with_head(model: nn.Module) -> Any:
+    """`model`, or the module in it, that has blocks and a head which can be put on any of them."""
+    for module in model.modules():
+        callables = (getattr(module, name, None) for name in ("norm", "forward_head"))
+        if isinstance(getattr(module, "blocks", None), (nn.Sequential, nn.ModuleList)) and all(
+            map(callable, callables)
+        ):
+            return module
+    raise CaptureError(
+        f"LeGrad puts the model's head on each of its blocks; {type(model).__name__} has no blocks, norm and "
+        "forward_head as timm's vision transformers do"
+    )
 
 
 def _read(model: Any, tokens: Tensor) -> Tensor:
@@ -110,7 +115,7 @@ def _by_block(tap: Tap, heads: Tap, place: Geometry, blocks: int) -> list[list[C
         if len(heads.calls) != blocks:
             raise CaptureError("no pooling attention ran when the head was put on the blocks")
         return [[call] for call in heads.calls]
-    found = [[c for c in calls if c.name.startswith(f"blocks.{i}.")] for i in range(blocks)]
+    found = [[c for c in calls if f"blocks.{i}." in c.name] for i in range(blocks)]
     if not all(found):
         raise CaptureError(f"blocks.{found.index([])} has no attention over the patch grid")
     return found
