@@ -5,7 +5,7 @@
     label     tagged photos → pseudo labels
     predict   photos → masks
     evaluate  masks against truth
-    methods   every map method and what it needs
+    methods   every map method, refiner and rule for labels, and what each needs
     demo      all of it on scenes of handwritten digits
 
 The command line has the same verbs with the same options; `getam --help` shows them.
