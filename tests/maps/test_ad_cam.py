@@ -1,4 +1,4 @@
-"""ad_cam(): GETAM's map diffused along attention, against loops over patches and against the refiner of the same name."""
+"""ad_cam(): GETAM's map diffused along attention, against loops over patches and against the refiner."""
 
 import pytest
 import torch
