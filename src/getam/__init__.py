@@ -6,8 +6,8 @@
     predict   photos → masks
     evaluate  masks against truth
     saliency  photos → saliency maps, to look at and to pass on
-    methods   every map method and what it needs
     bench     map methods and chains compared under one protocol
+    methods   every map method, refiner, rule for labels and source of saliency, and what each needs
     demo      all of it on scenes of handwritten digits
 
 The command line has the same verbs with the same options; `getam --help` shows them.

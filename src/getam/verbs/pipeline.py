@@ -14,6 +14,7 @@ from getam.capture import attentions
 from getam.errors import InputError
 from getam.labels.registry import LABELLERS, find_labeller, label_with
 from getam.maps.affinity import model_affinity
+from getam.maps.multi_layer import min_max
 from getam.maps.multiscale import multiscale
 from getam.maps.registry import REGISTRY, check_options, find_method
 from getam.nets.inference import fit_patches
@@ -22,11 +23,9 @@ from getam.refine.registry import REFINERS, find_chain, find_refiner, refine
 from getam.refine.scaled import refine_at_scale, scale_to_peak
 
 LABEL_SCALES = (224, 320)  # long sides in pixels
-LABEL_OPTIONS: dict[str, dict[str, Any]] = {  # where labelling has found better than the method's own default
-    "getam": {
-        "coupling": "attn_grad"
-    },  # flatter than the paper's attn_grad2: less is undecided (docs/results.md)
-}
+# Where labelling has found better than a method's own default: attn_grad is flatter than the paper's attn_grad2, so
+# less is left undecided (docs/results.md).
+LABEL_OPTIONS: dict[str, dict[str, Any]] = {"getam": {"coupling": "attn_grad"}}
 PAMR_SCALE = 0.5  # PAMR on photos at half size reaches twice as far (docs/results.md); so do the others
 SALIENT = 127 / 255  # what is above it is salient: half of an 8-bit map's range, not tuned
 MADE = ("maps", "images", "saliency")  # what a labeller can be given here
@@ -116,6 +115,8 @@ class Pipeline:
     def maps(self, net: nn.Module, photo: Tensor, present: list[int]) -> Tensor:
         """Refined maps of one photo's classes, each divided by its own peak.
 
+        Where the paper of the method, or of the last refiner on patches, says so, the minimum is subtracted first.
+
         Args:
             net: a network of ours: photos in 0–255, with `patch`, of which photo sides are made multiples.
             photo: (3,H,W) uint8.
@@ -140,6 +141,8 @@ class Pipeline:
             lambda resized: chosen.make(net, resized, [present], **self.method_options),
             image.clamp(0, 255), sizes, flip=self.flip,
         )  # fmt: skip
+        if chosen.from_zero:
+            found = min_max(found)
         on_patches = [name for name, refiner in zip(self.refine, chain) if refiner.needs == "affinity"]
         on_photo = self.refine[len(on_patches) :]  # `find_chain` has put them last
         if on_patches:
@@ -149,6 +152,8 @@ class Pipeline:
             if found.shape[-2:] != grid:  # features of a stage, not of patches
                 found = F.interpolate(found, size=grid, mode="bilinear", align_corners=True)
             found = refine(on_patches, found, affinity=affinity)
+            if chain[len(on_patches) - 1].from_zero:
+                found = min_max(found)
         if not on_photo:
             return scale_to_peak(found)
         return refine_at_scale(
