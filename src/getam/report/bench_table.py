@@ -143,8 +143,11 @@ def _table(rows: Sequence[BenchRow], columns: Sequence[_Column], protocol: Mappi
 
 
 def _best(rows: Sequence[BenchRow], column: _Column) -> str | None:
+    """The best value as shown; None where nothing is better than anything else."""
     values = [v for row in rows if (v := _known(getattr(row, column.attribute))) is not None]
-    return _shown(column.best(values), column) if column.best and len(values) > 1 else None
+    if not column.best or len({_shown(value, column) for value in values}) < 2:
+        return None
+    return _shown(column.best(values), column)
 
 
 def _shown(value: float | None, column: _Column) -> str:
