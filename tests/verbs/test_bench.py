@@ -248,8 +248,8 @@ def test_masks_must_be_complete_and_have_background(scenes: Path, trained: Path,
 
 def test_the_command_line_takes_rows_with_commas(scenes: Path, trained: Path, tmp_path: Path) -> None:
     arguments = ["bench", "--data", str(scenes / "photos"), "--tags", str(scenes / "tags.csv"), "--truth",
-                 str(scenes / "truth"), "--model", str(trained), "--out", str(tmp_path), "--size", "32", "--photos", "2",
-                 "--perturbed", "0", "--compare", "rollout,gradcam:threshold"]  # fmt: skip
+                 str(scenes / "truth"), "--model", str(trained), "--out", str(tmp_path), "--size", "32", "--photos",
+                 "2", "--perturbed", "0", "--compare", "rollout,gradcam:threshold"]  # fmt: skip
     assert main(arguments) == 0
     rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
     assert [r["name"] for r in rows] == ["rollout", "gradcam:threshold"]
