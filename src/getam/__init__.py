@@ -5,7 +5,7 @@
     label     tagged photos → pseudo labels
     predict   photos → masks
     evaluate  masks against truth
-    methods   every map method and what it needs
+    methods   every map method, refiner and rule for labels, and what each needs
     bench     map methods and chains compared under one protocol
     demo      all of it on scenes of handwritten digits
 

@@ -246,9 +246,9 @@ def test_the_model_is_left_as_it_was() -> None:
 
 def test_what_cannot_be_done_is_said() -> None:
     model, image = cnn(), tiny.photos(1)
-    with pytest.raises(InputError, match="weighting 'no' is not one of class, pooled"):
+    with pytest.raises(InputError, match="no weighting 'no': choose one of class, pooled"):
         multi_layer_cam(model, image, [[1]], weighting="no")
-    with pytest.raises(InputError, match="aggregate 'no' is not one of none, max"):
+    with pytest.raises(InputError, match="no aggregate 'no': choose one of none, max"):
         multi_layer_cam(model, image, [[1]], aggregate="no")
     with pytest.raises(InputError, match="no module 'layer9'"):
         multi_layer_cam(model, image, [[1]], layers=["layer9"])

@@ -84,9 +84,10 @@ def as_it_was(net: Any, given_photo: Tensor, present: list[int], salient: Tensor
     return complete(refined, slots, salient[None] > 127)[0]
 
 
-@pytest.mark.parametrize("make", [tiny.vit_segmenter, tiny.hybrid_segmenter])
-@pytest.mark.parametrize("size", [(40, 56), (41, 33)])
-@pytest.mark.parametrize("present", [[0], [2, 1]])
+@pytest.mark.parametrize(
+    ("make", "size", "present"),
+    [(tiny.hybrid_segmenter, (40, 56), [0]), (tiny.vit_segmenter, (41, 33), [2, 1])],
+)
 def test_the_default_is_what_label_always_did(make: Any, size: tuple[int, int], present: list[int]) -> None:
     net, given_photo = make(), photo(*size)
     pipeline = Pipeline(scales=(32, 48))
@@ -326,11 +327,11 @@ def test_label_composes_by_name(
 
 
 def test_the_protocol_says_what_was_used(scenes: Path, trained: Path, tmp_path: Path) -> None:
-    options = {"data": scenes / "photos", "tags": scenes / "tags.csv", "model": trained, "scales": (32,)}
+    (tmp_path / "tags.csv").write_text("image,tags\nscene0.png,red\n")
+    options = {"data": scenes / "photos", "tags": tmp_path / "tags.csv", "model": trained, "scales": (32,)}
     saliency = tmp_path / "saliency"
     saliency.mkdir()
-    for file in (scenes / "photos").iterdir():
-        Image.fromarray(np.full((20, 24), 200, np.uint8)).save(saliency / file.name)
+    Image.fromarray(np.full((20, 24), 200, np.uint8)).save(saliency / "scene0.png")
     found = []
     for number, more in enumerate(({}, {"saliency": saliency}, {"refine": ("none",), "coupling": "grad"})):
         out = getam.label(**options, **more, out=tmp_path / str(number), flip=False)

@@ -1,4 +1,7 @@
-"""`getam methods` lists what the registry knows; `explain` runs each by name and says what does not go together."""
+"""`getam methods` lists what the registries know; `explain` runs each by name and says what does not go together."""
+
+import inspect
+import re
 
 import pytest
 import torch
@@ -7,27 +10,39 @@ import getam
 import tiny
 from getam import cli
 from getam.errors import InputError
+from getam.labels.registry import LABELLERS
 from getam.maps.registry import REGISTRY
+from getam.refine.registry import REFINERS
+from getam.verbs.methods import TABLES
 
 
-def test_one_line_per_method(capsys: pytest.CaptureFixture[str]) -> None:
+def tables(text: str) -> list[list[list[str]]]:
+    """Tables, their lines, the cells of each."""
+    return [[re.split(r"  +", line) for line in table.splitlines()] for table in text.rstrip().split("\n\n")]
+
+
+def test_one_line_per_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["methods"]) == 0
-    heading, *lines = capsys.readouterr().out.rstrip().splitlines()
-    assert heading.split() == ["method", "model", "backward", "map", "per", "options", "source"]
-    assert [line.split()[0] for line in lines] == list(REGISTRY)
-    (line,) = (line for line in lines if line.startswith("zoom-cam"))
-    assert line.split() == [
-        "zoom-cam",
-        "CNN",
-        "or",
-        "transformer",
-        "yes",
-        "class",
-        "--layers",
-        "arXiv",
-        "2010.08644",
+    found = tables(capsys.readouterr().out)
+    headings = [table[0] for table in found]
+    assert headings == [
+        ["method", "model", "backward", "map per", "options", "source"],
+        ["refiner", "needs", "maps at", "source"],
+        ["labels", "need", "source"],
     ]
-    assert "no        photo" in next(line for line in lines if line.startswith("rollout"))
+    names = [[line[0] for line in table[1:]] for table in found]
+    assert names == [list(REGISTRY), list(REFINERS), list(LABELLERS)]
+    lines = {line[0]: line[1:] for table in found for line in table}
+    assert lines["zoom-cam"] == ["CNN or transformer", "yes", "class", "--layers", "arXiv 2010.08644"]
+    assert lines["rollout"][1:3] == ["no", "photo"]
+    assert lines["par"] == ["the photo", "photo", "AFA, arXiv 2203.02664"]
+    assert lines["walk-irn"][1] == "patch grid"
+    assert lines["saliency-fusion"][0] == "maps, saliency"
+
+
+def test_every_table_belongs_to_an_option_of_label() -> None:
+    options = {f"--{name}" for name in inspect.signature(getam.label).parameters}
+    assert set(TABLES) <= options
 
 
 @pytest.mark.parametrize("method", [name for name in REGISTRY if name != "last-stage"])

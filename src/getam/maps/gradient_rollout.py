@@ -16,6 +16,7 @@ from getam.capture import Call, Geometry, Tap, capture, frozen, geometry, global
 from getam.errors import CaptureError
 from getam.maps.base import Maps, class_slots, slot_scores, slot_sum
 from getam.maps.getam import class_scores, require_gradients
+from getam.maps.rollout import query_row
 
 
 def gradient_rollout(model: nn.Module, images: Tensor, classes: Sequence[Sequence[int]] | Tensor) -> Maps:
@@ -40,7 +41,7 @@ def gradient_rollout(model: nn.Module, images: Tensor, classes: Sequence[Sequenc
     for k in range(slots.shape[1]):
         gradients = list(torch.autograd.grad(slot_sum(scores, slots[:, k]), outputs, retain_graph=True))
         with torch.no_grad(), torch.autocast(scores.device.type, enabled=False):
-            row = identity = _query_row(place, len(images), scores.device)
+            row = identity = query_row(place, len(images), scores.device)
             if pooling:  # it may have left the prefix out
                 row = F.pad(_coupled(pooling, gradients.pop()), (place.tokens - pooling.tokens, 0))
                 identity = torch.zeros_like(row)
@@ -56,16 +57,6 @@ def _coupled(call: Call, gradient: Tensor) -> Tensor:
     """Ā = mean_H relu(G ∘ A), (B,M,N)."""
     every = slice(None)
     return (call.attention(every) * call.gradient(gradient, every)).relu().mean(1)
-
-
-def _query_row(place: Geometry, batch: int, device: torch.device) -> Tensor:
-    """Which row of R is read, as weights (B,1,N): the class token's, or the mean of the patches'."""
-    row = torch.zeros(batch, 1, place.tokens, device=device)
-    if place.rows == "cls":
-        row[..., 0] = 1
-    else:
-        row[..., place.prefix :] = 1 / (place.tokens - place.prefix)
-    return row
 
 
 def _pooling(tap: Tap, place: Geometry) -> Call:

@@ -23,7 +23,6 @@ With F_ℓ the features of layer ℓ (B,D,h,w) and G_ℓ = ∂s_c/∂F_ℓ, a la
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -34,8 +33,7 @@ from getam.errors import CaptureError, InputError
 from getam.maps.base import Maps, class_slots, slot_scores, slot_sum
 from getam.maps.features import default_layers, feature_taps, last_layer, on_grid
 from getam.maps.getam import class_scores, require_gradients
-
-Choice = TypeVar("Choice")
+from getam.registry import find
 
 EPSILON = 1e-6  # e of UM-CAM's entropy and of its weighted mean
 CONSTANT = (
@@ -73,8 +71,8 @@ def multi_layer_cam(
         InputError: bad classes, layers, weighting or aggregate.
     """
     require_gradients()
-    weight = _choice("weighting", weighting, WEIGHTINGS)
-    combine = _choice("aggregate", aggregate, AGGREGATES)
+    weight = find("weighting", weighting, WEIGHTINGS)
+    combine = find("aggregate", aggregate, AGGREGATES)
     if layers is None:
         layers = [last_layer(model, images)] if aggregate == "none" else default_layers(model, images)
     if not layers or (aggregate == "none" and len(layers) > 1):
@@ -178,12 +176,6 @@ AGGREGATES: dict[str, Callable[[Sequence[Tensor]], Tensor]] = {
     "uncertainty": uncertainty_fuse,
     "mean": mean_fuse,
 }
-
-
-def _choice(what: str, name: str, among: dict[str, Choice]) -> Choice:
-    if name not in among:
-        raise InputError(f"{what} {name!r} is not one of {', '.join(among)}")
-    return among[name]
 
 
 def _class_gradients(

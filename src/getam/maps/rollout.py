@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from getam.capture import capture, frozen, geometry, global_calls
+from getam.capture import Geometry, capture, frozen, geometry, global_calls
 from getam.maps.base import Maps, class_slots, slot_scores
 from getam.maps.getam import class_scores
 
@@ -23,14 +23,19 @@ def rollout(model: nn.Module, images: Tensor, classes: Sequence[Sequence[int]] |
     with frozen(model), capture(model) as tap:
         scores = class_scores(model, images)
     slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
-    patches = place.grid[0] * place.grid[1]
-    row = torch.zeros(images.shape[0], 1, place.prefix + patches, device=scores.device)
     rows = "cls" if place.rows == "cls" else "patches"
-    if rows == "cls":
-        row[..., 0] = 1
-    else:
-        row[..., place.prefix :] = 1 / patches
+    row = query_row(place, images.shape[0], scores.device)
     for call in reversed(global_calls(tap, place)):
         row = 0.5 * (row @ call.attention(slice(None)).mean(1) + row)
     values = row[:, 0, place.prefix :].view(-1, 1, *place.grid) * valid[..., None, None]
     return Maps(values, valid, slots, slot_scores(scores, slots), "rollout", place.grid, rows)
+
+
+def query_row(place: Geometry, batch: int, device: torch.device) -> Tensor:
+    """Which row of R is read, as weights (B,1,N): the class token's, or the mean of the patches'."""
+    row = torch.zeros(batch, 1, place.tokens, device=device)
+    if place.rows == "cls":
+        row[..., 0] = 1
+    else:
+        row[..., place.prefix :] = 1 / (place.tokens - place.prefix)
+    return row

@@ -22,11 +22,9 @@ from getam.refine.registry import REFINERS, find_chain, find_refiner, refine
 from getam.refine.scaled import refine_at_scale, scale_to_peak
 
 LABEL_SCALES = (224, 320)  # long sides in pixels
-LABEL_OPTIONS: dict[str, dict[str, Any]] = {  # where labelling has found better than the method's own default
-    "getam": {
-        "coupling": "attn_grad"
-    },  # flatter than the paper's attn_grad2: less is undecided (docs/results.md)
-}
+# Where labelling has found better than a method's own default: attn_grad is flatter than the paper's attn_grad2, so
+# less is left undecided (docs/results.md).
+LABEL_OPTIONS: dict[str, dict[str, Any]] = {"getam": {"coupling": "attn_grad"}}
 PAMR_SCALE = 0.5  # PAMR on photos at half size reaches twice as far (docs/results.md); so do the others
 SALIENT = 127 / 255  # what is above it is salient: half of an 8-bit map's range, not tuned
 MADE = ("maps", "images", "saliency")  # what a labeller can be given here
