@@ -46,7 +46,7 @@ def draw(rows: Sequence[BenchRow], fixed: float) -> dict[str, bytes]:
     with matplotlib.rc_context(STYLE):
         if curved := [row for row in ranked if row.curve is not None]:
             pictures[CURVES] = _curves(curved, looks, fixed)
-        if timed := [row for row in ranked if row.seconds is not None]:
+        if timed := [row for row in ranked if row.cpu_seconds is not None]:
             pictures[TRADEOFF] = _tradeoff(timed, looks)
     return pictures
 
@@ -89,15 +89,17 @@ def _label_beside(axes: Any, rows: Sequence[BenchRow], looks: Mapping[str, Look]
 
 
 def _tradeoff(rows: Sequence[BenchRow], looks: Mapping[str, Look]) -> bytes:
-    """mIoU against milliseconds a photo, logarithmic; filled for maps, open for labels."""
+    """mIoU against CPU milliseconds a photo, logarithmic; filled for maps, open for labels."""
     figure, axes = _axes()
     for row in rows:
         colour = looks[row.name][0]
         fill = "white" if row.is_label else colour
-        axes.plot(1000 * row.seconds, 100 * row.miou, "o", color=colour, markerfacecolor=fill, markersize=7)
+        axes.plot(
+            1000 * row.cpu_seconds, 100 * row.miou, "o", color=colour, markerfacecolor=fill, markersize=7
+        )
     axes.set_xscale("log")
     axes.margins(x=0.1, y=0.12)
-    axes.set_xlabel("milliseconds a photo: median, logarithmic")
+    axes.set_xlabel("CPU milliseconds a photo: median, logarithmic")
     axes.set_title("mIoU in % against time; filled: maps, open: labels", loc="left", fontsize=11)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("{x:g}" if _spans_little(axes.get_xlim()) else "")
@@ -113,23 +115,29 @@ def _label_points(figure: Any, axes: Any, rows: Sequence[BenchRow]) -> None:
     """Each name beside its point, at the first place where it covers no point and no other name; in points."""
     figure.canvas.draw()  # settles the limits
     point = 72 / figure.dpi
-    centres = [axes.transData.transform((1000 * row.seconds, 100 * row.miou)) * point for row in rows]
+    centres = [axes.transData.transform((1000 * row.cpu_seconds, 100 * row.miou)) * point for row in rows]
     taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in centres]
     edge = axes.bbox.x1 * point
     for row, (x, y) in zip(rows, centres):
-        width, height = 0.58 * LABEL_SIZE * len(row.name), 1.15 * LABEL_SIZE
-        offsets = [
-            (dx, dy) for dy in (0, 8, -8, 16, -16, 24, -24) for dx in (8, -8 - width) if x + dx + width < edge
+        width, height = 0.62 * LABEL_SIZE * len(row.name), 1.15 * LABEL_SIZE
+        offsets = [(dx, dy) for dy in (0, 8, -8, 16, -16, 24, -24) for dx in (8, -8)]
+        boxes = [
+            (x + dx - width * (dx < 0), y + dy - height / 2, x + dx + width * (dx > 0), y + dy + height / 2)
+            for dx, dy in offsets
         ]
-        boxes = [(x + dx, y + dy - height / 2, x + dx + width, y + dy + height / 2) for dx, dy in offsets]
-        free = (n for n, box in enumerate(boxes) if not any(_overlap(box, other) for other in taken))
+        free = (
+            n
+            for n, box in enumerate(boxes)
+            if box[2] < edge and not any(_overlap(box, other) for other in taken)
+        )
         place = next(free, 0)
         taken.append(boxes[place])
         axes.annotate(
             row.name,
-            xy=(1000 * row.seconds, 100 * row.miou),
+            xy=(1000 * row.cpu_seconds, 100 * row.miou),
             xytext=offsets[place],
             textcoords="offset points",
+            ha="left" if offsets[place][0] > 0 else "right",
             va="center",
             fontsize=LABEL_SIZE,
         )

@@ -30,7 +30,7 @@ class BenchRow:
     cpu_seconds: float
     """Median of a photo, of all threads: other programs do not lengthen it."""
     forwards: float
-    """Median of the CPU seconds of a photo over those of a forward of it."""
+    """`cpu_seconds` over the median CPU seconds of a plain forward of the same photos."""
     megabytes: float
     """Of the tensors alive at one time for the largest photo."""
     thresholds: tuple[float, float] | None = None
@@ -143,8 +143,11 @@ def _table(rows: Sequence[BenchRow], columns: Sequence[_Column], protocol: Mappi
 
 
 def _best(rows: Sequence[BenchRow], column: _Column) -> str | None:
+    """The best value as shown; None where nothing is better than anything else."""
     values = [v for row in rows if (v := _known(getattr(row, column.attribute))) is not None]
-    return _shown(column.best(values), column) if column.best and len(values) > 1 else None
+    if not column.best or len({_shown(value, column) for value in values}) < 2:
+        return None
+    return _shown(column.best(values), column)
 
 
 def _shown(value: float | None, column: _Column) -> str:
@@ -167,7 +170,7 @@ def _notes(protocol: Mapping[str, Any], maps: Sequence[BenchRow], labels: Sequen
         f"Boundary F: of the classes' outlines, matched within {protocol['boundary_tolerance']:.2%} of the diagonal,"
         " mean over photos, then over classes, in %.",
         "ms: median over photos of what the row's call takes, by the wall clock; CPU ms: of all threads, which other"
-        " programs do not lengthen; × forward: CPU time over that of one forward of the same photo."
+        " programs do not lengthen; × forward: CPU ms over the median of a plain forward of the same photos."
         " MB: tensors alive at one time for the largest photo, without weights and without what operators allocate"
         " inside themselves.",
     ]

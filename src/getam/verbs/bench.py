@@ -231,7 +231,10 @@ def _rows(
         pipeline = parse_pipeline(text, scales=(size,), flip=False)
         labels = ":" in text
         if compare is not None:
-            pipeline.check(saliency=saliency, several_tags=several and labels, net=net)
+            try:
+                pipeline.check(saliency=saliency, several_tags=several and labels, net=net)
+            except GetamError as error:
+                raise type(error)(f"--compare {text}: {error}") from None
         if labels:  # by the name of what really labels
             pipeline = replace(pipeline, labels=pipeline.labeller(saliency=saliency))
         rows[str(pipeline) if labels else text] = (pipeline, labels)

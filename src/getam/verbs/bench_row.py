@@ -7,6 +7,7 @@ import statistics
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ def measure_row(subject: Subject, name: str, pipeline: Pipeline, *, labels: bool
         InputError, CaptureError: the row does not fit the network or a photo.
     """
     measure = _Labels(subject) if labels else _Maps(subject)
-    costs: list[tuple[float, float, float]] = []  # seconds, CPU seconds, forwards
+    costs: list[tuple[float, float, float]] = []  # seconds, CPU seconds, CPU seconds of a forward
     largest: tuple[tuple[int, int], Sample] | None = None
     samples = subject.collection.samples
     with progress(what, len(samples)) as advance:
@@ -85,17 +86,17 @@ def measure_row(subject: Subject, name: str, pipeline: Pipeline, *, labels: bool
             if photo.present and not costs:
                 _forward(subject, photo)
                 measure.call(pipeline, photo)  # once beforehand: the first call of everything is slow
-            _, forward = timed(lambda photo=photo: _forward(subject, photo))
-            found, taken = timed(lambda photo=photo: measure.call(pipeline, photo))
+            _, forward = timed(partial(_forward, subject, photo))
+            found, taken = timed(partial(measure.call, pipeline, photo))
             if photo.present:
-                costs.append((taken.wall, taken.cpu, taken.cpu / forward.cpu))
+                costs.append((taken.wall, taken.cpu, forward.cpu))
                 size = (photo.truth.size, len(photo.present))
                 largest = max(largest or (size, sample), (size, sample), key=lambda pair: pair[0])
             measure.add(number, sample, photo, found)
             advance(number + 1)
-    memory, (seconds, cpu_seconds, forwards) = 0, (math.nan,) * 3
+    memory, (seconds, cpu_seconds, forward_seconds) = 0, (math.nan,) * 3
     if largest is not None:
-        seconds, cpu_seconds, forwards = (statistics.median(each) for each in zip(*costs))
+        seconds, cpu_seconds, forward_seconds = (statistics.median(each) for each in zip(*costs))
         photo = _read(subject, largest[1])
         memory = peak_tensor_bytes(lambda: measure.call(pipeline, photo))
     return BenchRow(
@@ -103,7 +104,7 @@ def measure_row(subject: Subject, name: str, pipeline: Pipeline, *, labels: bool
         options=pipeline.method_options,
         seconds=seconds,
         cpu_seconds=cpu_seconds,
-        forwards=forwards,
+        forwards=cpu_seconds / forward_seconds if forward_seconds > 0 else math.nan,
         megabytes=memory / MEGABYTE,
         **measure.result(),
     )

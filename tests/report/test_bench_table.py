@@ -1,0 +1,62 @@
+"""The page of `getam bench` says what was measured, sorted, with what was not, and why."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from getam.report.bench_table import BenchRow, markdown
+
+PROTOCOL: dict[str, Any] = {
+    "photos": 12, "split": "val", "classes": ["cat", "dog"], "background": [], "size": 224, "fixed_threshold": 0.3,
+    "weights_sha256": "ab" * 32, "ids_sha256": "cd" * 32, "threads": 1, "boundary_tolerance": 0.0075,
+    "deletion_steps": 16, "perturbed": 3, "environment": {"machine": "x86_64", "versions": {"torch": "2.4"}},
+}  # fmt: skip
+MAP = BenchRow(
+    name="getam", options={}, miou=0.4, iou={"background": 0.8}, false_positive_rate=0.2, false_negative_rate=0.3,
+    boundary_precision=0.5, boundary_recall=0.5, boundary_f=0.25, seconds=0.05, cpu_seconds=0.04, forwards=2.5,
+    megabytes=30.0, thresholds=(0.2, 0.4), miou_fixed=0.39, peak=0.41, peak_threshold=0.3, curve=(0.1,) * 99,
+    deletion=0.2, insertion=0.8,
+)  # fmt: skip
+LABEL = replace(MAP, name="getam:irn", thresholds=None, miou_fixed=None, peak=None, peak_threshold=None, curve=None,
+                deletion=None, insertion=None, undecided=0.125)  # fmt: skip
+
+
+def lines_with(page: str, text: str) -> list[str]:
+    return [line for line in page.splitlines() if text in line]
+
+
+def test_maps_are_sorted_by_the_score_at_a_threshold_they_did_not_choose() -> None:
+    rows = [MAP, replace(MAP, name="cam", miou=0.5, peak=0.55), replace(MAP, name="rollout", miou=math.nan)]
+    page = markdown(PROTOCOL, rows, {})
+    order = [line.split("|")[1] for line in lines_with(page, "|`")]
+    assert order == ["`cam`", "`getam`", "`rollout`"]
+    assert "|**50.0**|39.0|55.0|20.0|" in page
+    assert "|—|39.0|" in lines_with(page, "`rollout`")[0]
+
+
+def test_the_peak_is_called_what_it_is_and_never_the_best() -> None:
+    page = markdown(PROTOCOL, [MAP, replace(MAP, name="cam", peak=0.5)], {})
+    assert "curve's peak (chosen on these masks)" in page
+    assert "**50.0**" not in page
+
+
+def test_labels_have_a_table_of_their_own() -> None:
+    page = markdown(PROTOCOL, [MAP, LABEL], {})
+    maps, labels = page.split("## Labels")
+    assert "`getam:irn`" not in maps
+    assert "|`getam:irn`|40.0|20.0|30.0|25.0|12.5|50|40|2.5|30|" in labels
+
+
+def test_what_was_not_measured_is_listed_with_its_reason() -> None:
+    page = markdown(PROTOCOL, [MAP], {"last-stage": "its grid does not shrink"})
+    assert "- `last-stage`: its grid does not shrink" in page
+    assert "## Not measured" not in markdown(PROTOCOL, [MAP], {})
+
+
+def test_notes_say_what_counts_as_background_and_which_options() -> None:
+    page = markdown(
+        {**PROTOCOL, "background": ["grass", "sky"]}, [replace(MAP, options={"coupling": "grad"})], {}
+    )
+    assert "grass, sky count as background" in page
+    assert "`getam` coupling=grad" in page
+    assert "`getam` 0.20 and 0.40" in page
