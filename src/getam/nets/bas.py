@@ -163,7 +163,12 @@ def _same(model: Any, low: nn.Module, high: nn.Module) -> bool:
     try:
         whole, parts = model.forward_features(photo), high(low(photo))
         return isinstance(whole, Tensor) and whole.ndim == 4 and torch.equal(whole, parts)
-    except (RuntimeError, TypeError, AssertionError):  # parts that need more than their predecessor's output
+    except (
+        RuntimeError,
+        TypeError,
+        ValueError,
+        AssertionError,
+    ):  # parts that need more than their predecessor's output
         return False
     finally:
         model.train(was)
