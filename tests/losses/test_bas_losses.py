@@ -31,7 +31,7 @@ def test_nothing_erased_leaves_the_score_as_it_is() -> None:
     torch.testing.assert_close(erased, scores.gather(1, TARGETS[:, None])[:, 0].relu())
     positive = scores + scores.abs().max() + 1
     same = positive.gather(1, TARGETS[:, None])[:, 0]
-    assert float(suppression_loss(same, positive, TARGETS)) == pytest.approx(1.0)
+    assert suppression_loss(same, positive, TARGETS).item() == pytest.approx(1.0)
 
 
 def test_everything_erased_leaves_the_score_of_no_feature() -> None:
@@ -40,7 +40,7 @@ def test_everything_erased_leaves_the_score_of_no_feature() -> None:
         high[3].bias.fill_(4.0)  # keeps the scores above 0, where the ReLU shows them
     erased = erased_scores(high, features, torch.ones(2, 5, 5), TARGETS)
     nothing = high(torch.zeros_like(features)).mean((2, 3)).gather(1, TARGETS[:, None])[:, 0]
-    assert float(nothing.min()) > 0
+    assert nothing.min().item() > 0
     torch.testing.assert_close(erased, nothing)
 
 
@@ -66,7 +66,7 @@ def test_photos_that_score_higher_when_erased_count_as_one_without_a_gradient() 
     erased = torch.tensor([2.0, 6.0, 0.0, 3.0], requires_grad=True)
     scores = torch.tensor([[4.0, 0], [4.0, 0], [4.0, 0], [-1.0, 0]])
     loss = suppression_loss(erased, scores, torch.zeros(4, dtype=torch.int64))
-    assert float(loss) == pytest.approx((0.5 + 1 + 0 + 1) / 4)
+    assert loss.item() == pytest.approx((0.5 + 1 + 0 + 1) / 4)
     loss.backward()
     torch.testing.assert_close(erased.grad, torch.tensor([0.25, 0, 0.25, 0]) / 4)
 
@@ -113,7 +113,7 @@ def test_tags_do_not_compete_with_each_other(rows: list[list[float]], present: l
                 own = float(z[k].exp())
                 expected -= float(torch.tensor(own / (own + rest)).log())
     loss = tags_loss(scores, tags)
-    assert float(loss) == pytest.approx(expected / len(rows), rel=1e-5, abs=1e-6)
+    assert loss.item() == pytest.approx(expected / len(rows), rel=1e-5, abs=1e-6)
     loss.backward()
     assert scores.grad.isfinite().all()
 
@@ -126,7 +126,7 @@ def test_without_photos_every_loss_is_zero_with_a_graph() -> None:
         tags_loss(nothing, nothing.detach()), suppression_loss(nothing[:, 0], nothing, targets), area_loss(maps),
         foreground_loss(torch.zeros(0, 3, 4, 4), maps, targets),
     ]  # fmt: skip
-    assert [float(loss) for loss in losses] == [0.0] * 4
+    assert [loss.item() for loss in losses] == [0.0] * 4
     assert all(loss.requires_grad for loss in losses)
 
 

@@ -39,7 +39,7 @@ def test_losses_are_the_weighted_terms() -> None:
     area = 1.2 * (maps[0, 0].mean() + maps[1, 1].mean()) / 2
     torch.testing.assert_close(losses["area"], area)
     free = CONFIG.model_copy(update={"foreground_weight": 0.0, "area_weight": 0.0})
-    assert float(RECIPE.losses(net, {"image": images, "tags": tags}, 0.0, free)["area"]) == 0
+    assert RECIPE.losses(net, {"image": images, "tags": tags}, 0.0, free)["area"].item() == 0
     assert (CONFIG.foreground_weight, CONFIG.area_weight) == (0.2, 1.2)
     assert all(BASConfig(**preset) for preset in PRESETS.values())
 

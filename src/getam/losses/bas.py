@@ -73,7 +73,8 @@ def foreground_loss(class_map: Tensor, foreground: Tensor, targets: Tensor) -> T
     Returns:
         Scalar; 0 with a graph for an empty batch.
     """
-    m = F.adaptive_avg_pool2d(foreground[:, None], class_map.shape[-2:])
+    height, width = class_map.shape[-2:]
+    m = F.adaptive_avg_pool2d(foreground[:, None], (height, width))
     found = (class_map.detach() * m).mean((2, 3))
     return _mean(F.cross_entropy(found, targets, reduction="none"))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,9 @@ from getam.nets.classifier import timm_body
 from getam.nets.encoder import photo_statistics
 from getam.nets.network import Network
 
-OUTPUT_STRIDE = 16  # the last stage runs without further stride (reference, WSSS) where timm can dilate
+OUTPUT_STRIDE: Final = (
+    16  # the last stage runs without further stride (reference, WSSS) where timm can dilate
+)
 PROBE = 64  # pixels: photo side on which a split network is compared with the whole
 HEADS = ("global_pool", "head", "fc", "classifier", "pre_logits")  # where timm's CNNs stop to have a grid
 
@@ -124,6 +126,8 @@ def build_bas(
 def split(model: Any, name: str) -> tuple[nn.Sequential, nn.Sequential]:
     """A timm CNN as (low, high): up to the end of the last stage but one, and what follows it before the pooling.
 
+    What follows the pooling (MobileNetV3's last layer, ConvNeXt's norm) is left out: the class score map needs a grid.
+
     Raises:
         InputError: the model is no sequence of stages; the message names it.
     """
@@ -163,7 +167,12 @@ def _same(model: Any, low: nn.Module, high: nn.Module) -> bool:
     try:
         whole, parts = model.forward_features(photo), high(low(photo))
         return isinstance(whole, Tensor) and whole.ndim == 4 and torch.equal(whole, parts)
-    except (RuntimeError, TypeError, AssertionError):  # parts that need more than their predecessor's output
+    except (
+        RuntimeError,
+        TypeError,
+        ValueError,
+        AssertionError,
+    ):  # parts that need more than their predecessor's output
         return False
     finally:
         model.train(was)

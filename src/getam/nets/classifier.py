@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import timm
 import torch
@@ -17,7 +17,9 @@ from getam.nets.hub import from_hub
 from getam.nets.network import Network
 from getam.nets.weights import load_backbone
 
-OUTPUT_STRIDE = 16  # of the last feature map where timm can dilate: maps twice as fine as a CNN's own 32
+OUTPUT_STRIDE: Final = (
+    16  # of the last feature map where timm can dilate: maps twice as fine as a CNN's own 32
+)
 ANY_SIZE = {"dynamic_img_size": True}  # lets timm's plain transformers take photos of any size
 
 
@@ -39,7 +41,7 @@ class Classifier(Network):
         self.model: Any = model
         self.classes = tuple(classes)
         self._patch = _stride(model)
-        embed = getattr(model, "patch_embed", None)
+        embed: Any = getattr(model, "patch_embed", None)
         self.fixed = tuple(embed.img_size) if getattr(embed, "strict_img_size", False) else None
         mean, std = photo_statistics(getattr(model, "pretrained_cfg", None) or {})
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
@@ -121,9 +123,9 @@ def _options(backbone: str, output_stride: int) -> dict[str, Any]:
 
 
 def _stride(model: Any) -> int:
-    embed, info = getattr(model, "patch_embed", None), getattr(model, "feature_info", None)
-    if info:
+    embed: Any = getattr(model, "patch_embed", None)
+    if info := getattr(model, "feature_info", None):
         return int(info[-1]["reduction"])
     if callable(getattr(embed, "feat_ratio", None)):
-        return int(embed.feat_ratio())  # type: ignore[union-attr]
+        return int(embed.feat_ratio())
     raise InputError(f"{type(model).__name__} does not say its stride: choose another timm model")

