@@ -74,7 +74,9 @@ def test_maps_come_back_within_half_a_level(tmp_path: Path) -> None:
     assert read[0, :2].tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("bad", [np.full((2, 2), 1.1), np.full((2, 2), -0.1), np.full((2, 2), np.nan), np.zeros(3)])
+@pytest.mark.parametrize(
+    "bad", [np.full((2, 2), 1.1), np.full((2, 2), -0.1), np.full((2, 2), np.nan), np.zeros(3)]
+)
 def test_values_that_are_no_map_are_refused(bad: np.ndarray, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a map is \(H,W\) in \[0,1\]"):
         write_grey(tmp_path / "map.png", bad.astype(np.float32))

