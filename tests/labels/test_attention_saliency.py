@@ -13,7 +13,7 @@ from getam.maps.objectness import objectness
 from getam.refine.pamr import pamr
 
 
-def test_is_objectness_refined_at_the_photo_and_stretched():
+def test_is_objectness_refined_at_the_photo_stretched_and_rooted():
     net = tiny.hybrid_segmenter()
     photo = (tiny.photos(1, 40, 52, net)[0]).byte()
     found = attention_saliency(net, photo, [(32, 40)])
@@ -22,10 +22,10 @@ def test_is_objectness_refined_at_the_photo_and_stretched():
         net, F.interpolate(image, size=(32, 40), mode="bilinear", antialias=True).clamp(0, 255)
     )
     refined = pamr(image, patches.values / patches.values.max())[0, 0]
-    wanted = (refined - refined.min()) / (refined.max() - refined.min())
+    wanted = ((refined - refined.min()) / (refined.max() - refined.min())) ** 0.5
     assert found.shape == (40, 52)
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)
 
 
 def test_large_photos_are_refined_at_a_fixed_size(monkeypatch: pytest.MonkeyPatch):

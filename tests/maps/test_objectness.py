@@ -13,7 +13,7 @@ from matrices import every_matrix
 
 
 def by_matrices(model, image, rows, grid):
-    """max over the classes a tenth as likely as the likeliest of σ(s_c) · M_c / max M_c, M_c from whole matrices."""
+    """max over the classes at least a tenth as likely as the likeliest of σ(s_c) · M_c / max M_c."""
     scores = class_scores(model, image)[0].detach()
     union = torch.zeros(grid)
     count = grid[0] * grid[1]

@@ -53,9 +53,10 @@ SALIENCY_PROVIDERS: dict[str, Provider] = {
 def attention_saliency(
     model: nn.Module, photo: Tensor, sizes: Sequence[tuple[int, int]], *, flip: bool = False
 ) -> Tensor:
-    """Saliency from a classifier's own attention: objectness, averaged over sizes → PAMR → [0,1].
+    """Saliency from a classifier's own attention: objectness, averaged over sizes → PAMR → [0,1] → square root.
 
-    Relative to the photo: its most salient pixel is 1 and its least 0, also where there is no object at all.
+    The root spreads the maps' narrow peaks, so that half of the range is a fair threshold (docs/saliency.md). Saliency
+    is relative to the photo: its most salient pixel is 1 and its least 0, also where there is no object at all.
 
     Args:
         model: a network of `getam.nets`, or any that takes photos in 0–255.
@@ -77,7 +78,7 @@ def attention_saliency(
         image, size=(max(1, round(height * scale)), max(1, round(width * scale))), mode="area"
     )
     refined = refine_maps(small, maps)
-    return stretch(F.interpolate(refined, size=(height, width), mode="bilinear")[0, 0])
+    return stretch(F.interpolate(refined, size=(height, width), mode="bilinear")[0, 0]).sqrt()
 
 
 def stretch(maps: Tensor) -> Tensor:

