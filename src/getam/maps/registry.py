@@ -71,7 +71,7 @@ REGISTRY: dict[str, Method] = {
     m.name: m
     for m in (
         Method("getam", getam, ATTENTION, True, True, "arXiv 2112.02841"),
-        Method("acr", acr, ATTENTION, True, True, "ACR (GETAM family, spread along attention)", True),
+        Method("acr", acr, ATTENTION, True, True, "arXiv 2308.04321", True),
         Method("ad-cam", ad_cam, ATTENTION, True, True, "arXiv 2211.10931, from its abstract", True),
         Method("legrad", legrad, BLOCKS, True, True, "arXiv 2404.03214", True),
         Method("rollout", rollout, ATTENTION, False, False, "arXiv 2005.00928"),

@@ -8,6 +8,7 @@ import math
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from getam.report.bench_table import BenchRow, markdown
 from getam.verbs.bench_row import Subject, measure_row
 from getam.verbs.outputs import weights_hash
 from getam.verbs.pipeline import Pipeline, parse_pipeline
+from getam.verbs.saliency import load_with_saliency
 
 RESULTS, PAGE = "bench.json", "bench.md"
 THRESHOLD_RULE = "sorted ids dealt into two halves; the best threshold of each half scores the other one"
@@ -42,7 +44,7 @@ def bench(
     classes: tuple[str, ...] | None = None,
     background: tuple[str, ...] | None = None,
     split: str | None = None,
-    saliency: Path | None = None,
+    saliency: Path | str | None = None,
     compare: tuple[str, ...] | None = None,
     size: int = 224,
     fixed: float = 0.3,
@@ -65,7 +67,8 @@ def bench(
         background: classes of the true masks that count as background, such as grass and sky; classes that are neither
             here nor in `classes` are ignored.
         split: only the ids listed in this split file.
-        saliency: folder with one saliency map per photo, for the labellers that need it.
+        saliency: for the labellers that need it: folder with one saliency map per photo, or a provider that makes and
+            caches them: img-focus or attention.
         compare: rows METHOD[+REFINER…][:LABELLER], such as getam, gradcam+walk-afa+par, getam+pamr:irn; every map
             method that fits the model when left out. With a labeller the row's labels are scored, else its maps.
         size: long side in pixels of the photos the network sees, one pass, not mirrored.
@@ -88,10 +91,11 @@ def bench(
     if size < 1 or perturbed < 0:
         raise InputError(f"--size {size} must be positive, and --perturbed {perturbed} not negative")
     net: Any = load_model(model)
-    collection = load_collection(
-        data, tags, classes=classes or net.classes, split=split, saliency=saliency, masks=truth,
+    load = partial(
+        load_collection, data, tags, classes=classes or net.classes, split=split, masks=truth,
         background=background or (),
     )  # fmt: skip
+    collection = load_with_saliency(load, saliency, net=net, model=model)
     unknown = [name for name in collection.classes if name not in net.classes]
     if unknown:
         raise InputError(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from getam.data.collection import Sample
+from getam.data.collection import Sample, load_collection
 from getam.data.photos import as_tensor, read_photo
 from getam.data.transforms import read_saliency
 from getam.engine.model import embedded_model, load_model
@@ -83,7 +84,8 @@ def label(
     pipeline = Pipeline(method, chosen_refiners(refine), labels, tuple(scales), flip, options)
     pipeline.check(saliency=saliency is not None)
     net = load_model(model)
-    collection = load_with_saliency(data, tags, saliency, classes=classes, split=split, net=net, model=model)
+    load = partial(load_collection, data, tags, classes=classes, split=split)
+    collection = load_with_saliency(load, saliency, net=net, model=model)
     unknown = [name for name in collection.classes if name not in net.classes]
     if unknown:
         raise InputError(f"the model does not know the tag {unknown[0]!r}: it knows {', '.join(net.classes)}")

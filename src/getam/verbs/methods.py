@@ -1,8 +1,9 @@
-"""`getam methods`: every map method, refiner and labeller and what each needs, from the registries."""
+"""`getam methods`: every map method, refiner, labeller and source of saliency, and what each needs."""
 
 from __future__ import annotations
 
 from getam.labels.registry import LABELLERS
+from getam.labels.saliency import SALIENCY_PROVIDERS
 from getam.maps.registry import REGISTRY
 from getam.refine.registry import REFINERS
 
@@ -36,16 +37,20 @@ TABLES: dict[str, list[Row]] = {  # by the option of `getam label`: headings, th
         ("labels", "need", "source"),
         *((name, ", ".join(labeller.needs), labeller.source) for name, labeller in LABELLERS.items()),
     ],
+    "--saliency": [
+        ("saliency", "needs", "source"),
+        *((name, provider.needs, provider.source) for name, provider in SALIENCY_PROVIDERS.items()),
+    ],
 }
 
 
 def methods() -> str:
-    """List map methods, refiners and rules for labels, and what each needs.
+    """List map methods, refiners, rules for labels and sources of saliency, and what each needs.
 
     Returns:
         a table each, a line per name. For `--method`: the kind of model it reads, whether it runs a backward pass,
         whether each class of a photo has a map of its own, its options, its source. For `--refine`: what it looks at
-        and where its maps lie. For `--labels`: what they are made of.
+        and where its maps lie. For `--labels`: what they are made of. For `--saliency`: what has to be there.
     """
     return "\n\n".join(_table(rows) for rows in TABLES.values())
 

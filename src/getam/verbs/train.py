@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from getam.data.collection import Collection
+from getam.data.collection import Collection, load_collection
 from getam.data.transforms import TagDataset
 from getam.engine.loop import fit
 from getam.engine.runfolder import RunFolder
@@ -73,7 +74,8 @@ def train(
     Raises:
         InputError: anything wrong with photos, tags, options or the run folder; one sentence.
     """
-    collection = load_with_saliency(data, tags, saliency, classes=classes, split=split)
+    load = partial(load_collection, data, tags, classes=classes, split=split)
+    collection = load_with_saliency(load, saliency)
     system = find_recipe(recipe)
     if workers < 0:
         raise InputError(f"--workers {workers} is negative: 0 loads photos in the training process")
