@@ -32,7 +32,7 @@ from getam.maps.multiscale import multiscale
 from getam.maps.registry import REGISTRY
 from getam.refine.pamr import normalise_maps, pamr
 from getam.refine.par import par
-from getam.refine.random_walk import random_walk
+from getam.refine.random_walk import ACR, random_walk
 from getam.refine.registry import REFINERS
 from getam.refine.scaled import scale_to_peak
 from getam.verbs.pipeline import Pipeline, parse_pipeline
@@ -122,6 +122,20 @@ def test_without_a_refiner_maps_stay_on_their_grid() -> None:
     assert found.amax((2, 3)).tolist() == [[1.0, 1.0]]
     assert parse_pipeline("getam+walk-irn", scales=(48, 32)).maps(net, photo(), [0, 2]).shape == (1, 2, 4, 6)
     assert parse_pipeline("getam:threshold", scales=(32,)).label(net, photo(), [0], None).shape == PHOTO
+
+
+def test_what_attention_lifts_is_put_down_where_the_paper_does_so() -> None:
+    net, given_photo = tiny.vit_segmenter(), photo(32, 32)
+    image = given_photo.float()[None]
+    raw = getam_maps(net, image, [[1]], coupling="attn_grad").values
+    walked = random_walk(scale_to_peak(raw), model_affinity(net, image)[0], walk=ACR)
+    assert walked.min() > 0
+    found = parse_pipeline("getam+walk-acr", scales=(32,), flip=False).maps(net, given_photo, [1])
+    torch.testing.assert_close(found, (walked - walked.min()) / (walked.max() - walked.min()))
+    for text in ("acr", "ad-cam", "getam+diffusion"):
+        maps = parse_pipeline(text, scales=(32,)).maps(net, given_photo, [1])
+        assert (maps.min().item(), maps.max().item()) == (0, 1)
+    assert parse_pipeline("getam+walk-afa", scales=(32,)).maps(net, given_photo, [1]).min() > 0
 
 
 def test_options_reach_the_method_and_labelling_has_its_own() -> None:

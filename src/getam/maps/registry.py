@@ -42,6 +42,7 @@ class Method:
         gradients: whether it needs a backward pass per class.
         per_class: whether the classes of a photo get different maps.
         source: where it comes from.
+        from_zero: whether its paper subtracts a map's minimum before use: attention lifts all patches.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Method:
     gradients: bool
     per_class: bool
     source: str
+    from_zero: bool = False
 
     @property
     def attention(self) -> bool:
@@ -67,9 +69,9 @@ REGISTRY: dict[str, Method] = {
     m.name: m
     for m in (
         Method("getam", getam, ATTENTION, True, True, "arXiv 2112.02841"),
-        Method("acr", acr, ATTENTION, True, True, "ACR (GETAM family, spread along attention)"),
-        Method("ad-cam", ad_cam, ATTENTION, True, True, "arXiv 2211.10931, from its abstract"),
-        Method("legrad", legrad, BLOCKS, True, True, "arXiv 2404.03214"),
+        Method("acr", acr, ATTENTION, True, True, "ACR (GETAM family, spread along attention)", True),
+        Method("ad-cam", ad_cam, ATTENTION, True, True, "arXiv 2211.10931, from its abstract", True),
+        Method("legrad", legrad, BLOCKS, True, True, "arXiv 2404.03214", True),
         Method("rollout", rollout, ATTENTION, False, False, "arXiv 2005.00928"),
         Method("gradient-rollout", gradient_rollout, ATTENTION, True, True, "arXiv 2103.15679"),
         Method("last-stage", last_stage, STAGED, True, True, "this project: GETAM's coupling"),

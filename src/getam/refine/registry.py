@@ -32,11 +32,13 @@ class Refiner:
         needs: "images" (B,3,H,W) in 0–255, which give maps at photo size, or "affinity" (B,h·w,h·w), for maps that
             stay on the patch grid.
         source: paper.
+        from_zero: whether its paper subtracts a map's minimum afterwards: walks lift all patches.
     """
 
     function: Callable[..., Tensor]
     needs: str
     source: str
+    from_zero: bool = False
 
 
 REFINERS: dict[str, Refiner] = {
@@ -48,8 +50,10 @@ REFINERS: dict[str, Refiner] = {
     "geodesic": Refiner(geodesic_expansion, "images", "UM-CAM, arXiv 2306.11490"),
     "walk-afa": Refiner(partial(random_walk, walk=AFA_WALK), "affinity", "AFA, arXiv 2203.02664"),
     "walk-irn": Refiner(partial(random_walk, walk=IRN_WALK), "affinity", "IRN, arXiv 1904.05044"),
-    "walk-acr": Refiner(partial(random_walk, walk=ACR_WALK), "affinity", "ACR, arXiv 2308.04321"),
-    "diffusion": Refiner(attention_diffusion, "affinity", "AD-CAM, arXiv 2211.10931, from its abstract"),
+    "walk-acr": Refiner(partial(random_walk, walk=ACR_WALK), "affinity", "ACR, arXiv 2308.04321", True),
+    "diffusion": Refiner(
+        attention_diffusion, "affinity", "AD-CAM, arXiv 2211.10931, from its abstract", True
+    ),
 }
 
 

@@ -14,6 +14,7 @@ from getam.capture import attentions
 from getam.errors import InputError
 from getam.labels.registry import LABELLERS, find_labeller, label_with
 from getam.maps.affinity import model_affinity
+from getam.maps.multi_layer import min_max
 from getam.maps.multiscale import multiscale
 from getam.maps.registry import REGISTRY, check_options, find_method
 from getam.nets.inference import fit_patches
@@ -114,6 +115,8 @@ class Pipeline:
     def maps(self, net: nn.Module, photo: Tensor, present: list[int]) -> Tensor:
         """Refined maps of one photo's classes, each divided by its own peak.
 
+        Where the paper of the method, or of the last refiner on patches, says so, the minimum is subtracted first.
+
         Args:
             net: a network of ours: photos in 0–255, with `patch`, of which photo sides are made multiples.
             photo: (3,H,W) uint8.
@@ -138,6 +141,8 @@ class Pipeline:
             lambda resized: chosen.make(net, resized, [present], **self.method_options),
             image.clamp(0, 255), sizes, flip=self.flip,
         )  # fmt: skip
+        if chosen.from_zero:
+            found = min_max(found)
         on_patches = [name for name, refiner in zip(self.refine, chain) if refiner.needs == "affinity"]
         on_photo = self.refine[len(on_patches) :]  # `find_chain` has put them last
         if on_patches:
@@ -147,6 +152,8 @@ class Pipeline:
             if found.shape[-2:] != grid:  # features of a stage, not of patches
                 found = F.interpolate(found, size=grid, mode="bilinear", align_corners=True)
             found = refine(on_patches, found, affinity=affinity)
+            if chain[len(on_patches) - 1].from_zero:
+                found = min_max(found)
         if not on_photo:
             return scale_to_peak(found)
         return refine_at_scale(
