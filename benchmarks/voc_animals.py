@@ -23,6 +23,7 @@ from getam.data.collection import Collection, load_collection, load_sample_mask
 from getam.data.photos import as_tensor, read_photo
 from getam.engine.model import load_model
 from getam.labels.completion import complete
+from getam.labels.fusion import object_guided_refinement
 from getam.labels.free import complete_without_saliency
 from getam.maps.getam import COUPLINGS, block_maps
 from getam.maps.registry import find_method
@@ -33,7 +34,7 @@ from getam.refine.scaled import refine_maps, scale_to_peak
 from getam.verbs.label import saliency_of
 from getam.verbs.outputs import weights_hash
 from getam.verbs.pipeline import LABEL_OPTIONS, LABEL_SCALES, PAMR_SCALE, SALIENT, Pipeline
-from getam.verbs.predict import SINGLE_SCALE, decide
+from getam.verbs.predict import SINGLE_SCALE, decide, segment
 from getam.verbs.progress import progress
 
 MULTI_SCALE = (192, 256, 320)
@@ -146,6 +147,21 @@ def measure_masks(
     return {name: per_class(matrix, collection.classes) for name, matrix in matrices.items()}
 
 
+def measure_guided(net: Any, collection: Collection) -> dict[str, Any]:
+    """Object-guided refinement: the network's own masks (made without tags), repaired by tags and pseudo labels."""
+    matrices: dict[str, ConfusionMatrix] = {}
+    for _number, sample, photo, truth, present in samples(collection):
+        size = (photo.shape[-2], photo.shape[-1])
+        salient = None if sample.saliency is None else saliency_of(sample, size)
+        initial = Pipeline().label(net, photo, present, salient)
+        predicted = segment(net, photo, crf=True)
+        guided = object_guided_refinement(predicted[None], initial[None], torch.tensor([present]))[0]
+        for name, label in (("labels", initial), ("masks", predicted), ("guided", guided)):
+            matrix = matrices.setdefault(name, ConfusionMatrix(len(collection.classes)))
+            matrix.update(label.numpy(), truth)
+    return {name: per_class(matrix, collection.classes) for name, matrix in matrices.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
@@ -161,7 +177,7 @@ def main() -> None:
     )
     parts = {"maps": measure_maps, "labels": measure_labels,
              "single": partial(measure_masks, scales=SINGLE_SCALE),
-             "multi": partial(measure_masks, scales=MULTI_SCALE, flip=True)}  # fmt: skip
+             "multi": partial(measure_masks, scales=MULTI_SCALE, flip=True), "guided": measure_guided}  # fmt: skip
     protocol = {
         "photos": len(collection.samples), "split": options.split, "split_sha256": collection.split_hash(),
         "classes": list(net.classes), "weights_sha256": weights_hash(options.model), "multi_scale": MULTI_SCALE,
