@@ -1,6 +1,6 @@
 """Deal the photos of MSRC v2 into train.csv and test.csv: of five in the order of their names, two are for testing.
 
-    python benchmarks/msrc_split.py MSRC_FOLDER OUT_FOLDER
+python benchmarks/msrc_split.py MSRC_FOLDER OUT_FOLDER
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Measure one trained model on a VOC-layout split: every number of docs/results.md, as one JSON file.
+"""Measure one trained model on a VOC-layout split: what docs/results.md says of GETAM, as one JSON file.
 
-    python benchmarks/voc_animals.py DATA --model RUN --out results.json [--parts maps,labels,single,multi]
+    python benchmarks/voc_animals.py DATA --model RUN --out results.json [--parts maps,labels,single,multi,guided]
 
 Maps are at a long side of 224, one pass, unless the name says otherwise. A map threshold is never chosen on the photos
 it is scored on: the sorted ids are dealt into two halves, the best threshold of each half scores the other one.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ from getam.data.collection import Collection, load_collection, load_sample_mask
 from getam.data.photos import as_tensor, read_photo
 from getam.engine.model import load_model
 from getam.labels.completion import complete
-from getam.labels.fusion import object_guided_refinement
 from getam.labels.free import complete_without_saliency
+from getam.labels.fusion import object_guided_refinement
 from getam.maps.getam import COUPLINGS, block_maps
 from getam.maps.registry import find_method
 from getam.metrics.confusion import ConfusionMatrix
@@ -169,12 +170,15 @@ def main() -> None:
     parser.add_argument("--split", default="val")
     parser.add_argument("--saliency", type=Path)
     parser.add_argument("--parts", default="maps,labels,single,multi")
+    parser.add_argument("--photos", type=int, help="only the first of the sorted ids, this many")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     net = load_model(options.model)
     collection = load_collection(
         options.data, classes=net.classes, split=options.split, saliency=options.saliency
     )
+    chosen = sorted(collection.samples, key=lambda sample: sample.name)[: options.photos]
+    collection = replace(collection, samples=tuple(chosen))
     parts = {"maps": measure_maps, "labels": measure_labels,
              "single": partial(measure_masks, scales=SINGLE_SCALE),
              "multi": partial(measure_masks, scales=MULTI_SCALE, flip=True), "guided": measure_guided}  # fmt: skip
