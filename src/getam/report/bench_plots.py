@@ -162,7 +162,7 @@ def spread(heights: Sequence[float], gap: float) -> list[float]:
 
     Isotonic regression of heights[i] − i · gap by pooling neighbours that are in the wrong order.
 
-    >>> spread([0, 0, 5], 1)
+    >>> spread([0.0, 0.0, 5.0], 1.0)
     [-0.5, 0.5, 5.0]
     """
     pools: list[tuple[float, int]] = []  # mean, size
