@@ -14,6 +14,7 @@ import tiny
 from getam.errors import CaptureError, InputError
 from getam.maps.last_stage import last_stage
 from getam.maps.registry import find_method
+from getam.nets.classifier import Classifier
 from matrices import every_matrix
 
 
@@ -75,6 +76,15 @@ def test_equals_the_matrices_of_the_last_stage(name: str) -> None:
             maps.values[photo, slot], wanted, rtol=1e-3, atol=1e-6 * float(wanted.max())
         )
     assert not maps.values[1, 1].any()
+
+
+def test_a_module_around_the_transformer_gets_its_maps() -> None:
+    model = tiny.awake(pvt())
+    classifier = Classifier(model, tuple("abcde")).eval()
+    photos = tiny.photos(2, 96, 96).abs() * 60
+    wanted = last_stage(model, (photos - classifier.mean) / classifier.std, [[1, 0], [2]])
+    torch.testing.assert_close(last_stage(classifier, photos, [[1, 0], [2]]).values, wanted.values)
+    assert wanted.values.any()
 
 
 def test_windows_smaller_than_the_last_grid_are_refused() -> None:

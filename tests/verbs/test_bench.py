@@ -202,7 +202,7 @@ def test_completion_without_saliency_is_called_what_it_is(
         ({"compare": ("getam+pamr+walk-afa",)}, "put walk-afa first"),
         ({"compare": ("getam:saliency-fusion",)}, "need saliency maps"),
         ({"compare": ("rollout:threshold",)}, "rollout gives all tags of a photo the same map"),
-        ({"compare": ("getam", "last-stage")}, "--compare last-stage: Segmenter does not name"),
+        ({"compare": ("getam", "last-stage")}, "--compare last-stage: the last attention is 17×17"),
         ({"compare": ()}, "names no row"),
         ({"fixed": 0.333}, "--fixed 0.333 must be one of"),
         ({"photos": 1}, "at least two"),

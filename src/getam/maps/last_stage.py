@@ -52,8 +52,9 @@ def last_stage(
 
 def last_grid(model: nn.Module, height: int, width: int) -> tuple[int, int]:
     """(h, w) of the model's last feature map, as timm's `feature_info` gives its stride."""
-    info: Any = getattr(model, "feature_info", None)
-    if not info:
+    infos: list[Any] = [getattr(module, "feature_info", None) for module in model.modules()]
+    info = next(filter(None, infos), None)  # the outermost answer counts, as in `getam.geometry`
+    if info is None:
         raise CaptureError(
             f"{type(model).__name__} does not name the stride of its last stage (feature_info)"
         )
