@@ -29,7 +29,7 @@ from getam.capture import (
     token_calls,
 )
 from getam.errors import CaptureError, InputError
-from getam.maps.base import Maps, class_slots, geometry_of, slot_scores
+from getam.maps.base import Maps, class_slots, geometry_of, slot_scores, slot_sum
 from getam.maps.class_row import class_row_graph
 from getam.maps.token_rows import token_rows_only
 
@@ -130,10 +130,8 @@ def differentiable_maps(
         outputs = [call.output for call in calls]
         maps = [scores.new_zeros(len(images), 0, *place.grid)]
         for k in range(slots.shape[1]):
-            picked = scores.gather(1, slots[:, k : k + 1].clamp(min=0)).squeeze(1)
-            gradients = torch.autograd.grad(
-                (picked * valid[:, k]).sum(), outputs, create_graph=True, allow_unused=True
-            )
+            summed_scores = slot_sum(scores, slots[:, k])
+            gradients = torch.autograd.grad(summed_scores, outputs, create_graph=True, allow_unused=True)
             with torch.autocast(scores.device.type, enabled=False):
                 blocks = [
                     _map_of_block(c, g, place, couple) for c, g in zip(calls, gradients) if g is not None
@@ -209,10 +207,8 @@ def block_maps(
     outputs = [call.output for call in calls]
     for k in range(slots.shape[1]):
         present = slots[:, k] >= 0
-        with torch.enable_grad():
-            picked = scores.gather(1, slots[:, k : k + 1].clamp(min=0)).squeeze(1)
-            summed = (picked * present).sum()
-        gradients = torch.autograd.grad(summed, outputs, retain_graph=True, allow_unused=True)
+        summed_scores = slot_sum(scores, slots[:, k])
+        gradients = torch.autograd.grad(summed_scores, outputs, retain_graph=True, allow_unused=True)
         with torch.no_grad(), torch.autocast(scores.device.type, enabled=False):
             for block, (call, gradient) in enumerate(zip(calls, gradients)):
                 if gradient is not None:

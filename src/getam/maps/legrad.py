@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from getam.capture import Call, Geometry, Tap, capture, frozen, geometry, global_calls
 from getam.errors import CaptureError, InputError
-from getam.maps.base import Maps, class_slots, slot_scores
+from getam.maps.base import Maps, class_slots, slot_scores, slot_sum
 from getam.maps.getam import class_scores, require_gradients
 
 SAME = 1e-3  # how far the score read from the last block may be from the model's, relative to its largest
@@ -74,9 +74,7 @@ def legrad(
     for k in range(slots.shape[1]):
         found = []
         for block in range(start, len(blocks)):
-            with torch.enable_grad():
-                one = read[block].gather(1, slots[:, k : k + 1].clamp(min=0)).squeeze(1)
-                summed = (one * valid[:, k]).sum()
+            summed = slot_sum(read[block], slots[:, k])
             outputs = [call.output for call in attended[block]]
             gradients = torch.autograd.grad(summed, outputs, retain_graph=True)
             with torch.no_grad(), torch.autocast(scores.device.type, enabled=False):
