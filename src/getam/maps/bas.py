@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from getam.capture import frozen
 from getam.errors import CaptureError
-from getam.maps.base import Maps, class_slots
+from getam.maps.base import Maps, class_slots, slot_scores
 
 
 @torch.no_grad()
@@ -44,9 +44,9 @@ def bas(model: nn.Module, images: Tensor, classes: Sequence[Sequence[int]] | Ten
     with frozen(model):
         found, scores = learned(images)
     slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
-    at = slots.clamp(min=0)
-    values = found.float().gather(1, at[..., None, None].expand(-1, -1, *found.shape[2:]))
-    picked = scores.float().gather(1, at) * valid
+    at = slots.clamp(min=0)[..., None, None].expand(-1, -1, *found.shape[2:])
+    values = found.float().gather(1, at)
+    picked = slot_scores(scores, slots)
     return Maps(
         values * valid[..., None, None], valid, slots, picked, "bas", (found.shape[2], found.shape[3])
     )

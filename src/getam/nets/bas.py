@@ -58,15 +58,12 @@ class BASNetwork(Network):
         mean: Sequence[float],
         std: Sequence[float],
     ) -> None:
-        super().__init__()
-        self.classes = tuple(classes)
+        super().__init__(classes, mean, std)
         self._patch = patch
         self.low = low
         classifier = nn.Conv2d(dims[1], len(self.classes), 1, bias=False)
         self.high = nn.Sequential(OrderedDict(stages=high, classifier=classifier))
         self.generator = nn.Conv2d(dims[0], len(self.classes), 3, padding=1, bias=False)
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
     @property
     def patch(self) -> int:
@@ -80,7 +77,7 @@ class BASNetwork(Network):
 
     def class_scores(self, images: Tensor) -> Tensor:
         """(B,C) class logits alone."""
-        return self.high(self.low(self._normalised(images))).mean((2, 3))
+        return self.high(self.low(self.normalised(images))).mean((2, 3))
 
     def learned_maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Photos (B,3,H,W) in 0–255 → the maps of all classes (B,C,h,w) in (0,1), and class logits (B,C)."""
@@ -89,12 +86,9 @@ class BASNetwork(Network):
 
     def forward(self, images: Tensor) -> BASOutputs:
         """One forward for everything; images (B,3,H,W) float in 0–255, H and W multiples of `patch`."""
-        features = self.low(self._normalised(images))
+        features = self.low(self.normalised(images))
         class_map = self.high(features)
         return BASOutputs(class_map.mean((2, 3)), features, class_map, self.generator(features).sigmoid())
-
-    def _normalised(self, images: Tensor) -> Tensor:
-        return (images - self.mean) / self.std
 
 
 def build_bas(

@@ -37,15 +37,11 @@ class Classifier(Network):
     kind: ClassVar[str] = "classifier"
 
     def __init__(self, model: nn.Module, classes: Sequence[str]) -> None:
-        super().__init__()
+        super().__init__(classes, *photo_statistics(getattr(model, "pretrained_cfg", None) or {}))
         self.model: Any = model
-        self.classes = tuple(classes)
         self._patch = _stride(model)
         embed: Any = getattr(model, "patch_embed", None)
         self.fixed = tuple(embed.img_size) if getattr(embed, "strict_img_size", False) else None
-        mean, std = photo_statistics(getattr(model, "pretrained_cfg", None) or {})
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
     @property
     def patch(self) -> int:
@@ -69,7 +65,7 @@ class Classifier(Network):
         """Photos (B,3,H,W) float in 0–255, H and W multiples of `patch` → class logits (B,C)."""
         if self.fixed is not None and images.shape[-2:] != self.fixed:
             images = F.interpolate(images, size=self.fixed, mode="bilinear", antialias=True)
-        return self.model((images - self.mean) / self.std)
+        return self.model(self.normalised(images))
 
 
 def build_classifier(

@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 
 class Network(nn.Module):
     """Photos in 0–255 → class scores; subclasses add what else they give.
 
+    Args:
+        classes: class names without background.
+        mean, std: what photos are normalised with, in 0–255.
+
     Attributes:
         kind: name of the subclass in model files, by which `getam.engine.model.load_model` builds it again.
         classes: class names without background.
-        mean, std: (3,1,1) buffers, what photos are normalised with, in 0–255.
+        mean, std: (3,1,1) buffers.
     """
 
     kind: ClassVar[str]
     classes: tuple[str, ...]
     mean: Tensor
     std: Tensor
+
+    def __init__(self, classes: Sequence[str], mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.classes = tuple(classes)
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Photos (B,3,H,W) in 0–255 as the backbone expects them."""
+        return (images - self.mean) / self.std
 
     @property
     @abstractmethod

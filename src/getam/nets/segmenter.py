@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -36,13 +35,10 @@ class Segmenter(Network):
     def __init__(
         self, encoder: Encoder, classes: Sequence[str], channels: Sequence[int], width: int, enlarge: int = 2
     ) -> None:
-        super().__init__()
+        super().__init__(classes, encoder.mean, encoder.std)
         self.encoder = encoder
-        self.classes = tuple(classes)
         self.decoder = DPT(encoder, len(self.classes), channels, width, enlarge)
         self.classifier = nn.Linear(channels[3], len(self.classes))
-        self.register_buffer("mean", torch.tensor(encoder.mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(encoder.std).view(3, 1, 1), persistent=False)
 
     @property
     def patch(self) -> int:
@@ -68,7 +64,7 @@ class Segmenter(Network):
             images: (B,3,H,W) float in 0–255, H and W multiples of `patch`.
             masks: False skips the decoder (classification phase, maps).
         """
-        features = self.encoder((images - self.mean) / self.std)
+        features = self.encoder(self.normalised(images))
         deepest = self.decoder.deepest(features)
         scores = self.classifier(deepest.mean((2, 3)))
         if not masks:
