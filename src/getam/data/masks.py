@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import os
-import threading
-from collections.abc import Sequence
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,9 @@ IGNORE = 255
 """The label that is neither trained on nor scored."""
 
 CLASSES_FILE = "classes.txt"
+
+PARTIAL = ".partial"
+"""Suffix of the hidden files that a killed process may leave behind where it was writing."""
 
 VOID = "void"
 """First line of a `classes.txt` whose label 0 is no background but pixels nobody labelled, as in MSRC."""
@@ -179,15 +184,40 @@ def remap(
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write to a hidden neighbour of `path`, then rename: a crash leaves the old file or the new one."""
+    """Write to a hidden neighbour of `path`, then rename: a crash leaves the old file or the new one, whole."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """As `write_atomically`, for what is written bit by bit: the file takes its place when the block ends well.
+
+    The file is on the disk before the rename and the folder after it, so that a power cut leaves no empty file. The
+    neighbour's name is short, however long the file's own is, and nobody else's, whoever writes it at the same time.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.partial")
+    partial = path.with_name(f".{secrets.token_hex(8)}{PARTIAL}")
     try:
-        partial.write_bytes(content)
+        with partial.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(partial, path)
+        _sync_folder(path.parent)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows opens no folders, and keeps renames by itself
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _no_background(path: Path, first: str) -> InputError:
