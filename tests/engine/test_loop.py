@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from getam.engine import loop
 from getam.engine.loop import _batches, fit
 from getam.engine.runfolder import RunFolder
+from getam.errors import InputError
 from getam.nets.segmenter import Segmenter
 from getam.recipes.getam import GetamConfig, GetamRecipe
 
@@ -118,6 +121,244 @@ def test_a_finished_run_is_only_loaded(tmp_path: Path) -> None:
     assert not again.training
 
 
+class MovedFabric(loop.Fabric):  # type: ignore[misc]
+    """As Fabric on a machine with an accelerator, here the one without memory: `setup` moves the weights there."""
+
+    optim: torch.optim.Optimizer
+
+    def setup(self, net: Any, optim: Any) -> Any:
+        before = torch.__future__.get_swap_module_params_on_conversion()
+        torch.__future__.set_swap_module_params_on_conversion(
+            True
+        )  # the optimiser's weights move too, as on CUDA
+        net.to("meta")
+        torch.__future__.set_swap_module_params_on_conversion(before)
+        MovedFabric.optim = optim
+        return net, optim
+
+
+@pytest.mark.filterwarnings("ignore:.*no-op:UserWarning")  # weights without memory are not copied
+def test_the_optimiser_continues_on_the_device_of_the_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", -1.0)
+    with pytest.raises(StopError):
+        train(tmp_path / "run", stop_after=2)
+
+    def stop(*_: Any) -> Any:
+        raise StopError
+
+    monkeypatch.setattr(loop, "Fabric", MovedFabric)
+    monkeypatch.setattr(GetamRecipe, "losses", stop)
+    with pytest.raises(StopError):
+        train(tmp_path / "run")
+    moments = [
+        (weight, value)
+        for weight, values in MovedFabric.optim.state.items()
+        for value in values.values()
+        if value.shape == weight.shape
+    ]
+    assert len(moments) > 20
+    assert {(w.device.type, v.device.type) for w, v in moments} == {("meta", "meta")}
+
+
+def test_random_numbers_of_a_step_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dropout and the like: a recipe whose loss is drawn."""
+    drawn: list[float] = []
+
+    class Drawing(GetamRecipe):
+        def losses(self, net: Any, batch: Any, progress: float, config: Any) -> dict[str, Tensor]:
+            drawn.append(float(torch.rand(())))
+            return {"cls": drawn[-1] * net(batch["image"])[0].mean()}
+
+    monkeypatch.setitem(globals(), "GetamRecipe", Drawing)
+    train(tmp_path / "whole")
+    whole = drawn.copy()
+    drawn.clear()
+    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", -1.0)
+    with pytest.raises(StopError):
+        train(tmp_path / "parts", stop_after=3)
+    torch.rand(7)
+    train(tmp_path / "parts")
+    assert drawn == whole
+    assert len(set(whole)) == 7
+
+
+def test_states_of_the_first_version_continue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They kept the generator of the CPU alone, as "rng"."""
+    whole, _ = train(tmp_path / "whole")
+    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", -1.0)
+    with pytest.raises(StopError):
+        train(tmp_path / "parts", stop_after=3)
+    file = tmp_path / "parts" / "state.pt"
+    state = torch.load(file, weights_only=True)
+    torch.save({**state, "rng": state.pop("random")["cpu"]}, file)
+    resumed, steps = train(tmp_path / "parts")
+    assert steps == [4, 5, 6, 7]
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=1e-6, msg=name)
+
+
+def test_a_run_with_a_damaged_state_continues_from_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    whole, _ = train(tmp_path / "whole")
+    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", -1.0)
+    with pytest.raises(StopError):
+        train(tmp_path / "parts", stop_after=4)  # the state of step 3 is whole, the one of step 4 is not
+    file = tmp_path / "parts" / "state.pt"
+    file.write_bytes(file.read_bytes()[:1000])
+    resumed, steps = train(tmp_path / "parts")
+    assert steps == [4, 5, 6, 7]
+    logged = [
+        json.loads(line)["step"] for line in (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert logged == [1, 2, 3, 4, 5, 6, 7]
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=1e-6, msg=name)
+
+
+def strict(line: str) -> dict[str, float]:
+    """JSON without NaN and infinity."""
+
+    def refuse(name: str) -> float:
+        raise AssertionError(name)
+
+    return json.loads(line, parse_constant=refuse)
+
+
+@pytest.mark.parametrize("lr", [1e6, 10.0])
+def test_a_run_that_diverges_stops_and_leaves_finite_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lr: float
+) -> None:
+    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", -1.0)
+    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    config = CONFIG.model_copy(update={"lr": lr, "steps": 40})
+    with pytest.raises(
+        InputError,
+        match=rf"(not finite|is (nan|inf)), .* nothing more can be learned; .*--lr than {re.escape(f'{lr:g}')} and",
+    ):
+        train(tmp_path / "run", config)
+    for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines():
+        strict(line)
+    weights = load_file(tmp_path / "run" / "model.safetensors")
+    assert all(bool(value.isfinite().all()) for value in weights.values())
+    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
+    assert all(bool(value.isfinite().all()) for value in state["model"].values())
+
+
+class Breaking(GetamRecipe):
+    """A recipe that goes wrong at one step, in one of three places."""
+
+    at, where = 3, "loss"
+
+    def losses(self, net: Any, batch: Any, progress: float, config: Any) -> dict[str, Tensor]:
+        scores = net(batch["image"])[0].mean()
+        if round(progress * config.steps) != self.at - 1:
+            return {"cls": scores, "sal": scores * 0}
+        if self.where == "gradient":
+            return {"cls": scores, "sal": (scores - scores.detach()).sqrt()}  # √0 has no derivative
+        if self.where == "weights":
+            with torch.no_grad():
+                net.classifier.bias[0] = torch.nan
+            return {"cls": scores}
+        return {"cls": scores, "sal": scores * torch.inf}
+
+
+@pytest.mark.parametrize(
+    ("where", "save_every", "message"),
+    [
+        (
+            "loss",
+            1e9,
+            "loss sal of step 3 is -?(inf|nan), so that nothing more can be learned; nothing had been saved",
+        ),
+        (
+            "loss",
+            -1.0,
+            "loss sal of step 3 is .*; what was saved after step 2 is kept: train with a smaller --lr",
+        ),
+        ("gradient", -1.0, "gradients of step 3 are not finite, .*; what was saved after step 2 is kept"),
+        ("weights", -1.0, "weights after step 3 are not finite, .*; what was saved after step 2 is kept"),
+    ],
+)
+def test_what_is_not_finite_is_named_and_the_last_good_state_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, save_every: float, message: str
+) -> None:
+    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", save_every)
+    monkeypatch.setattr(Breaking, "where", where)
+    monkeypatch.setitem(globals(), "GetamRecipe", Breaking)
+    with pytest.raises(InputError, match=message):
+        train(tmp_path / "run")
+    state = RunFolder(tmp_path / "run").state()
+    assert (state is None) == (save_every > 0)
+    if state is not None:
+        assert state["step"] == 2
+        assert all(bool(value.isfinite().all()) for value in state["model"].values())
+        assert (tmp_path / "run" / "model.safetensors").is_file()
+
+
+def test_the_last_weights_are_finite_or_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Breaking, "where", "weights")
+    monkeypatch.setattr(Breaking, "at", 7)
+    monkeypatch.setitem(globals(), "GetamRecipe", Breaking)
+    with pytest.raises(InputError, match="weights after step 7 are not finite"):
+        train(tmp_path / "run")
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_the_network_is_in_training_mode_while_it_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes: list[bool] = []
+
+    class Watched(GetamRecipe):
+        def build(self, config: Any, classes: Any) -> Segmenter:
+            return super().build(config, classes).eval()
+
+        def losses(self, net: Any, batch: Any, progress: float, config: Any) -> dict[str, Tensor]:
+            modes.extend(module.training for module in net.modules())
+            return super().losses(net, batch, progress, config)
+
+    monkeypatch.setitem(globals(), "GetamRecipe", Watched)
+    net, _ = train(tmp_path / "run")
+    assert modes
+    assert all(modes)
+    assert not any(module.training for module in net.modules())
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_broken_photo_is_one_sentence_with_workers_too(workers: int) -> None:
+    class Broken(Halves):
+        def __getitem__(self, index: int) -> dict[str, Tensor]:
+            if index == 3:
+                raise InputError("photo 3 cannot be read")
+            return super().__getitem__(index)
+
+    with pytest.raises(InputError) as caught:
+        list(_batches(Broken(5), CONFIG, 0, workers))
+    assert str(caught.value) == "photo 3 cannot be read"
+
+
+def test_workers_give_the_same_batches() -> None:
+    alone, shared = (list(_batches(Halves(5), CONFIG, 1, workers)) for workers in (0, 2))
+    assert [step for step, _ in alone] == [step for step, _ in shared] == [1, 2, 3, 4, 5, 6]
+    for (_, one), (_, other) in zip(alone, shared):
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_the_learning_rates_follow_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "LOG_EVERY", 2)
+    config = CONFIG.model_copy(update={"lr": 0.01, "joint_lr_factor": 0.5, "poly_power": 2.0, "steps": 8})
+    train(tmp_path / "run", config)
+    logged = [strict(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in logged] == [2, 4, 6, 8]
+    expected = [0.01 * (1 - done / 8) ** 2 * (0.5 if done >= 4 else 1) for done in (1, 3, 5, 7)]
+    assert [entry["lr"] for entry in logged] == pytest.approx(expected)
+
+
 def test_a_resumed_run_asks_for_no_backbone_weights(tmp_path: Path) -> None:
     asked = []
 
@@ -128,9 +369,9 @@ def test_a_resumed_run_asks_for_no_backbone_weights(tmp_path: Path) -> None:
 
     config = CONFIG.model_copy(update={"steps": 1})
     for _ in range(2):
-        run = RunFolder(tmp_path / "run")
-        run.open(config.model_dump(mode="json"))
-        fit(Watched(), config, Halves(), ("red", "blue"), run, record=config.model_dump(mode="json"))
+        with RunFolder(tmp_path / "run") as run:
+            run.open(config.model_dump(mode="json"))
+            fit(Watched(), config, Halves(), ("red", "blue"), run, record=config.model_dump(mode="json"))
     assert asked == [None, ""]
 
 

@@ -1,13 +1,18 @@
 """A run folder continues its own run and refuses everything else; a model file is enough to load a network."""
 
 import json
+import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import save_file
 
 import tiny
+from getam.data.fingerprint import Fingerprint, Row
 from getam.engine.model import load_model
 from getam.engine.runfolder import RunFolder, read_metadata, save_model
 from getam.errors import InputError, WeightsError
@@ -25,11 +30,12 @@ def net() -> Segmenter:
 def test_a_new_folder_gets_configuration_and_environment(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "a" / "run")
     assert not run.open(CONFIG)
-    assert sorted(file.name for file in run.path.iterdir()) == ["config.yaml", "env.json"]
+    assert sorted(file.name for file in run.path.iterdir()) == [".lock", "config.yaml", "env.json"]
     assert (
         json.loads((run.path / "env.json").read_text())["versions"]["torch"]
         == torch.__version__.split("+")[0]
     )
+    run.close()
     assert not RunFolder(run.path).open(CONFIG)
 
 
@@ -38,7 +44,7 @@ def test_a_started_run_continues_with_the_same_options_only(tmp_path: Path, net:
     run.open(CONFIG)
     run.save(net, CONFIG, {"step": 3, "rng": torch.get_rng_state()})
     assert run.open({**CONFIG, "channels": (8, 8, 8, 8)})
-    assert run.state()["step"] == 3
+    assert (run.state() or {})["step"] == 3
     with pytest.raises(
         InputError, match="holds a run with width=8, now width=16 was asked: give another --out"
     ):
@@ -72,6 +78,144 @@ def test_foreign_paths_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds a run with"):
         RunFolder(alone).open(CONFIG)
     assert (alone / "config.yaml").read_text() == "site: blog\n"
+    assert [file.name for file in alone.iterdir()] == ["config.yaml"]
+    assert not (tmp_path / ".lock").exists()
+
+
+def test_what_a_killed_process_leaves_does_not_make_a_folder_foreign(tmp_path: Path) -> None:
+    left = tmp_path / ".0123456789abcdef.partial"
+    left.write_bytes(b"half")
+    run = RunFolder(tmp_path)
+    assert not run.open(CONFIG)
+    assert not left.exists()
+    run.close()
+    left.write_bytes(b"half")
+    assert not RunFolder(tmp_path).open({**CONFIG, "width": 16})  # nor one that began
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text())["width"] == 16
+
+
+def test_a_lost_environment_is_written_again(tmp_path: Path, net: Segmenter) -> None:
+    with RunFolder(tmp_path) as run:
+        run.open(CONFIG)
+        run.save(net, CONFIG, {"step": 3})
+        before = (tmp_path / "env.json").stat().st_mtime_ns
+        run.open(CONFIG)
+        assert (tmp_path / "env.json").stat().st_mtime_ns == before
+        (tmp_path / "env.json").unlink()
+        assert run.open(CONFIG)
+        assert "versions" in json.loads((tmp_path / "env.json").read_text())
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    """Another process that opens the folder, and dies there without a word."""
+    code = f"""
+import os, sys
+sys.path[:] = {sys.path!r}
+from getam.engine.runfolder import RunFolder
+run = RunFolder({str(tmp_path / "run")!r})
+run.open({{"width": 8}})
+print("open", flush=True)
+sys.stdin.read()
+os._exit(1)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdin is not None
+        assert other.stdout.readline() == "open\n"
+        with pytest.raises(InputError, match="run is in use: another process is training there; wait for it"):
+            RunFolder(tmp_path / "run").open({"width": 8})
+        other.stdin.close()
+        other.wait()
+    first = RunFolder(tmp_path / "run")
+    first.open({"width": 8})
+    with pytest.raises(InputError, match="is in use"):  # a thread of the same process is no better
+        RunFolder(tmp_path / "run").open({"width": 8})
+    first.close()
+    with RunFolder(tmp_path / "run") as second:
+        second.open({"width": 8})
+    third = RunFolder(tmp_path / "run")
+    third.open({"width": 8})
+    third.log({"step": 1})
+    with pytest.raises(InputError, match="width=8, now width=9"):
+        third.open({"width": 9})
+
+
+def test_the_log_holds_finite_numbers_only(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.open(CONFIG)
+    run.log({"step": 1, "cls": 0.5})
+    for bad in (math.nan, math.inf):
+        with pytest.raises(ValueError):
+            run.log({"step": 2, "cls": bad})
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1, "cls": 0.5}\n'
+
+
+def test_lines_after_the_step_and_unreadable_ones_are_forgotten(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.rewind(3)  # nothing was logged yet
+    good = [b'{"step": 1}\n', b'{"step": 2, "cls": 0.5}\n', b'{"step": 3}\n']
+    bad = [
+        b"\0\0\0\n",
+        b"[1]\n",
+        b"3\n",
+        b'{"cls": 1}\n',
+        b'{"step": "x"}\n',
+        b'{"step": 4}\n',
+        b"\xff\n",
+        b'{"step": 3}',
+    ]
+    (tmp_path / "metrics.jsonl").write_bytes(
+        b"".join([good[0], bad[0], good[1], *bad[1:5], good[2], *bad[5:]])
+    )
+    run.rewind(3)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == b"".join(good)
+    run.rewind(0)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == b""
+
+
+ROWS = (Row("a", ("cat",), "1"), Row("b", ("dog",), "2"))
+
+
+def test_other_data_is_refused_by_name(tmp_path: Path) -> None:
+    run, record = RunFolder(tmp_path / "run"), {**CONFIG, "data": {"photos": 2}}
+    run.open(record, Fingerprint(ROWS))
+    run.open(record, Fingerprint(ROWS[::-1]))  # nothing was logged or saved yet
+    run.open(record, Fingerprint(ROWS))
+    run.log({"step": 1})
+    run.open(record, Fingerprint(ROWS))
+    with pytest.raises(
+        InputError,
+        match=r"run holds a run with other data: the order of the photos changed, number 1 was a and is b: give "
+        "another --out, or the same data to continue it",
+    ):
+        run.open(record, Fingerprint(ROWS[::-1]))
+    three = {**record, "data": {"photos": 3}}
+    with pytest.raises(InputError, match="other data: 1 photo new, the first is c"):
+        run.open(three, Fingerprint((*ROWS, Row("c", (), "3"))))
+    with pytest.raises(InputError, match=r"data\.photos=2, now it is 3"):
+        run.open(three, Fingerprint(ROWS))
+    with pytest.raises(InputError, match="width=8, now width=9"):  # options come first
+        run.open({**three, "width": 9}, Fingerprint(ROWS[::-1]))
+    (run.path / "data.jsonl").write_bytes(b"\0\0")
+    with pytest.raises(InputError, match=r"data\.jsonl is damaged"):
+        run.open(record, Fingerprint(ROWS))
+
+
+def test_a_run_begun_before_data_was_recorded_continues_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.open(CONFIG)
+    run.open(CONFIG, Fingerprint(ROWS))
+    assert not caplog.records
+    (run.path / "data.jsonl").unlink()
+    run.log({"step": 1})
+    run.open(CONFIG, Fingerprint(ROWS))
+    assert "was begun without a record of its data's content" in caplog.text
+    with pytest.raises(InputError, match="other data"):
+        run.open(CONFIG, Fingerprint(ROWS[:1]))
 
 
 @pytest.mark.parametrize("half", [False, True])
