@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -236,10 +235,10 @@ def test_a_run_that_diverges_stops_and_leaves_finite_weights(
     monkeypatch.setattr(loop, "LOG_EVERY", 1)
     config = CONFIG.model_copy(update={"lr": lr, "steps": 40})
     with pytest.raises(
-        InputError,
-        match=rf"(not finite|is (nan|inf)), .* nothing more can be learned; .*--lr than {re.escape(f'{lr:g}')} and",
-    ):
+        InputError, match=r"(not finite|is (nan|inf)), .* nothing more can be learned; "
+    ) as caught:
         train(tmp_path / "run", config)
+    assert f"train with a smaller --lr than {lr:g} and another --out" in str(caught.value)
     for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines():
         strict(line)
     weights = load_file(tmp_path / "run" / "model.safetensors")

@@ -1,6 +1,7 @@
 """Rows are measured under one protocol, kept one by one, and what cannot be measured is said."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -253,3 +254,38 @@ def test_the_command_line_takes_rows_with_commas(scenes: Path, trained: Path, tm
     assert main(arguments) == 0
     rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
     assert [r["name"] for r in rows] == ["rollout", "gradcam:threshold"]
+
+
+def test_photos_of_other_content_are_another_protocol(scenes: Path, trained: Path, tmp_path: Path) -> None:
+    """Noise under the names of the photos, other tags, other masks: none of them goes into one table with the first."""
+    shutil.copytree(scenes, tmp_path / "scenes")
+    given: dict[str, Any] = {"compare": ("gradcam",), "perturbed": 0}
+    run(tmp_path / "scenes", trained, tmp_path / "out", **given)
+    photo = tmp_path / "scenes" / "photos" / "scene1.png"
+    before = photo.read_bytes()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 48, 3), dtype=np.uint8)).save(photo)
+    with pytest.raises(InputError, match=r"measured under another protocol \(photos_sha256 differ"):
+        run(tmp_path / "scenes", trained, tmp_path / "out", **given)
+    photo.write_bytes(before)
+    run(tmp_path / "scenes", trained, tmp_path / "out", **given)
+    mask = tmp_path / "scenes" / "truth" / "scene1.png"
+    before = mask.read_bytes()
+    write_mask(mask, np.zeros((40, 48), np.uint8))
+    with pytest.raises(InputError, match=r"\(truth_sha256 differ"):
+        run(tmp_path / "scenes", trained, tmp_path / "out", **given)
+    mask.write_bytes(before)
+    tags = tmp_path / "scenes" / "tags.csv"
+    tags.write_text(tags.read_text().replace("scene0.png,blue", "scene0.png,red"))
+    with pytest.raises(InputError, match=r"\(tags_sha256 differ"):
+        run(tmp_path / "scenes", trained, tmp_path / "out", **given)
+
+
+def test_results_without_the_content_of_the_photos_are_refused(
+    scenes: Path, trained: Path, done: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(done, tmp_path / "out")
+    content = json.loads((done / "bench.json").read_text())
+    del content["protocol"]["photos_sha256"]
+    (tmp_path / "out" / "bench.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"bench\.json was not written by this version of getam bench"):
+        run(scenes, trained, tmp_path / "out")

