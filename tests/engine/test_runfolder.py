@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 import tiny
 from getam.data.fingerprint import Fingerprint, Row
@@ -254,3 +255,58 @@ def test_what_is_no_model_is_refused(tmp_path: Path, net: Segmenter) -> None:
     save_model(tmp_path / "c.safetensors", net, {**CONFIG, "width": 16})
     with pytest.raises(WeightsError, match="does not fit the network its metadata describes"):
         load_model(tmp_path / "c.safetensors")
+
+
+def rewrite(path: Path, **about: str | None) -> None:
+    """The same tensors with other metadata; None takes a key away."""
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    metadata = {key: value for key, value in {**metadata, **about}.items() if value is not None}
+    save_file(load_file(path), path, metadata=metadata)
+
+
+@pytest.mark.parametrize("key", ["classes", "config"])
+@pytest.mark.parametrize("value", [None, "", "{", "3", '"cat"', "[]", "[1, 2]", "null"])
+def test_metadata_that_is_no_description_is_one_sentence(
+    tmp_path: Path, net: Segmenter, key: str, value: str | None
+) -> None:
+    path = tmp_path / "m.safetensors"
+    save_model(path, net, CONFIG)
+    rewrite(path, **{key: value})
+    with pytest.raises(
+        WeightsError, match=r"m\.safetensors does not say which classes and options"
+    ) as caught:
+        load_model(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"channels": None}, "describes no network that can be built"),
+        ({"channels": [8, 8]}, "describes no network that can be built"),
+        ({"channels": "many"}, "describes no network that can be built"),
+        ({"width": -1}, "describes no network that can be built"),
+        ({"width": "8"}, "describes no network that can be built"),
+        ({"backbone": 3}, "describes no network that can be built"),
+        ({"backbone": "vit_of_nobody"}, "timm has no model 'vit_of_nobody'"),
+        ({"width": 16}, "does not fit the network its metadata describes: .*size mismatch for"),
+    ],
+)
+def test_metadata_of_no_network_is_one_sentence(
+    tmp_path: Path, net: Segmenter, change: dict[str, object], message: str
+) -> None:
+    path = tmp_path / "m.safetensors"
+    save_model(path, net, {**CONFIG, **change})
+    with pytest.raises((WeightsError, InputError), match=message) as caught:
+        load_model(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_the_metadata_lacks_is_named(tmp_path: Path, net: Segmenter) -> None:
+    path = tmp_path / "m.safetensors"
+    save_model(path, net, {key: value for key, value in CONFIG.items() if key != "channels"})
+    with pytest.raises(
+        WeightsError, match=r"can be built \('channels' is missing\): copy the model\.safetensors"
+    ):
+        load_model(path)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import timm
 import torch
 from safetensors.torch import save_file
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 import tiny
 from getam.engine.model import load_model
+from getam.errors import InputError
 from getam.maps.registry import find_method
 from getam.nets.bas import BASNetwork
 from getam.recipes.bas import PRESETS, BASConfig, BASRecipe, draw_targets
@@ -28,6 +30,14 @@ def test_targets_are_drawn_uniformly_from_the_tags() -> None:
     assert 150 < int((drawn[:, 0] == 0).sum()) < 250
     assert set(drawn[:, 1].tolist()) == {1}
     assert draw_targets(tags)[1].tolist() == [True, True, False]
+
+
+def test_one_class_is_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"recipe bas .* learns nothing from one \(cat\): .* --recipe classifier"
+    ):
+        RECIPE.build(CONFIG, ("cat",))
+    assert RECIPE.build(CONFIG, ("cat", "dog")).classes == ("cat", "dog")
 
 
 def test_losses_are_the_weighted_terms() -> None:

@@ -193,3 +193,26 @@ def test_what_was_configured_is_recorded(folder: Path) -> None:
     assert [json.loads(row)[:2] for row in rows[:3]] == [
         ["scene0", ["blue"]], ["scene1", ["red"]], ["scene2", ["blue", "red"]],
     ]  # fmt: skip
+
+
+def test_bas_of_one_class_is_refused(folder: Path) -> None:
+    save_file(timm.create_model("test_resnet").state_dict(), folder / "w.safetensors")
+    with pytest.raises(InputError, match="recipe bas compares the classes of a photo"):
+        getam.train(
+            **options(
+                folder,
+                recipe="bas",
+                backbone="test_resnet",
+                weights=folder / "w.safetensors",
+                classes=("red",),
+            )
+        )
+
+
+def test_tags_that_tell_nothing_apart_are_warned_of(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    getam.train(**options(folder, steps=1, classes=("red",)))  # some photos are not red
+    assert not caplog.records
+    lines = [f"scene{number}.png,red" for number in range(6)]
+    (folder / "tags.csv").write_text("\n".join(["image,tags", *lines]))
+    getam.train(**options(folder, steps=1, out=folder / "other"))
+    assert "all 6 photos have the same tags (red), which tells nothing apart" in caplog.text

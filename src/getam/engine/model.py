@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from getam.engine.runfolder import MODEL, read_metadata
-from getam.errors import InputError, WeightsError
+from getam.errors import GetamError, InputError, WeightsError
 from getam.nets.bas import BASNetwork, build_bas
 from getam.nets.build import FROM_NOTHING, build_segmenter
 from getam.nets.classifier import Classifier, build_classifier
@@ -40,12 +40,23 @@ def load_model(path: Path | str | None = None) -> Network:
     if not file.is_file():
         raise InputError(f"model {file} does not exist: give a run folder or a .safetensors file")
     kind, classes, config = read_metadata(file)
-    with torch.random.fork_rng(devices=[]):  # building draws initial weights; loading a model must not
-        net = _build(kind, classes, config, file)
+    try:
+        with torch.random.fork_rng(devices=[]):  # building draws initial weights; loading a model must not
+            net = _build(kind, classes, config, file)
+    except GetamError:
+        raise
+    except Exception as error:  # whatever a network raises that is built from nonsense
+        reason = f"{error} is missing" if isinstance(error, KeyError) else _one_line(error)
+        raise WeightsError(
+            f"the metadata of {file} describes no network that can be built ({reason}): copy the {MODEL} of its run "
+            "again"
+        ) from None
     try:
         net.load_state_dict(read_weights(file))
     except RuntimeError as error:
-        raise WeightsError(f"{file} does not fit the network its metadata describes: {error}") from None
+        raise WeightsError(
+            f"{file} does not fit the network its metadata describes: {_one_line(error)}"
+        ) from None
     return net.to(memory_format=torch.channels_last).eval()
 
 
@@ -62,6 +73,12 @@ def load_segmenter(path: Path | str | None = None) -> Segmenter:
             "`getam explain`, or train with --recipe getam"
         )
     return net
+
+
+def _one_line(error: Exception) -> str:
+    """The first line that says something, of errors that list every tensor."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2]) if lines else type(error).__name__
 
 
 def _build(kind: str, classes: tuple[str, ...], config: dict[str, Any], file: Path) -> Network:

@@ -248,8 +248,20 @@ def read_metadata(path: Path) -> tuple[str, tuple[str, ...], dict[str, Any]]:
         raise WeightsError(
             f"{path} is not a model of getam (no {FORMAT} metadata): give a run folder or its {MODEL}"
         )
-    kind = about.get("network", SEGMENTER)
-    return kind, tuple(json.loads(about["classes"])), json.loads(about["config"])
+    try:
+        classes, config = json.loads(about["classes"]), json.loads(about["config"])
+    except (KeyError, ValueError):
+        classes, config = None, None
+    if not isinstance(config, dict) or not _are_names(classes):
+        raise WeightsError(
+            f"{path} does not say which classes and options its network has (its metadata is incomplete or damaged): "
+            f"copy the {MODEL} of its run again"
+        )
+    return about.get("network", SEGMENTER), tuple(classes), config
+
+
+def _are_names(classes: Any) -> bool:
+    return isinstance(classes, list) and bool(classes) and all(isinstance(name, str) for name in classes)
 
 
 def environment() -> dict[str, Any]:

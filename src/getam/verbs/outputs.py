@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from getam.data.masks import CLASSES_FILE, read_classes, write_classes, write_mask
-from getam.engine.runfolder import environment
-from getam.errors import InputError
+from getam.engine.runfolder import MODEL, environment
+from getam.errors import InputError, WeightsError
 
 PROTOCOL = "protocol.jsonl"
 
@@ -77,6 +79,19 @@ class OutputFolder:
 
 
 def weights_hash(path: Path) -> str:
-    """sha256 of a model file, or of the model file in a run folder."""
-    file = path / "model.safetensors" if path.is_dir() else path
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    """sha256 of the tensors of a model file, or of the model file in a run folder: names, types, shapes and bytes.
+
+    Equal weights have equal hashes, whatever else the file says and in whatever order. Files that are no safetensors
+    raise `WeightsError`.
+    """
+    file = path / MODEL if path.is_dir() else path
+    digest = hashlib.sha256()
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            for name in sorted(tensors.keys()):
+                tensor = tensors.get_tensor(name)
+                digest.update(f"{name!r} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+                digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    except SafetensorError as error:
+        raise WeightsError(f"{file} is not a readable safetensors file ({error})") from None
+    return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from getam.nets.network import Network
 from getam.recipes import find_recipe
 from getam.verbs.progress import progress
 from getam.verbs.saliency import load_with_saliency
+
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -91,6 +94,11 @@ def train(
         system, preset, {k: v for k, v in given.items() if v is not None}, epochs, len(collection.samples)
     )
     dataset = TagDataset(collection, config.size, seed=config.seed, with_masks="mask" in system.needs)
+    if "mask" not in system.needs and len({frozenset(sample.tags) for sample in collection.samples}) == 1:
+        logger.warning(
+            "all %d photos have the same tags (%s), which tells nothing apart: add photos of other classes, or of none",
+            len(collection.samples), ", ".join(collection.samples[0].tags) or "none",
+        )  # fmt: skip
     record = run_record(recipe, collection, config)
     content = take_fingerprint(
         collection, masks=dataset.with_masks, facts={"saliency source": _source(saliency)},
