@@ -37,9 +37,9 @@ def match_slowly(
     prediction: np.ndarray, truth: np.ndarray, label: int, radius: float
 ) -> tuple[float, float] | None:
     predicted, true = outline_slowly(prediction, label), outline_slowly(truth, label)
-    if not predicted and not true:
-        return None
     counted = [place for place in predicted if truth[place] != 255]
+    if not counted and not true:
+        return None
     near = [any(math.dist(p, t) <= radius for t in true) for p in counted]
     found = [any(math.dist(p, t) <= radius for p in predicted) for t in true]
     return (sum(near) / len(near) if near else 1.0), (sum(found) / len(found) if found else 1.0)
@@ -98,6 +98,27 @@ def test_outline_in_a_band_of_255_counts_for_and_not_against() -> None:
     assert boundary_match(far_inside_band, truth, 1, 1) == (1, 0)
 
 
+def test_a_class_painted_only_where_nobody_knows_does_not_occur() -> None:
+    truth = np.zeros((9, 20), np.uint8)
+    truth[:, :8], truth[:, 8:] = 1, 255
+    prediction = np.zeros_like(truth)
+    prediction[:, :4] = 1
+    prediction[2:6, 10:15] = 2  # absent from the truth, inside 255
+    assert boundary_match(prediction, truth, 2, 1) is None
+    score = BoundaryScore(classes=2)
+    score.update(prediction, truth)
+    found = score.compute()
+    assert math.isnan(found.f_per_class[1])
+    assert (found.precision, found.recall, found.f) == (0, 0, 0)  # class 1's alone, no 1.0 beside them
+
+
+def test_nothing_that_could_be_scored_is_nan_everywhere() -> None:
+    score = BoundaryScore(classes=2)
+    score.update(np.array([[0, 1, 0]]), np.array([[255, 255, 255]]))
+    found = score.compute()
+    assert np.isnan([found.precision, found.recall, found.f, *found.f_per_class]).all()
+
+
 def test_an_undecided_prediction_ends_a_region() -> None:
     truth = np.zeros((6, 9), np.uint8)
     truth[:, :4] = 1
@@ -123,3 +144,11 @@ def test_what_does_not_fit_is_an_error() -> None:
         boundary_match(np.zeros((2, 3), int), np.zeros((3, 2), int), 1, 1)
     with pytest.raises(InputError, match="label 4 is beyond the 2 classes"):
         BoundaryScore(classes=2).update(np.full((2, 2), 4), np.zeros((2, 2), int))
+    with pytest.raises(InputError, match=r"label 3 is beyond the 2 classes"):
+        BoundaryScore(classes=2).update(np.zeros((2, 2), int), np.full((2, 2), 3))
+    with pytest.raises(InputError, match="label -1 is beyond"):
+        BoundaryScore(classes=2).update(np.full((2, 2), -1), np.zeros((2, 2), int))
+    with pytest.raises(InputError, match=r"the prediction is \(2, 2\) but the truth is \(2, 3\)"):
+        BoundaryScore(classes=2).update(np.zeros((2, 2), int), np.zeros((2, 3), int))
+    with pytest.raises(InputError, match=r"both must be \(H, W\)"):
+        boundary_match(np.zeros((1, 2, 2), int), np.zeros((1, 2, 2), int), 1, 1)
