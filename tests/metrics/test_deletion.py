@@ -84,3 +84,13 @@ def test_what_does_not_fit_is_an_error(map: Tensor, steps: int) -> None:
     image = torch.zeros(3, 4, 4)
     with pytest.raises(InputError, match="must be of one size"):
         deletion_insertion(lambda photos: photos.mean((1, 2, 3)), image, image, map, steps)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_is_an_error(value: float) -> None:
+    image, map = torch.zeros(3, 4, 4), torch.zeros(4, 4)
+    mean = lambda photos: photos.mean((1, 2, 3))  # noqa: E731
+    with pytest.raises(InputError, match="1 of 16 values of the map are not finite"):
+        deletion_insertion(mean, image, image, torch.tensor([value] + [0.0] * 15).view(4, 4), 4)
+    with pytest.raises(InputError, match="5 of 5 probabilities are not finite"):
+        deletion_insertion(lambda photos: mean(photos) + value, image, image, map, 4)

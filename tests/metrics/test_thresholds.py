@@ -91,7 +91,10 @@ def test_a_photo_without_tags_is_all_background() -> None:
     ("maps", "ids", "truth", "message"),
     [
         (np.full((1, 2, 2), 1.5), [1], np.zeros((2, 2), int), r"maps range from 1\.5 to 1\.5: divide"),
-        (np.full((1, 2, 2), np.nan), [1], np.zeros((2, 2), int), "maps range from nan"),
+        (np.full((1, 2, 2), -0.1), [1], np.zeros((2, 2), int), r"maps range from -0\.1 to -0\.1: divide"),
+        (np.full((1, 2, 2), np.nan), [1], np.zeros((2, 2), int), "4 of 4 values of the maps are not finite"),
+        (np.array([[[0, np.inf]]]), [1], np.zeros((1, 2), int), "1 of 2 values of the maps are not finite"),
+        (np.array([[[0, np.nan]]]), [1], np.array([[0, 255]]), "1 of 2 values of the maps are not finite"),
         (np.zeros((1, 2, 2)), [1], np.zeros((2, 3), int), r"maps are \(1, 2, 2\) .* the truth is \(2, 3\)"),
         (np.zeros((1, 2, 2)), [1, 2], np.zeros((2, 2), int), "with 2 class ids"),
         (np.zeros((1, 2, 2)), [0], np.zeros((2, 2), int), r"class ids \[0\] must be labels from 1 to 2"),

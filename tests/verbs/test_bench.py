@@ -18,7 +18,7 @@ from getam.metrics.confusion import ConfusionMatrix
 from getam.metrics.thresholds import DEFAULT_THRESHOLDS
 from getam.verbs import bench as verb
 from getam.verbs.bench_row import enlarge
-from getam.verbs.pipeline import parse_pipeline
+from getam.verbs.pipeline import Pipeline, parse_pipeline
 
 ROWS = ("getam", "gradcam+pamr", "getam:threshold")
 SIZE = 32
@@ -174,6 +174,56 @@ def test_only_rows_that_are_not_there_are_measured(
         run(scenes, trained, tmp_path, compare=rows, perturbed=0, fixed=0.4)
     content = run(scenes, trained, tmp_path, compare=("gradcam",), perturbed=0, fixed=0.4, overwrite=True)
     assert [r["name"] for r in content["rows"]] == ["gradcam"]
+
+
+def values_otherwise(protocol: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Protocols that differ in one value, or lack one key, or have one more."""
+    changed = [(key, {**protocol, key: "something else"}) for key in protocol]
+    lacking = [(key, {k: v for k, v in protocol.items() if k != key}) for key in protocol]
+    return [*changed, *lacking, ("mirrored", {**protocol, "mirrored": None})]
+
+
+def test_no_part_of_the_protocol_may_differ(scenes: Path, trained: Path, done: Path, tmp_path: Path) -> None:
+    results = tmp_path / "bench.json"
+    before = json.loads((done / "bench.json").read_text())
+    for key, protocol in values_otherwise(before["protocol"]):
+        text = json.dumps({**before, "protocol": protocol})
+        results.write_text(text)
+        with pytest.raises(InputError, match=rf"another protocol \({key} differ"):
+            verb._Results(tmp_path, before["protocol"], overwrite=False)
+        assert results.read_text() == text
+    results.write_text(json.dumps(before))
+    assert list(verb._Results(tmp_path, before["protocol"], overwrite=False).rows) == list(ROWS)
+    assert not verb._Results(tmp_path, {}, overwrite=True).rows
+
+
+@pytest.mark.parametrize("labels", ["", ":threshold"])
+def test_a_network_that_has_diverged_is_said_and_not_scored(
+    scenes: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labels: str
+) -> None:
+    net = getam.load_model(trained)
+    with torch.no_grad():
+        next(net.parameters()).fill_(float("nan"))
+    monkeypatch.setattr(verb, "load_model", lambda _path: net)
+    monkeypatch.setattr(Pipeline, "check", lambda *_given, **_options: None)
+    content = run(scenes, trained, tmp_path, compare=("gradcam" + labels,), perturbed=0)
+    assert content["rows"] == []
+    assert "not finite" in content["not_measured"]["gradcam" + labels]
+
+
+def test_maps_that_are_not_finite_are_said_and_not_scored(
+    scenes: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def maps(*given: Any) -> torch.Tensor:
+        found = original(*given)
+        found[..., 0, 0] = float("nan")
+        return found
+
+    original = Pipeline.maps
+    monkeypatch.setattr(Pipeline, "maps", maps)
+    content = run(scenes, trained, tmp_path, compare=("gradcam",), perturbed=0)
+    assert content["rows"] == []
+    assert "scene0.png: the network's scores or its maps are not finite" in content["not_measured"]["gradcam"]
 
 
 def test_a_photo_without_tags_is_background(scenes: Path, trained: Path, tmp_path: Path) -> None:

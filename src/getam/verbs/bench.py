@@ -146,14 +146,13 @@ class _Results:
         try:
             before = json.loads((out / RESULTS).read_text(encoding="utf-8"))
             found = [BenchRow(**row) for row in before["rows"]]
-            old = before["protocol"]
+            old = dict(before["protocol"])
         except (ValueError, KeyError, TypeError):
             raise InputError(
                 f"{out / RESULTS} was not written by this version of getam bench: choose another --out, or replace it"
                 " with --overwrite"
             ) from None
-        other = [key for key in protocol if old.get(key) != json.loads(json.dumps(protocol[key]))]
-        if other:
+        if other := _differing(old, json.loads(json.dumps(protocol))):
             raise InputError(
                 f"{out / RESULTS} was measured under another protocol ({', '.join(other)} differ): choose another"
                 " --out, or replace it with --overwrite"
@@ -247,6 +246,11 @@ def _rows(
             "--compare names no row: give METHOD[+REFINER…][:LABELLER], or leave it out for all methods"
         )
     return rows
+
+
+def _differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Keys that only one of two protocols has, or that have two values."""
+    return [key for key in {**new, **old} if key not in old or key not in new or old[key] != new[key]]
 
 
 def _hash(parts: Iterable[bytes]) -> str:

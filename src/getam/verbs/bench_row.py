@@ -20,6 +20,7 @@ from getam.data.collection import Collection, Sample, load_sample_mask
 from getam.data.masks import remap
 from getam.data.photos import as_tensor, read_photo
 from getam.data.tags import BACKGROUND
+from getam.errors import InputError
 from getam.metrics.boundary import BoundaryScore
 from getam.metrics.confusion import IGNORE, ConfusionMatrix, Scores
 from getam.metrics.cost import peak_tensor_bytes, timed
@@ -74,7 +75,7 @@ def measure_row(subject: Subject, name: str, pipeline: Pipeline, *, labels: bool
         what: shown with the progress.
 
     Raises:
-        InputError, CaptureError: the row does not fit the network or a photo.
+        InputError, CaptureError: the row does not fit the network or a photo; scores or maps are not finite.
     """
     measure = _Labels(subject) if labels else _Maps(subject)
     costs: list[tuple[float, float, float]] = []  # seconds, CPU seconds, CPU seconds of a forward
@@ -86,8 +87,13 @@ def measure_row(subject: Subject, name: str, pipeline: Pipeline, *, labels: bool
             if photo.present and not costs:
                 _forward(subject, photo)
                 measure.call(pipeline, photo)  # once beforehand: the first call of everything is slow
-            _, forward = timed(partial(_forward, subject, photo))
+            scores, forward = timed(partial(_forward, subject, photo))
             found, taken = timed(partial(measure.call, pipeline, photo))
+            if not bool(scores.isfinite().all() and found.isfinite().all()):
+                raise InputError(
+                    f"{sample.photo}: the network's scores or its maps are not finite (NaN or infinite): it has"
+                    " probably diverged; train it again with a smaller --lr"
+                )
             if photo.present:
                 costs.append((taken.wall, taken.cpu, forward.cpu))
                 size = (photo.truth.size, len(photo.present))
