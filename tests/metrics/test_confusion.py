@@ -10,7 +10,7 @@ from sklearn.metrics import confusion_matrix as sklearn_confusion
 from sklearn.metrics import jaccard_score
 
 from getam.errors import InputError
-from getam.metrics.confusion import ConfusionMatrix, confusion_matrix, scores
+from getam.metrics.confusion import ConfusionMatrix, confusion_matrix, hits_and_unions, mean_iou, scores
 
 C = 4
 label_values = st.sampled_from([*range(C + 1), 255])
@@ -94,6 +94,21 @@ def test_renaming_the_classes_renames_the_scores(
     )
     np.testing.assert_allclose([after.iou[order[label]] for label in range(C + 1)], before.iou)
     np.testing.assert_allclose(after.miou, before.miou)
+
+
+@settings(max_examples=40, deadline=None)
+@given(several=st.lists(pairs, min_size=1, max_size=3))
+def test_hits_and_unions_of_photos_add_up_to_the_mean_iou(several: list) -> None:
+    counts, whole = [], ConfusionMatrix(C)
+    for prediction, truth in several:
+        counts.append(hits_and_unions(confusion_matrix(prediction, truth, C)))
+        whole.update(prediction, truth)
+        scored = truth != 255
+        for label in range(C + 1):
+            painted, true = (prediction == label) & scored, (truth == label) & scored
+            assert counts[-1][:, label].tolist() == [(painted & true).sum(), (painted | true).sum()]
+    np.testing.assert_array_equal(float(mean_iou(sum(counts))), whole.compute().miou)
+    np.testing.assert_array_equal(mean_iou(np.stack(counts)), [float(mean_iou(each)) for each in counts])
 
 
 def test_no_label_is_a_miss_and_no_false_positive() -> None:
