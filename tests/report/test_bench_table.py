@@ -9,15 +9,20 @@ from getam.report.bench_table import BenchRow, markdown
 PROTOCOL: dict[str, Any] = {
     "photos": 12, "split": "val", "classes": ["cat", "dog"], "background": [], "size": 224, "fixed_threshold": 0.3,
     "weights_sha256": "ab" * 32, "ids_sha256": "cd" * 32, "threads": 1, "boundary_tolerance": 0.0075,
-    "deletion_steps": 16, "perturbed": 3, "environment": {"machine": "x86_64", "versions": {"torch": "2.4"}},
+    "deletion_steps": 16, "perturbed": 3,
+    "intervals": {"method": "percentile bootstrap over photos", "resamples": 500, "level": 0.9, "seed": 7},
+    "environment": {"machine": "x86_64", "versions": {"torch": "2.4"}},
 }  # fmt: skip
 MAP = BenchRow(
-    name="getam", options={}, miou=0.4, iou={"background": 0.8}, false_positive_rate=0.2, false_negative_rate=0.3,
+    name="getam", options={}, miou=0.4, interval=(0.38, 0.43), photos=("0:9/10 1:2/4", "0:1/9"),
+    iou={"background": 0.8}, false_positive_rate=0.2, false_negative_rate=0.3,
     boundary_precision=0.5, boundary_recall=0.5, boundary_f=0.25, seconds=0.05, cpu_seconds=0.04, forwards=2.5,
-    megabytes=30.0, thresholds=(0.2, 0.4), miou_fixed=0.39, peak=0.41, peak_threshold=0.3, curve=(0.1,) * 99,
+    megabytes=30.0, thresholds=(0.2, 0.4), miou_fixed=0.39, miou_fixed_interval=(0.37, 0.41),
+    peak=0.41, peak_threshold=0.3, curve=(0.1,) * 99,
     deletion=0.2, insertion=0.8,
 )  # fmt: skip
-LABEL = replace(MAP, name="getam:irn", thresholds=None, miou_fixed=None, peak=None, peak_threshold=None, curve=None,
+LABEL = replace(MAP, name="getam:irn", thresholds=None, miou_fixed=None, miou_fixed_interval=None,
+                peak=None, peak_threshold=None, curve=None,
                 deletion=None, insertion=None, undecided=0.125)  # fmt: skip
 
 
@@ -26,12 +31,16 @@ def lines_with(page: str, text: str) -> list[str]:
 
 
 def test_maps_are_sorted_by_the_score_at_a_threshold_they_did_not_choose() -> None:
-    rows = [MAP, replace(MAP, name="cam", miou=0.5, peak=0.55), replace(MAP, name="rollout", miou=math.nan)]
+    rows = [
+        MAP,
+        replace(MAP, name="cam", miou=0.5, interval=(0.46, 0.54), peak=0.55),
+        replace(MAP, name="rollout", miou=math.nan, interval=None),
+    ]
     page = markdown(PROTOCOL, rows, {})
     order = [line.split("|")[1] for line in lines_with(page, "|`")]
     assert order == ["`cam`", "`getam`", "`rollout`"]
-    assert "|**50.0**|39.0|55.0|20.0|" in page
-    assert "|—|39.0|" in lines_with(page, "`rollout`")[0]
+    assert "|**50.0** [46.0, 54.0]|39.0 [37.0, 41.0]|55.0|20.0|" in page
+    assert "|—|39.0 [37.0, 41.0]|" in lines_with(page, "`rollout`")[0]
 
 
 def test_the_peak_is_called_what_it_is_and_never_the_best() -> None:
@@ -44,7 +53,29 @@ def test_labels_have_a_table_of_their_own() -> None:
     page = markdown(PROTOCOL, [MAP, LABEL], {})
     maps, labels = page.split("## Labels")
     assert "`getam:irn`" not in maps
-    assert "|`getam:irn`|40.0|20.0|30.0|25.0|12.5|50|40|2.5|30|" in labels
+    assert "|`getam:irn`|40.0 [38.0, 43.0]|20.0|30.0|25.0|12.5|50|40|2.5|30|" in labels
+
+
+def test_differences_are_to_the_row_measured_first_and_signed() -> None:
+    assert "− `" not in markdown(PROTOCOL, [MAP, LABEL], {})
+    to_first = {"compared_to": "cam", "difference": -0.1, "difference_interval": (-0.123, 0.004)}
+    first = replace(MAP, name="cam", miou=0.5)
+    page = markdown(PROTOCOL, [first, replace(MAP, **to_first), replace(LABEL, **to_first)], {})
+    heads = lines_with(page, "− `cam`|")
+    assert len(heads) == 2  # of maps and of labels
+    assert all(head.split("|")[3] == "− `cam`" for head in heads)
+    assert [line.split("|")[3] for line in lines_with(page, "|`")] == [
+        "—",
+        "−10.0 [−12.3, +0.4]",
+        "−10.0 [−12.3, +0.4]",
+    ]
+    assert len(lines_with(page, "- − `cam`: mIoU minus that of the row measured first")) == 1
+
+
+def test_the_notes_say_how_intervals_are_made() -> None:
+    page = markdown(PROTOCOL, [MAP], {})
+    assert "[low, high]: 90% interval, percentile bootstrap over photos (500 resamples, seed 7)" in page
+    assert "no result and has no interval" in page
 
 
 def test_what_was_not_measured_is_listed_with_its_reason() -> None:
