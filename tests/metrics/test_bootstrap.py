@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import asdict
 from statistics import quantiles
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy import stats
 
 from getam.errors import InputError
 from getam.metrics import bootstrap
-from getam.metrics.bootstrap import Bootstrap, difference_interval, interval, resampled_miou
+from getam.metrics.bootstrap import DEFAULT, Bootstrap, difference_interval, interval, resampled_miou
 from getam.metrics.confusion import ConfusionMatrix, confusion_matrix, hits_and_unions, mean_iou
 
 C = 3
@@ -149,6 +150,12 @@ def test_a_higher_level_is_wider_and_a_seed_repeats() -> None:
     assert interval(counts) == interval(counts, Bootstrap(resamples=2000, level=0.95, seed=0))
     assert interval(counts) != interval(counts, Bootstrap(seed=1))
     assert difference_interval(counts, counts) == (0, 0)
+
+
+def test_the_record_says_how_intervals_are_made() -> None:
+    assert asdict(DEFAULT) == {
+        "method": "percentile bootstrap over photos", "resamples": 2000, "level": 0.95, "seed": 0,
+    }  # fmt: skip
 
 
 def test_one_photo_or_nothing_scored_has_no_interval() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from getam.errors import InputError
-from getam.metrics.boundary import BoundaryScore, boundary_match, outline, tolerance_pixels
+from getam.metrics.boundary import BoundaryScore, boundary_match, harmonic_mean, outline, tolerance_pixels
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9)
 
@@ -112,6 +112,7 @@ def test_a_class_painted_only_where_nobody_knows_does_not_occur() -> None:
     assert (found.precision, found.recall, found.f) == (0, 0, 0)  # class 1's alone, no 1.0 beside them
 
 
+@pytest.mark.filterwarnings("error")
 def test_nothing_that_could_be_scored_is_nan_everywhere() -> None:
     score = BoundaryScore(classes=2)
     score.update(np.array([[0, 1, 0]]), np.array([[255, 255, 255]]))
@@ -137,6 +138,36 @@ def test_an_outline_alone_has_f_zero() -> None:
 
 def test_the_tolerance_is_a_share_of_the_diagonal() -> None:
     assert tolerance_pixels((300, 400)) == math.ceil(0.0075 * 500) == 4
+    assert tolerance_pixels((300, 400), 0.01) == 5
+
+
+def test_the_tolerance_that_is_given_counts() -> None:
+    truth, prediction = np.zeros((30, 40), np.uint8), np.zeros((30, 40), np.uint8)
+    truth[5:20, 5:20], prediction[5:20, 8:23] = 1, 1  # 3 pixels of a diagonal of 50
+    found = []
+    for tolerance in (0.0401, 0.06):
+        score = BoundaryScore(1, tolerance)
+        score.update(prediction, truth)
+        found.append(score.compute().f)
+    assert found[0] == found[1] == 1
+    score = BoundaryScore(1)
+    score.update(prediction, truth)
+    assert score.compute().f < 1
+
+
+def test_scores_are_plain_numbers() -> None:
+    score = BoundaryScore(1)
+    score.update(np.array([[0, 1]]), np.array([[0, 1]]))
+    assert {type(value) for value in (*vars(score.compute()).values(), *score.compute().f_per_class)} == {
+        float,
+        tuple,
+    }
+
+
+def test_f_is_the_harmonic_mean() -> None:
+    assert harmonic_mean(0.5, 1) == pytest.approx(2 / 3)
+    assert harmonic_mean(0, 1) == harmonic_mean(0, 0) == 0
+    assert harmonic_mean(0.3, 0.3) == pytest.approx(0.3)
 
 
 def test_what_does_not_fit_is_an_error() -> None:

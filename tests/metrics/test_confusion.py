@@ -156,3 +156,15 @@ def test_other_matrices_are_errors() -> None:
         scores(np.zeros((2, 5), np.int64))
     with pytest.raises(InputError, match="of 2 and 3 classes cannot be merged"):
         ConfusionMatrix(2).merge(ConfusionMatrix(3))
+
+
+def test_scores_are_plain_numbers() -> None:
+    found = scores(confusion_matrix(np.array([0, 1, 0]), np.array([0, 1, 1]), 2))
+    assert {type(value) for value in vars(found).values()} == {float, tuple}
+    assert {type(value) for value in found.iou} == {float}
+
+
+@pytest.mark.filterwarnings("error")
+def test_nothing_scored_is_nan_without_a_warning() -> None:
+    found = scores(np.zeros((3, 4), np.int64))
+    assert np.isnan([*found.iou, found.miou, found.pixel_accuracy, found.false_positive_rate]).all()

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from getam.errors import InputError
 from getam.metrics.confusion import confusion_matrix, scores
-from getam.metrics.thresholds import ThresholdSweep, threshold_curve
+from getam.metrics.thresholds import DEFAULT_THRESHOLDS, ThresholdSweep, threshold_curve
 
 C = 4
 THRESHOLDS = (0.1, 0.25, 0.5, 0.75, 1.0)
@@ -80,6 +80,29 @@ def test_a_separating_threshold_is_found() -> None:
 
 def test_thresholds_are_sorted_and_unique() -> None:
     assert ThresholdSweep(1, (0.5, 0.1, 0.5)).thresholds == (0.1, 0.5)
+
+
+def test_the_thresholds_are_hundredths_between_nothing_and_everything() -> None:
+    assert len(DEFAULT_THRESHOLDS) == 99
+    assert pytest.approx(np.arange(1, 100) / 100) == DEFAULT_THRESHOLDS
+    assert (
+        ThresholdSweep(1).thresholds
+        == threshold_curve(np.zeros((0, 1, 1)), [], np.zeros((1, 1), int), 1).thresholds
+        == DEFAULT_THRESHOLDS
+    )
+
+
+@pytest.mark.filterwarnings("error")
+def test_where_nothing_is_scored_the_lowest_threshold_stands_in() -> None:
+    threshold, best = threshold_curve(np.zeros((1, 1, 2)), [1], np.full((1, 2), 255), 1, (0.4, 0.2)).best
+    assert threshold == 0.2
+    assert np.isnan(best.miou)
+
+
+def test_the_lowest_of_equally_good_thresholds_is_the_best() -> None:
+    curve = threshold_curve(np.array([[[0.1, 0.9]]]), [1], np.array([[0, 1]]), 1)
+    assert curve.best[0] == 0.11
+    assert curve.miou[:11] == pytest.approx([0.25] * 10 + [1.0])
 
 
 def test_a_photo_without_tags_is_all_background() -> None:
