@@ -74,6 +74,24 @@ def test_blur_is_a_gaussian_with_borders_going_on() -> None:
     )
 
 
+def test_blur_is_a_share_of_the_long_side() -> None:
+    for size in ((24, 56), (56, 24)):
+        image = torch.rand(3, *size)
+        torch.testing.assert_close(blurred(image), blurred(image, 2.5))
+        assert not torch.allclose(blurred(image), blurred(image, 2.51))
+
+
+def test_by_default_sixteen_steps_are_taken() -> None:
+    sizes = []
+
+    def score(photos: Tensor) -> Tensor:
+        sizes.append(len(photos))
+        return photos.mean((1, 2, 3))
+
+    deletion_insertion(score, torch.rand(3, 8, 8), torch.zeros(3, 8, 8), torch.rand(8, 8))
+    assert sizes == [17, 17]
+
+
 def test_blur_keeps_range_and_mean_colour() -> None:
     grey = torch.full((3, 32, 48), 77.0)
     torch.testing.assert_close(blurred(grey), grey)

@@ -91,3 +91,115 @@ def test_notes_say_what_counts_as_background_and_which_options() -> None:
     assert "grass, sky count as background" in page
     assert "`getam` coupling=grad" in page
     assert "`getam` 0.20 and 0.40" in page
+
+
+ALL = replace(
+    MAP, compared_to="cam", difference=0.012, difference_interval=(-0.001, 0.0251),
+    miou=0.4567, interval=(0.4321, 0.4789),
+    false_positive_rate=0.2345, false_negative_rate=0.3456, boundary_f=0.5678, seconds=0.0567, cpu_seconds=0.1234,
+    forwards=2.345, megabytes=30.6, miou_fixed=0.4111, peak=0.4666, deletion=0.1239, insertion=0.7891,
+)  # fmt: skip
+
+
+def test_every_number_stands_under_its_heading() -> None:
+    page = markdown(PROTOCOL, [ALL, replace(ALL, name="getam:irn", undecided=0.0789)], {})
+    maps, labels = page.split("## Labels")
+    assert lines_with(maps, "| |") == [
+        "| |**mIoU**, threshold chosen on the other half|− `cam`|mIoU at 0.3, set beforehand|curve's peak (chosen"
+        " on these masks)|FP|FN|boundary F|deletion ↓|insertion ↑|ms a photo|CPU ms|× forward|MB|"
+    ]
+    assert lines_with(maps, "|`getam`|") == [
+        "|`getam`|45.7 [43.2, 47.9]|+1.2 [−0.1, +2.5]|41.1 [37.0, 41.0]|46.7|23.4|34.6|56.8|0.124|0.789|57|123|2.3|31|"
+    ]
+    assert lines_with(labels, "| |") == [
+        "| |**mIoU**|− `cam`|FP|FN|boundary F|undecided|ms a photo|CPU ms|× forward|MB|"
+    ]
+    assert lines_with(labels, "|`getam:irn`|") == [
+        "|`getam:irn`|45.7 [43.2, 47.9]|+1.2 [−0.1, +2.5]|23.4|34.6|56.8|7.9|57|123|2.3|31|"
+    ]
+    for part, columns in ((maps, 13), (labels, 10)):
+        assert lines_with(part, "|---") == ["|---|" + "---:|" * columns]
+
+
+def test_the_best_of_a_column_is_bold_where_something_is_best() -> None:
+    larger = {name: value + 1 if isinstance(value, float) else value for name, value in vars(ALL).items()}
+    other = replace(
+        ALL,
+        **{**larger, "name": "other", "compared_to": None, "difference": None, "difference_interval": None},
+    )
+    page = markdown(
+        PROTOCOL,
+        [ALL, other, replace(other, name="a:b", undecided=0.2), replace(ALL, name="c:d", undecided=0.1)],
+        {},
+    )
+
+    def bold(name: str) -> list[int]:
+        cells = lines_with(page, f"|`{name}`|")[0].split("|")[2:-1]
+        return [place for place, cell in enumerate(cells) if cell.startswith("**")]
+
+    # more: mIoU, mIoU at the fixed threshold, boundary F, insertion
+    assert bold("other") == [0, 2, 6, 8]
+    # less: FP, FN, deletion, and all costs; neither the peak nor a difference
+    assert bold("getam") == [4, 5, 7, 9, 10, 11, 12]
+    assert bold("a:b") == [0, 4]
+    assert bold("c:d") == [2, 3, 6, 7, 8, 9]
+
+
+def test_numbers_that_look_alike_are_not_bold() -> None:
+    page = markdown(
+        PROTOCOL, [MAP, replace(MAP, name="cam", miou=0.4001), replace(MAP, name="lost", miou=math.nan)], {}
+    )
+    assert "**40.0**" not in page
+    assert len(lines_with(page, "|40.0 [38.0, 43.0]|")) == 2
+
+
+def test_the_page_begins_with_what_was_measured() -> None:
+    page = markdown(PROTOCOL, [], {})
+    assert page.startswith(
+        "# getam bench\n\n12 photos of the split `val`, 2 classes (cat, dog), tags known, long side 224, one pass."
+        " Model `abababababab`, ids `cdcdcdcdcdcd`, torch 2.4, 1 thread of x86_64.\n"
+    )
+    page = markdown({**PROTOCOL, "split": None, "threads": 4}, [], {})
+    assert page.startswith("# getam bench\n\n12 photos, 2 classes")
+    assert "4 threads of x86_64" in page
+    assert "## Maps" not in page
+    assert "## Labels" not in page
+
+
+def test_notes_are_of_the_columns_that_are_there() -> None:
+    headings = {
+        "maps": ["Threshold: the sorted ids", "Deletion, insertion", "Thresholds of the first and the second half"],
+        "labels": ["Undecided: pixels labelled 255"],
+        "always": ["mIoU: one", "[low, high]", "FP, FN: mean", "Boundary F", "ms: median"],
+    }  # fmt: skip
+    for rows, there in (([MAP], "maps"), ([LABEL], "labels"), ([], "")):
+        page = markdown(PROTOCOL, rows, {})
+        for kind, notes in headings.items():
+            for note in notes:
+                assert (f"- {note}" in page) == (kind in (there, "always")), note
+    page = markdown(PROTOCOL, [MAP], {})
+    assert "matched within 0.75% of the diagonal" in page
+    assert "16 steps, mean over the maps of 3 photos" in page
+    assert "count as background" not in page
+    assert "Options that are not" not in page
+
+
+def test_pictures_are_shown_between_tables_and_notes() -> None:
+    page = markdown(PROTOCOL, [MAP], {"cam": "why"}, pictures=("curves.svg", "tradeoff.svg"))
+    places = [
+        page.index(text)
+        for text in (
+            "## Maps",
+            "![curves](curves.svg)",
+            "![tradeoff](tradeoff.svg)",
+            "## Not measured",
+            "## How to read this",
+        )
+    ]
+    assert places == sorted(places)
+
+
+def test_a_row_is_a_label_where_pixels_can_be_undecided() -> None:
+    assert not MAP.is_label
+    assert LABEL.is_label
+    assert replace(LABEL, undecided=0.0).is_label
