@@ -1,7 +1,7 @@
 """The page of `getam bench` says what was measured, sorted, with what was not, and why."""
 
 import math
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from typing import Any
 
 from getam.report.bench_table import BenchRow, markdown
@@ -33,8 +33,8 @@ def lines_with(page: str, text: str) -> list[str]:
 def test_maps_are_sorted_by_the_score_at_a_threshold_they_did_not_choose() -> None:
     rows = [
         MAP,
-        replace(MAP, name="cam", miou=0.5, interval=(0.46, 0.54), peak=0.55),
         replace(MAP, name="rollout", miou=math.nan, interval=None),
+        replace(MAP, name="cam", miou=0.5, interval=(0.46, 0.54), peak=0.55),
     ]
     page = markdown(PROTOCOL, rows, {})
     order = [line.split("|")[1] for line in lines_with(page, "|`")]
@@ -203,3 +203,12 @@ def test_a_row_is_a_label_where_pixels_can_be_undecided() -> None:
     assert not MAP.is_label
     assert LABEL.is_label
     assert replace(LABEL, undecided=0.0).is_label
+
+
+def test_what_does_not_apply_is_none() -> None:
+    optional = [field for field in fields(BenchRow) if field.default is not MISSING]
+    assert [field.name for field in optional] == [
+        "compared_to", "difference", "difference_interval", "thresholds", "miou_fixed", "miou_fixed_interval", "peak",
+        "peak_threshold", "curve", "deletion", "insertion", "undecided",
+    ]  # fmt: skip
+    assert {field.default for field in optional} == {None}
