@@ -21,9 +21,12 @@ from getam.engine.model import embedded_model, load_model
 from getam.engine.runfolder import environment
 from getam.errors import GetamError, InputError
 from getam.maps.registry import REGISTRY
+from getam.metrics.bootstrap import DEFAULT, difference_interval
 from getam.metrics.boundary import TOLERANCE
+from getam.metrics.confusion import mean_iou
 from getam.metrics.deletion import BLUR, STEPS
 from getam.metrics.thresholds import DEFAULT_THRESHOLDS
+from getam.report.bench_photos import from_lines
 from getam.report.bench_plots import CURVES, TRADEOFF, draw, plotting_missing
 from getam.report.bench_table import BenchRow, markdown
 from getam.verbs.bench_row import Subject, measure_row
@@ -55,8 +58,9 @@ def bench(
 ) -> Path:
     """Compare map methods and chains: as masks, as explanations, in seconds and in memory.
 
-    No threshold is chosen on the masks it is scored on. The results are kept after every row: called again with the
-    same `out` and the same protocol, only rows that are not there yet are measured.
+    No threshold is chosen on the masks it is scored on. Every mIoU has a 95 % interval by drawing photos again, with
+    the thresholds as they were chosen, and so has its difference to the row measured first. The results are kept after
+    every row: called again with the same `out` and the same protocol, only rows that are not there yet are measured.
 
     Args:
         data: folder of photos, or a VOC folder.
@@ -112,6 +116,7 @@ def bench(
         "classes": list(collection.classes), "background": list(collection.background), "tags_at_test_time": True,
         "size": size, "flip": False, "fixed_threshold": fixed, "threshold_rule": THRESHOLD_RULE,
         "boundary_tolerance": TOLERANCE, "perturbed": len(chosen), "deletion_steps": STEPS, "deletion_blur": BLUR,
+        "intervals": asdict(DEFAULT),
         "weights_sha256": weights_hash(model or embedded_model()), "threads": torch.get_num_threads(),
         "environment": {k: v for k, v in environment().items() if k != "started"},
     }  # fmt: skip
@@ -145,14 +150,15 @@ class _Results:
         try:
             before = json.loads((out / RESULTS).read_text(encoding="utf-8"))
             found = [BenchRow(**row) for row in before["rows"]]
-            old = before["protocol"]
-            other = [key for key in protocol if old[key] != json.loads(json.dumps(protocol[key]))]
-        except (ValueError, KeyError, TypeError):
+            old = dict(before["protocol"])
+            for row in found:
+                from_lines(row.photos, len(protocol["classes"]))
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
             raise InputError(
                 f"{out / RESULTS} was not written by this version of getam bench: choose another --out, or replace it"
                 " with --overwrite"
             ) from None
-        if other:
+        if other := _differing(old, json.loads(json.dumps(protocol))):
             raise InputError(
                 f"{out / RESULTS} was measured under another protocol ({', '.join(other)} differ): choose another"
                 " --out, or replace it with --overwrite"
@@ -160,7 +166,9 @@ class _Results:
         self.rows = {row.name: row for row in found}
 
     def add(self, row: BenchRow) -> None:
-        """Keep a row."""
+        """Keep a row, with its difference to the first one."""
+        for first in list(self.rows.values())[:1]:
+            row = _compared(row, first, len(self.protocol["classes"]))
         self.rows[row.name] = row
         self._write()
 
@@ -246,6 +254,22 @@ def _rows(
             "--compare names no row: give METHOD[+REFINER…][:LABELLER], or leave it out for all methods"
         )
     return rows
+
+
+def _compared(row: BenchRow, first: BenchRow, classes: int) -> BenchRow:
+    """The row with its difference to the first one, on the same draws of photos."""
+    ours, theirs = (from_lines(each.photos, classes) for each in (row, first))
+    return replace(
+        row,
+        compared_to=first.name,
+        difference=float(mean_iou(ours.sum(0)) - mean_iou(theirs.sum(0))),
+        difference_interval=difference_interval(ours, theirs),
+    )
+
+
+def _differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Keys that only one of two protocols has, or that have two values."""
+    return [key for key in {**new, **old} if key not in old or key not in new or old[key] != new[key]]
 
 
 def _plain(content: Any) -> Any:
