@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from getam.errors import InputError
+from getam.labels import double_threshold as double_threshold_file
 from getam.labels.double_threshold import afa_label, agreed, double_threshold, irn_label
 from getam.refine.crf import IRN, dense_crf, label_probabilities
 from getam.refine.par import par
@@ -80,6 +81,31 @@ def test_afa_is_two_softmaxes_through_par_at_half_size(scene):
     label = afa_label(maps, classes, photo)[0]
     assert label.tolist() == agreed(*levels).tolist()
     assert set(label.unique().tolist()) == {0, 8, 255}
+
+
+@pytest.mark.parametrize("size", [(24, 1200), (23, 500)])
+def test_what_decides_sees_large_photos_as_their_copy_of_500(monkeypatch, scene, size):
+    photo, maps, classes, _ = scene
+    large = [F.interpolate(t, size, mode="bilinear") for t in (photo, maps)]
+    seen = (10, 500) if size[1] == 1200 else (23, 500)
+    asked = []
+
+    def spy(refiner):
+        def asking(images, beliefs, **options):
+            asked.append((tuple(images.shape), tuple(beliefs.shape)))
+            return refiner(images, beliefs, **options)
+
+        return asking
+
+    monkeypatch.setattr(double_threshold_file, "dense_crf", spy(dense_crf))
+    monkeypatch.setattr(double_threshold_file, "par", spy(par))
+    for labeller, scale in ((irn_label, 1), (afa_label, 2)):
+        asked.clear()
+        label = labeller(large[1], classes, large[0])
+        at = (seen[0] // scale, seen[1] // scale)
+        assert asked == [((1, 3, *at), (1, 3, *(at if labeller is irn_label else size)))] * 2
+        assert label.shape == (1, *size)
+        assert label[0, size[0] // 2, size[1] * 14 // 32] == 8  # the middle of the disc
 
 
 @pytest.mark.parametrize("labeller", [irn_label, afa_label])

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from getam.errors import InputError
+from getam.labels import free as free_file
 from getam.labels.free import complete_without_saliency
+from getam.refine.crf import DEEPLAB, dense_crf
 
 
 def blob(height: int = 40, width: int = 48) -> torch.Tensor:
@@ -78,3 +80,21 @@ def test_levels_the_wrong_way_round_are_refused() -> None:
 def test_shapes_that_do_not_belong_together_are_refused() -> None:
     with pytest.raises(InputError, match="do not belong together"):
         complete_without_saliency(blob(), torch.tensor([[0]]), noise_free_photo())
+
+
+@pytest.mark.parametrize(
+    ("size", "seen"), [((30, 500), (15, 250)), ((90, 1500), (15, 250)), ((31, 41), (15, 20))]
+)
+def test_the_crf_sees_half_the_photo_or_half_its_copy_of_500(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], seen: tuple[int, int]
+) -> None:
+    asked = []
+
+    def spy(images: torch.Tensor, probabilities: torch.Tensor, **options: object) -> torch.Tensor:
+        asked.append((tuple(images.shape), tuple(probabilities.shape), options))
+        return dense_crf(images, probabilities, parameters=DEEPLAB, iterations=5)
+
+    monkeypatch.setattr(free_file, "dense_crf", spy)
+    label = complete_without_saliency(blob(*size), torch.tensor([[0, 1]]), torch.rand(1, 3, *size) * 255)
+    assert asked == [((1, 3, *seen), (1, 3, *seen), {"parameters": DEEPLAB, "iterations": 5})]
+    assert label.shape == (1, *size)

@@ -64,3 +64,31 @@ def test_the_crf_takes_what_no_map_claims_for_background(scene):
     torch.testing.assert_close(
         crf_of_maps(images, 1e-6 * maps, parameters=DEEPLAB), expected, rtol=1e-3, atol=1e-4
     )
+
+
+@pytest.mark.parametrize("name", REFINERS)
+@pytest.mark.parametrize("broken", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_is_refused_and_named(name, broken, scene):
+    for given in ("maps", REFINERS[name].needs):
+        spoilt = scene[given].clone()
+        spoilt.flatten()[7] = broken
+        with pytest.raises(InputError, match=f"the {given} holds? NaN or infinite values"):
+            refine([name], **(scene | {given: spoilt}))
+
+
+@pytest.mark.parametrize("name", REFINERS)
+@pytest.mark.parametrize(
+    "dtypes",
+    [
+        {"images": torch.uint8},
+        {"images": torch.float64, "maps": torch.float64, "affinity": torch.float64},
+        {"maps": torch.float16},
+        {"maps": torch.bfloat16, "affinity": torch.bfloat16},
+    ],
+)
+def test_the_dtype_of_what_is_given_does_not_matter(name, dtypes, scene):
+    """Values that all of these dtypes hold exactly."""
+    scene["images"] = scene["images"].round()
+    scene["maps"], scene["affinity"] = ((64 * scene[key]).round() / 64 for key in ("maps", "affinity"))
+    given = {key: value.to(dtypes.get(key, value.dtype)) for key, value in scene.items()}
+    assert torch.equal(refine([name], **given), refine([name], **scene))

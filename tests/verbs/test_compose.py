@@ -22,6 +22,7 @@ from getam.data.masks import read_mask
 from getam.errors import CaptureError, InputError
 from getam.labels.completion import complete
 from getam.labels.double_threshold import irn_label
+from getam.labels.enlarge import enlarged
 from getam.labels.free import complete_without_saliency
 from getam.labels.registry import LABELLERS
 from getam.labels.single_tag import saliency_label
@@ -197,6 +198,67 @@ def test_every_combination_labels_or_says_why(
     assert label.shape == (24, 32)
     assert label.dtype == torch.uint8
     assert set(label.unique().tolist()) <= {0, 255, *(c + 1 for c in present)}
+
+
+# Large photos: labelled as their copy of 500
+
+
+def halves(height: int, width: int) -> Tensor:
+    """Dark on the left, bright on the right, with a little noise."""
+    bright = (torch.arange(width) >= width // 2).float() * 120 + 60
+    return (bright + 20 * torch.rand(3, height, width)).byte()
+
+
+@pytest.mark.parametrize("text", ["getam+pamr", "getam+par:irn", "getam+walk-afa:afa", "getam:threshold"])
+def test_a_large_photo_is_labelled_as_its_copy_and_the_label_enlarged(text: str) -> None:
+    net, large = tiny.vit_segmenter(), halves(96, 1200)
+    pipeline = parse_pipeline(text, scales=(48,), flip=False)
+    image = large.float()[None]
+    copy = F.interpolate(image, (40, 500), mode="area")
+    raw = multiscale(
+        lambda resized: getam_maps(net, resized, [[1, 0]], coupling="attn_grad"), image, [(8, 48)]
+    )
+    if "walk" in text:
+        resized = F.interpolate(image, (8, 48), mode="bilinear", antialias=True)
+        raw = scale_to_peak(random_walk(raw, model_affinity(net, resized)[0]))
+    chain = {"getam+pamr": pamr, "getam+par:irn": par}.get(text)
+    if chain is not None:
+        small = F.interpolate(copy, (20, 250), mode="area")
+        raw = chain(small, scale_to_peak(raw))
+    maps = normalise_maps(F.interpolate(raw, (40, 500), mode="bilinear", align_corners=True))
+
+    label = pipeline.label(net, large, [1, 0], None)
+
+    classes = torch.tensor([[1, 0]])
+    rule = LABELLERS[pipeline.labeller(saliency=False)]
+    needed = {"maps": maps, "images": copy}
+    wanted = rule.function(classes=classes, **{need: needed[need] for need in rule.needs})[0]
+    assert label.shape == (96, 1200)
+    assert (label == enlarged(wanted, (96, 1200))).float().mean() > 0.99
+
+
+@pytest.mark.parametrize("labels", ["completion", "saliency-fusion", "single-tag"])
+def test_so_is_its_saliency(labels: str) -> None:
+    net, large = tiny.vit_segmenter(), halves(96, 1200)
+    saliency = F.interpolate(torch.rand(1, 1, 4, 6), (96, 1200), mode="bilinear")[0, 0]
+    pipeline = parse_pipeline(f"getam+pamr:{labels}", scales=(48,), flip=False)
+    maps = pipeline.maps(net, large, [1])
+    assert maps.shape == (1, 1, 40, 500)
+    salient = F.interpolate(saliency[None, None], (40, 500), mode="area")[:, 0]
+    if labels == "completion":
+        salient = salient > 127 / 255
+    rule, classes = LABELLERS[labels], torch.tensor([[1]])
+    needed = {"maps": maps, "saliency": salient}
+    wanted = rule.function(classes=classes, **{need: needed[need] for need in rule.needs})[0]
+    label = pipeline.label(net, large, [1], saliency)
+    assert torch.equal(label, enlarged(wanted, (96, 1200)))
+    assert len(label.unique()) > 1
+
+
+def test_without_tags_the_label_of_a_large_photo_has_its_size() -> None:
+    pipeline, net = Pipeline(scales=(32,)), tiny.vit_segmenter()
+    assert pipeline.label(net, photo(20, 600), [], None).shape == (20, 600)
+    assert pipeline.maps(net, photo(20, 600), []).shape == (1, 0, 17, 500)
 
 
 # What makes no sense

@@ -25,7 +25,7 @@ def crf_of_maps(
         is zero everywhere stays zero.
 
     Raises:
-        InputError: when shapes do not fit together.
+        InputError: when shapes do not fit together, or values are not finite.
 
     >>> photo = torch.zeros(1, 3, 8, 8); photo[..., 4:] = 255  # black on the left, white on the right
     >>> leak = torch.zeros(1, 1, 8, 8); leak[..., :4] = 1; leak[..., 4] = 0.6
