@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis.extra.numpy import array_shapes, arrays
 
 import tiny
@@ -40,6 +40,7 @@ def test_large_photos_are_refined_at_a_fixed_size(monkeypatch: pytest.MonkeyPatc
     assert found.shape == (240, 640)
 
 
+@settings(deadline=None)
 @given(
     arrays("float32", array_shapes(min_dims=2, max_dims=3, max_side=5), elements=st.floats(0, 1, width=32))
 )
