@@ -28,6 +28,14 @@ def test_magnitude_does_not_matter(magnitude: float, scale: float) -> None:
     assert 0.999 < float(found.max()) <= 1
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_even_the_smallest_numbers_have_a_peak_of_one(dtype: torch.dtype) -> None:
+    smallest = (
+        torch.tensor([[[[2.0, 0.0], [1.0, 8.0]]]], dtype=dtype) * torch.finfo(dtype).smallest_normal / 16
+    )
+    assert scale_to_peak(smallest).flatten().tolist() == [0.25, 0, 0.125, 1]
+
+
 def test_odd_sides_at_half_scale() -> None:
     assert refine_maps(torch.rand(1, 3, 13, 17) * 255, torch.rand(1, 1, 3, 4), scale=0.5).shape == (
         1,

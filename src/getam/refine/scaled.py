@@ -87,4 +87,4 @@ def scale_to_peak(maps: Tensor) -> Tensor:
         return maps
     require_finite(maps=maps)
     peak = maps.amax((2, 3), keepdim=True)
-    return torch.where(peak > 0, maps / peak.clamp(min=torch.finfo(maps.dtype).tiny), 0.0)
+    return maps / torch.where(peak > 0, peak, 1)
