@@ -4,8 +4,12 @@ import pytest
 import torch
 
 from getam.errors import InputError
-from getam.labels.double_threshold import double_threshold
+from getam.labels.completion import complete
+from getam.labels.double_threshold import afa_label, double_threshold, irn_label
+from getam.labels.free import complete_without_saliency
+from getam.labels.fusion import object_guided_refinement, saliency_fusion
 from getam.labels.registry import LABELLERS, find_labeller, label_with
+from getam.labels.single_tag import saliency_label
 
 CLASSES = torch.tensor([[4, 2], [7, -1]])
 
@@ -68,9 +72,23 @@ def test_the_dtype_of_what_is_given_does_not_matter(name, dtypes, scene):
     assert torch.equal(label_with(name, CLASSES, **given), label_with(name, CLASSES, **scene))
 
 
-def test_the_name_stands_for_the_function(scene):
-    expected = double_threshold(scene["maps"], CLASSES)
-    assert torch.equal(label_with("threshold", CLASSES, maps=scene["maps"]), expected)
+@pytest.mark.parametrize(
+    ("name", "function", "needs"),
+    [
+        ("completion", complete, ("maps", "saliency")),
+        ("free", complete_without_saliency, ("maps", "images")),
+        ("threshold", double_threshold, ("maps",)),
+        ("irn", irn_label, ("maps", "images")),
+        ("afa", afa_label, ("maps", "images")),
+        ("saliency-fusion", saliency_fusion, ("maps", "saliency")),
+        ("object-guided", object_guided_refinement, ("prediction", "initial")),
+        ("single-tag", saliency_label, ("saliency",)),
+    ],
+)
+def test_the_name_stands_for_the_function(name, function, needs, scene):
+    expected = function(classes=CLASSES, **{need: scene[need] for need in needs})
+    assert torch.equal(label_with(name, CLASSES, **scene), expected)
+    assert LABELLERS[name].needs == needs
 
 
 def test_unknown_names_are_answered_with_those_there_are():

@@ -11,6 +11,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from getam.errors import InputError
 from getam.labels.inputs import IGNORE, require_fitting
 
 BACKGROUND_POWER = 32  # bg = (1 − max map)^32
@@ -46,9 +47,11 @@ def complete(
         (B,H,W) uint8 on the device of `maps`: 0 background, class index + 1, 255 ignore.
 
     Raises:
-        InputError: shapes that do not belong together, or values that are not finite.
+        InputError: shapes that do not belong together, values that are not finite, or a quantile outside (0,1).
     """
     require_fitting(maps, classes, saliency=saliency)
+    if not 0 < quantile < 1:
+        raise InputError(f"the quantile {quantile} must lie between 0 and 1, both excluded.")
     maps = maps.float()
     label = arg_max_label(maps, classes, background_power)
     label[saliency <= 0] = 0
@@ -83,8 +86,7 @@ def _put_back(label: Tensor, maps: Tensor, classes: Tensor, quantile: float) -> 
         positive = values[values > 0]
         if positive.numel() == 0:
             continue
-        rank = min(int(quantile * positive.numel()), positive.numel() - 1)
-        threshold = positive.kthvalue(rank + 1).values
+        threshold = positive.kthvalue(int(quantile * positive.numel()) + 1).values
         completed[photo][(completed[photo] == 0) & (values > threshold)] = c + 1
     return completed
 
