@@ -19,6 +19,7 @@ from getam.maps.multi_layer import min_max
 from getam.maps.multiscale import multiscale
 from getam.maps.registry import REGISTRY, check_options, find_method
 from getam.nets.inference import fit_patches
+from getam.refine.inputs import require_finite
 from getam.refine.neighbours import photo_sized
 from getam.refine.registry import REFINERS, find_chain, find_refiner, refine
 from getam.refine.scaled import refine_at_scale, scale_to_peak, seen_size, shrunk
@@ -177,10 +178,11 @@ class Pipeline:
             (H,W) uint8: 0 background, class index + 1, 255 undecided.
 
         Raises:
-            InputError, CaptureError: as `maps` and `check`.
+            InputError, CaptureError: as `maps` and `check`; or saliency that is not finite.
         """
         if not present:
             return torch.zeros(photo.shape[-2:], dtype=torch.uint8)
+        require_finite(saliency=saliency)  # before a comparison makes background of NaN
         name = self.labeller(saliency=saliency is not None)
         image = shrunk(photo.to(next(net.parameters()).device, torch.float32)[None])
         salient = None if saliency is None else shrunk(saliency.to(image.device)[None, None])[:, 0]
