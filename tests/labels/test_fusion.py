@@ -29,6 +29,13 @@ def test_weak_scores_leave_background_which_is_in_doubt_where_salient():
     assert fused([[1.0, 0.2, 0.0]], [1.0, 0.8, 0.0]) == [7, 255, 0]
 
 
+def test_the_published_numbers():
+    """gen_gt.py of arXiv 2206.09554: scores from 0.3, contradiction above 0.9, doubt from 32/255, 1 % foreground."""
+    assert fused([[1.0, 0.31, 0.29, 0.0]], [1.0, 0.75, 0.75, 0.0]) == [7, 7, 255, 0]
+    assert fused([[1.0, 0.91, 0.89, 0.0]], [1.0, 0.095, 0.095, 0.0]) == [7, 255, 255, 0]
+    assert fused([[1.0, 0.95, 0.95, 0.0]], [1.0, 0.095, 0.11, 0.0]) == [7, 255, 7, 0]
+
+
 def test_two_certain_scores_contradict_each_other():
     assert fused([[1.0, 1.0, 0.0]], [1.0, 0.02, 0.0]) == [7, 255, 0]
     assert fused([[1.0, 1.0, 0.0], [0.95, 0.0, 1.0]], [1.0, 1.0, 1.0], (6, 1)) == [255, 7, 2]

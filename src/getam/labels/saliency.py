@@ -88,6 +88,4 @@ def stretch(maps: Tensor) -> Tensor:
     [[0.0, 0.25, 1.0]]
     """
     least, most = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
-    return torch.where(
-        most > least, (maps - least) / (most - least).clamp(min=torch.finfo(maps.dtype).tiny), 0.0
-    )
+    return (maps - least) / torch.where(most > least, most - least, 1)
