@@ -36,7 +36,7 @@ def feature_taps(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, 
 
     Raises:
         InputError: the model has no such module.
-        CaptureError: a layer gives no tensor, or ran twice.
+        CaptureError: a layer gives no tensor, ran twice, or did not run.
     """
     seen: dict[str, Tensor] = {}
     attending = {name for name, _ in attentions(model)}
@@ -72,6 +72,8 @@ def feature_taps(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, 
             else:
                 hooks.after(modules[layer], output_hook(layer))
         yield seen
+    if missing := [layer for layer in layers if layer not in seen]:
+        raise CaptureError(f"{missing[0]} did not run in the forward: name another layer")
 
 
 def on_grid(features: Tensor, model: nn.Module, images: Tensor, layer: str) -> Tensor:

@@ -28,7 +28,7 @@ from getam.capture import (
     token_calls,
 )
 from getam.errors import CaptureError, InputError
-from getam.maps.base import Maps, class_slots, geometry_of, slot_scores, slot_sum
+from getam.maps.base import Maps, check_photos, class_slots, geometry_of, slot_scores, slot_sum
 from getam.maps.class_row import class_row_graph
 from getam.maps.token_rows import token_rows_only
 from getam.threads import plain_kernel
@@ -117,6 +117,7 @@ def differentiable_maps(
         CaptureError: as `getam`.
     """
     require_gradients()
+    check_photos(images)
     if not (images.requires_grad or any(p.requires_grad for p in model.parameters())):
         raise InputError(
             "neither the photos nor any parameter requires gradients: use getam() for plain maps"
