@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -60,5 +61,5 @@ def spread_maps(
         scores = class_scores(model, images)
     slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
     values = attribute(tap, scores, slots, place, coupling=coupling, start=start)
-    values = spread(values, global_calls(tap, place), place)
-    return Maps(values, valid, slots, slot_scores(scores, slots), method, place.grid, place.rows)
+    maps = Maps(values, valid, slots, slot_scores(scores, slots), method, place.grid, place.rows)
+    return replace(maps, values=spread(values, global_calls(tap, place), place))

@@ -20,7 +20,7 @@ from getam.data.photos import as_tensor, find_photos, read_photo
 from getam.data.tags import suggest
 from getam.engine.model import load_model
 from getam.errors import InputError
-from getam.maps.base import Maps
+from getam.maps.base import Maps, check_photos
 from getam.maps.getam import class_scores
 from getam.maps.registry import check_options, find_method
 from getam.nets.hub import from_hub
@@ -58,11 +58,12 @@ def explain(
         `Maps`: values (B,K,h,w) float32 ≥ 0 on the grid of the method, valid, classes, scores.
 
     Raises:
-        InputError: unknown method, bad classes or options.
+        InputError: unknown method, bad classes or options, images of another shape, or numbers that are not finite.
         CaptureError: the model's attention or features cannot be read; the message says why.
     """
     chosen = find_method(method)
     check_options(chosen, options)
+    check_photos(images)
     net = model if isinstance(model, nn.Module) else load_model(model)
     return chosen.make(net, images, classes, **options)
 
