@@ -15,6 +15,7 @@ from rich.progress import track
 
 from getam.data.collection import names_hash, read_split
 from getam.data.masks import CLASSES_FILE, read_classes, read_mask, remap, write_atomically
+from getam.data.photos import find_files
 from getam.data.tags import BACKGROUND, suggest
 from getam.errors import InputError
 from getam.metrics.confusion import ConfusionMatrix
@@ -150,8 +151,15 @@ def _choose_classes(
 
 def _masks_in(folder: Path) -> dict[str, Path]:
     """Name, which is the path in the folder without suffix → file."""
-    files = (file for file in sorted(folder.rglob("*.png")) if not file.name.startswith("."))
-    return {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
+    found: dict[str, Path] = {}
+    for file in find_files(folder, (".png",)):
+        name = file.relative_to(folder).with_suffix("").as_posix()
+        if name in found:
+            raise InputError(
+                f"{folder} has two masks for {name!r}, {found[name].name} and {file.name}: remove one."
+            )
+        found[name] = file
+    return found
 
 
 def _pair(
