@@ -70,13 +70,13 @@ def find_files(
         if (real := place.resolve()) in searched or (place != folder and real == left_out):
             continue
         searched.add(real)
-        with os.scandir(place) as entries:
-            visible = sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name)
-        for entry in visible:
-            if entry.is_dir():
-                (links if entry.is_symlink() else places).append(place / entry.name)
-            elif entry.is_file() and Path(entry.name).suffix.lower() in suffixes:
-                files.append(place / entry.name)
+        for found in sorted(place.iterdir()):
+            if found.name.startswith("."):
+                continue
+            if found.is_dir():
+                (links if found.is_symlink() else places).append(found)
+            elif found.suffix.lower() in suffixes and found.is_file():
+                files.append(found)
     return sorted(files)
 
 

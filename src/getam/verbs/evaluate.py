@@ -19,6 +19,7 @@ from getam.data.photos import find_files
 from getam.data.tags import BACKGROUND, suggest
 from getam.errors import InputError
 from getam.metrics.confusion import ConfusionMatrix
+from getam.verbs.outputs import identities, refuse_input
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +96,13 @@ def evaluate(
         )
     predicted_classes, true_classes = _classes_of(masks), _classes_of(truth)
     scored_classes = _choose_classes(predicted_classes, true_classes, classes, masks, truth)
-    pairs = _pair(_masks_in(masks), _masks_in(truth), masks, truth, split)
+    predicted_files, true_files = _masks_in(masks), _masks_in(truth)
+    pairs = _pair(predicted_files, true_files, masks, truth, split)
+    if out is not None:
+        lists = [folder / CLASSES_FILE for near in (masks, truth) for folder in (near, near.parent)]
+        split_files = [Path(split)] if split is not None else []
+        read = [*predicted_files.values(), *true_files.values(), *lists, *split_files]
+        refuse_input(Path(out), identities(read))
 
     matrix = ConfusionMatrix(len(scored_classes))
     for predicted_file, true_file in _progress(pairs.values(), len(pairs)):

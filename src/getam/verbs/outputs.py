@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from getam.errors import InputError, SkippedError
 from getam.verbs.unfinished import Unfinished, sha256
 
 PROTOCOL = "protocol.jsonl"
+Identity = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class OutputFolder:
         self.path = Path(out)
         self.jobs = tuple(jobs)
         self._call = json.loads(json.dumps(dict(call), default=str))  # as JSON gives it back
-        self._read = {_identity(source) for job in self.jobs for source in job.sources if source.exists()}
+        self._read = identities(source for job in self.jobs for source in job.sources)
         if self.path.is_file():
             raise InputError(f"{self.path} is a file: give a folder with --out")
         seen: set[str] = set()
@@ -72,7 +73,7 @@ class OutputFolder:
                     f"two results would both be written to {self.path / file}: rename one of the photos"
                 )
             seen.add(file)
-            self._refuse_input(self.path / file)
+            refuse_input(self.path / file, self._read)
         before = Unfinished(self.path, {**self._call, "versions": environment()["versions"]})
         self.todo = tuple(job for job in self.jobs if not before.has(job.results[0], job.sources, job.facts))
         for file in (file for job in self.todo for file in job.results):
@@ -102,7 +103,7 @@ class OutputFolder:
             InputError: one would be written over a file that is read.
         """
         for file in contents:
-            self._refuse_input(self.path / file)
+            refuse_input(self.path / file, self._read)
         self._unfinished.begin(job.results[0], job.sources, job.facts, contents)
         for file, content in contents.items():
             write_atomically(self.path / file, content)
@@ -135,17 +136,20 @@ class OutputFolder:
             )
         self._unfinished.forget()
 
-    def _refuse_input(self, path: Path) -> None:
-        if path.exists() and _identity(path) in self._read:
-            raise InputError(f"{path} is read here and would be written over: choose another --out")
+
+def refuse_input(path: Path, read: frozenset[Identity]) -> None:
+    """Raises `InputError` where a result at `path` would be written over one of the files that are read."""
+    if identities([path]) & read:
+        raise InputError(f"{path} is read here and would be written over: choose another --out")
+
+
+def identities(files: Iterable[Path]) -> frozenset[Identity]:
+    """Device and inode of those files that exist: equal for one file, whatever links or spellings lead there."""
+    return frozenset(
+        (found.st_dev, found.st_ino) for found in (file.stat() for file in files if file.exists())
+    )
 
 
 def weights_hash(path: Path) -> str:
     """sha256 of a model file, or of the model file in a run folder."""
     return sha256(path / "model.safetensors" if path.is_dir() else path)
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    """Equal for two paths of one file, whatever links or spellings lead there."""
-    found = path.stat()
-    return found.st_dev, found.st_ino
