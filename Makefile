@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench mutants clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -29,6 +29,10 @@ $(VENV)/.bench: $(VENV)/.installed
 
 bench: $(VENV)/.bench  ## measure speed and memory beside other libraries, about 20 minutes; ONLY=maps,step for some
 	$(BIN)/python benchmarks/run.py $(if $(ONLY),--only $(ONLY))
+
+mutants: $(VENV)/.installed  ## careless changes the tests notice, slow: ROOM=nets SAMPLE=60 SEED=0 FILES=nets/dpt.py
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutation/run.py $(ROOM) $(if $(SAMPLE),--sample $(SAMPLE)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(FILES),--files $(FILES))
 
 clean:
 	rm -rf $(VENV) report .pytest_cache .mypy_cache .ruff_cache .hypothesis
