@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -293,3 +294,66 @@ def test_command_line_is_generated_from_the_signature(
     assert "hard photos cannot be left out unnoticed" in " ".join(
         capsys.readouterr().out.replace("│", " ").split()
     )
+
+
+# Names and files
+
+
+def test_the_suffix_may_be_written_in_any_case(folders: tuple[Path, Path]) -> None:
+    masks, truth = folders
+    wanted = evaluate(*folders)
+    (truth / "b.png").rename(truth / "b.PNG")
+    (masks / "a.png").rename(masks / "a.Png")
+    assert evaluate(*folders) == wanted
+    write_mask(truth / "b.png", np.zeros((2, 2), np.uint8))
+    with pytest.raises(InputError, match=r"truth has two masks for 'b', b\.PNG and b\.png: remove one"):
+        evaluate(*folders)
+
+
+def test_masks_in_a_linked_folder_count_and_hidden_ones_do_not(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    wanted = evaluate(*folders)
+    folders[1].rename(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / ".c.png").write_bytes(b"")
+    folders[1].symlink_to(tmp_path / "elsewhere")
+    assert evaluate(*folders) == wanted
+
+
+def test_names_that_are_not_utf8(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in folders:
+        (folder / "a.png").rename(folder / os.fsdecode(b"caf\xe9.png"))
+    result = evaluate(*folders)
+    assert result.protocol.ids_sha256 == hashlib.sha256(b"b\ncaf\xe9\n").hexdigest()
+    print(result.as_json())
+
+
+@pytest.mark.parametrize("file", ["run/masks/a.png", "data/truth/b.png", "data/classes.txt", "easy.txt"])
+def test_the_scores_are_not_written_over_what_is_scored(
+    folders: tuple[Path, Path], tmp_path: Path, file: str
+) -> None:
+    (tmp_path / "easy.txt").write_text("a\n")
+    before = (tmp_path / file).read_bytes()
+    with pytest.raises(InputError, match="is read here and would be written over"):
+        evaluate(*folders, split=tmp_path / "easy.txt", out=tmp_path / file, overwrite=True)
+    assert (tmp_path / file).read_bytes() == before
+
+
+def test_rates_are_means_over_background_and_classes(folders: tuple[Path, Path]) -> None:
+    # scored pixels as predicted/true: in a 0/0, cat/cat, cat/0; in b dog/dog, 0/0, cat/dog
+    # background: TP 2, FN 1; cat: TP 1, FP 2; dog: TP 1, FN 1
+    result = evaluate(*folders)
+    assert result.false_positive_rate == pytest.approx((0 + 2 / 3 + 0) / 3)
+    assert result.false_negative_rate == pytest.approx((1 / 3 + 0 + 1 / 2) / 3)
+    assert result.protocol.split is None
+    assert result.protocol.metric.startswith("one confusion matrix over all pixels")
+
+
+def test_a_name_in_another_folder_matches_only_where_it_is_the_only_one(folders: tuple[Path, Path]) -> None:
+    masks, _ = folders
+    for sub in ("x", "y"):
+        write_mask(masks / sub / "a.png", np.zeros((1, 4), np.uint8))
+    for name in ("a.png", "b.png"):
+        (masks / name).unlink()
+    with pytest.raises(InputError, match=r"2 of 2 photos have no true mask"):
+        evaluate(*folders)

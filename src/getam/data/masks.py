@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from getam.data.tags import BACKGROUND, MAX_CLASSES
+from getam.data.tags import BACKGROUND, MAX_CLASSES, clean_name, is_one_line
 from getam.errors import InputError
 
 IGNORE = 255
@@ -54,15 +54,20 @@ def write_mask(path: Path | str, label: LabelMap) -> None:
 
     The folder is made when needed. Raises `InputError` for another shape or dtype.
     """
+    write_atomically(Path(path), encode_mask(label))
+
+
+def encode_mask(label: LabelMap) -> bytes:
+    """The palette PNG of a (H, W) uint8 label map. Raises `InputError` for another shape or dtype."""
     if label.ndim != 2 or label.dtype != np.uint8 or label.size == 0:
         raise InputError(
-            f"a mask is (H, W) uint8, but {path} was to be written from {label.shape} {label.dtype}."
+            f"a mask is (H, W) uint8, but one was to be written from {label.shape} {label.dtype}."
         )
     image = Image.fromarray(np.ascontiguousarray(label))
     image.putpalette(voc_palette())  # turns mode L into P and keeps the numbers
     encoded = io.BytesIO()
     image.save(encoded, format="PNG", optimize=False)
-    write_atomically(Path(path), encoded.getvalue())
+    return encoded.getvalue()
 
 
 def read_mask(path: Path | str, size: tuple[int, int] | None = None) -> LabelMap:
@@ -132,7 +137,7 @@ def read_label_names(folder: Path | str) -> tuple[str, tuple[str, ...]]:
             " of the labels."
         )
     try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        names = [clean_name(line) for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path} is not UTF-8 text: write one class name a line, the first 'background'."
@@ -234,7 +239,7 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
             f"{path}: {len(names)} classes besides background; between 1 and {MAX_CLASSES} are possible."
         )
     for number, name in enumerate(names, start=1):
-        if name != name.strip() or not name or not name.isprintable():
+        if name != name.strip() or not name or not is_one_line(name):
             raise InputError(
                 f"{path}: {name!r} is no class name (label {number}); give every label a one-line name."
             )

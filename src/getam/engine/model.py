@@ -20,11 +20,12 @@ from getam.nets.weights import read_weights
 EMBEDDED = "animals.safetensors"  # the model card is docs/model-card.md
 
 
-def load_model(path: Path | str | None = None) -> Network:
-    """A trained network in eval mode, on the CPU, float32.
+def load_model(path: Path | str | None = None, *, device: torch.device | str = "cpu") -> Network:
+    """A trained network in eval mode, float32.
 
     Args:
         path: run folder, or model file written by a run; None: the model embedded in the package.
+        device: where it is put; `getam.engine.device.choose_device` knows what there is.
 
     Raises:
         InputError: there is nothing at the path, or a run folder without a model yet.
@@ -57,16 +58,16 @@ def load_model(path: Path | str | None = None) -> Network:
         raise WeightsError(
             f"{file} does not fit the network its metadata describes: {_one_line(error)}"
         ) from None
-    return net.to(memory_format=torch.channels_last).eval()
+    return net.to(device).to(memory_format=torch.channels_last).eval()
 
 
-def load_segmenter(path: Path | str | None = None) -> Segmenter:
+def load_segmenter(path: Path | str | None = None, *, device: torch.device | str = "cpu") -> Segmenter:
     """As `load_model`, for those who need masks.
 
     Raises:
         InputError: as `load_model`, or the network has no decoder.
     """
-    net = load_model(path)
+    net = load_model(path, device=device)
     if not isinstance(net, Segmenter):
         raise InputError(
             f"{path} holds a {net.kind} without a decoder, which cannot predict masks: use `getam label` with tags or "

@@ -17,6 +17,7 @@ from torch import nn
 from getam.data.collection import Collection, Sample, load_collection
 from getam.data.fingerprint import take_fingerprint
 from getam.data.masks import write_atomically
+from getam.engine.device import choose_device
 from getam.engine.model import embedded_model, load_model
 from getam.engine.runfolder import environment
 from getam.errors import GetamError, InputError
@@ -54,6 +55,7 @@ def bench(
     photos: int | None = None,
     perturbed: int = 100,
     out: Path = Path("bench"),
+    device: str = "cpu",
     overwrite: bool = False,
 ) -> Path:
     """Compare map methods and chains: as masks, as explanations, in seconds and in memory.
@@ -81,6 +83,7 @@ def bench(
         perturbed: deletion and insertion are measured on this many photos, spread evenly over the sorted ids.
         out: folder for bench.json (protocol, all numbers and curves), bench.md (the tables), curves.svg and
             tradeoff.svg.
+        device: cpu, cuda, cuda:1 or mps: seconds and memory can be compared on one device only.
         overwrite: measure everything anew.
 
     Returns:
@@ -94,7 +97,7 @@ def bench(
         raise InputError(f"--fixed {fixed} must be one of 0.01, 0.02, … 0.99")
     if size < 1 or perturbed < 0:
         raise InputError(f"--size {size} must be positive, and --perturbed {perturbed} not negative")
-    net: Any = load_model(model)
+    net: Any = load_model(model, device=choose_device(device))
     load = partial(
         load_collection, data, tags, classes=classes or net.classes, split=split, masks=truth,
         background=background or (),
@@ -114,7 +117,7 @@ def bench(
         "photos_sha256": content["photos"], "tags_sha256": content["tags"], "truth_sha256": content["masks"],
         "saliency_sha256": content["saliency"],
         "classes": list(collection.classes), "background": list(collection.background), "tags_at_test_time": True,
-        "size": size, "flip": False, "fixed_threshold": fixed, "threshold_rule": THRESHOLD_RULE,
+        "size": size, "flip": False, "device": device, "fixed_threshold": fixed, "threshold_rule": THRESHOLD_RULE,
         "boundary_tolerance": TOLERANCE, "perturbed": len(chosen), "deletion_steps": STEPS, "deletion_blur": BLUR,
         "intervals": asdict(DEFAULT),
         "weights_sha256": weights_hash(model or embedded_model()), "threads": torch.get_num_threads(),

@@ -227,9 +227,12 @@ def _read(subject: Subject, sample: Sample) -> _Photo:
     pixels = as_tensor(read_photo(sample.photo))
     size = (pixels.shape[-2], pixels.shape[-1])
     seen = fit_patches(*size, subject.size, subject.net.patch)
+    device = next(subject.net.parameters()).device
     return _Photo(
         pixels=pixels,
-        image=F.interpolate(pixels.float()[None], size=seen, mode="bilinear", antialias=True).clamp(0, 255),
+        image=F.interpolate(
+            pixels.to(device).float()[None], size=seen, mode="bilinear", antialias=True
+        ).clamp(0, 255),
         truth=load_sample_mask(sample, subject.collection, size),
         present=[subject.net.classes.index(tag) for tag in sample.tags],
         labels=[subject.collection.classes.index(tag) + 1 for tag in sample.tags],

@@ -16,10 +16,12 @@ from rich.progress import track
 
 from getam.data.collection import names_hash, read_split
 from getam.data.masks import CLASSES_FILE, read_classes, read_mask, remap, write_atomically
+from getam.data.photos import find_files
 from getam.data.tags import BACKGROUND, suggest
 from getam.errors import InputError
 from getam.metrics.bootstrap import DEFAULT, Bootstrap, Interval, difference_interval, interval
 from getam.metrics.confusion import ConfusionMatrix, Counts, Scores, hits_and_unions
+from getam.verbs.outputs import identities, refuse_input
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +118,13 @@ def evaluate(
         )
     predicted_classes, true_classes = _classes_of(masks), _classes_of(truth)
     scored_classes = _choose_classes(predicted_classes, true_classes, classes, masks, truth)
-    pairs = _pair(_masks_in(masks), _masks_in(truth), masks, truth, split)
+    predicted_files, true_files = _masks_in(masks), _masks_in(truth)
+    pairs = _pair(predicted_files, true_files, masks, truth, split)
+    if out is not None:
+        lists = [folder / CLASSES_FILE for near in (masks, truth) for folder in (near, near.parent)]
+        split_files = [Path(split)] if split is not None else []
+        read = [*predicted_files.values(), *true_files.values(), *lists, *split_files]
+        refuse_input(Path(out), identities(read))
     rivals = None if other is None else _rivals(other, truth, pairs, true_classes, scored_classes, split)
 
     found, counts = _score(pairs.values(), predicted_classes, true_classes, scored_classes)
@@ -212,8 +220,15 @@ def _choose_classes(
 
 def _masks_in(folder: Path) -> dict[str, Path]:
     """Name, which is the path in the folder without suffix → file."""
-    files = (file for file in sorted(folder.rglob("*.png")) if not file.name.startswith("."))
-    return {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
+    found: dict[str, Path] = {}
+    for file in find_files(folder, (".png",)):
+        name = file.relative_to(folder).with_suffix("").as_posix()
+        if name in found:
+            raise InputError(
+                f"{folder} has two masks for {name!r}, {found[name].name} and {file.name}: remove one."
+            )
+        found[name] = file
+    return found
 
 
 def _pair(
