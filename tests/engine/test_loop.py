@@ -10,12 +10,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from getam.engine import loop
 from getam.engine.loop import _batches, fit
-from getam.engine.runfolder import RunFolder
+from getam.engine.runfolder import RunFolder, read_metadata
 from getam.errors import InputError
 from getam.nets.segmenter import Segmenter
+from getam.recipes.base import optimizer
 from getam.recipes.getam import GetamConfig, GetamRecipe
 
 SIZES: dict[str, Any] = {"backbone": "small-hybrid", "size": 32, "channels": (8, 8, 8, 8), "width": 8}
@@ -278,7 +280,11 @@ class Breaking(GetamRecipe):
             -1.0,
             "loss sal of step 3 is .*; what was saved after step 2 is kept: train with a smaller --lr",
         ),
-        ("gradient", -1.0, "gradients of step 3 are not finite, .*; what was saved after step 2 is kept"),
+        (
+            "gradient",
+            -1.0,
+            r"gradients of the loss of step 3 \(cls .*, sal 0\) are not finite, .*; what was saved after step 2 is kept",
+        ),
         ("weights", -1.0, "weights after step 3 are not finite, .*; what was saved after step 2 is kept"),
     ],
 )
@@ -356,6 +362,117 @@ def test_the_learning_rates_follow_the_recipe(tmp_path: Path, monkeypatch: pytes
     assert [entry["step"] for entry in logged] == [2, 4, 6, 8]
     expected = [0.01 * (1 - done / 8) ** 2 * (0.5 if done >= 4 else 1) for done in (1, 3, 5, 7)]
     assert [entry["lr"] for entry in logged] == pytest.approx(expected)
+
+
+def test_training_is_the_plain_loop(tmp_path: Path) -> None:
+    """Eight lines of torch, without a run folder, give the same weights after two epochs and a half."""
+    config = CONFIG.model_copy(update={"steps": 5, "seed": 3, "joint_lr_factor": 0.5, "lr": 0.01})
+    found, _ = train(tmp_path / "run", config)
+    torch.manual_seed(3)
+    recipe, data = GetamRecipe(), Halves()
+    net = recipe.build(config, ("red", "blue")).to(memory_format=torch.channels_last).train()
+    optim = optimizer(net, config)
+    for step in range(5):
+        epoch = step // 2  # five photos make two batches of two
+        order = torch.randperm(5, generator=torch.Generator().manual_seed(3 * 1_000_003 + epoch)).tolist()
+        data.set_epoch(epoch)
+        items = [data[index] for index in order[2 * (step % 2) :][:2]]
+        batch = {name: torch.stack([item[name] for item in items]) for name in items[0]}
+        for group in optim.param_groups:
+            group["lr"] = 0.01 * (1 - step / 5) ** 0.9 * (0.5 if step / 5 >= 0.5 else 1.0)
+        optim.zero_grad()
+        sum(recipe.losses(net, batch, step / 5, config).values()).backward()  # type: ignore[union-attr]
+        optim.step()
+    for name, value in net.state_dict().items():
+        torch.testing.assert_close(found.state_dict()[name], value, rtol=0, atol=1e-6, msg=name)
+    kernels = [p for p in found.parameters() if p.ndim == 4 and min(p.shape) > 1]
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
+
+
+def test_seeds_differ(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"steps": 1})
+    first, _ = train(tmp_path / "0", config)
+    second, _ = train(tmp_path / "1", config.model_copy(update={"seed": 1}))
+    assert not torch.equal(first.classifier.weight, second.classifier.weight)
+
+
+def test_a_run_is_saved_every_two_minutes_and_at_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock where a step takes 50 seconds: 121 seconds and more after the last time."""
+    clock, saved = [1000.0], []
+    save = RunFolder.save
+
+    def watched(self: RunFolder, net: Any, record: Any, state: Any) -> None:
+        saved.append(state["step"])
+        save(self, net, record, state)
+
+    def losses(self: Any, net: Any, batch: Any, progress: float, config: Any) -> dict[str, Tensor]:
+        clock[0] += 50
+        return {"cls": net(batch["image"])[0].mean()}
+
+    monkeypatch.setattr(loop.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(loop, "LOG_EVERY", 4)
+    monkeypatch.setattr(RunFolder, "save", watched)
+    monkeypatch.setattr(GetamRecipe, "losses", losses)
+    train(tmp_path / "run", CONFIG.model_copy(update={"steps": 9}))
+    assert saved == [3, 6, 9]
+    logged = [strict(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [(entry["step"], entry["photos_per_second"]) for entry in logged] == [
+        (4, 0.04),
+        (8, 0.04),
+        (9, 0.04),
+    ]
+    assert loop.SAVE_EVERY_SECONDS == 120
+
+
+def test_the_rate_of_a_resumed_run_counts_its_own_photos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", -1.0)
+    with pytest.raises(StopError):
+        train(tmp_path / "run", stop_after=5)
+    clock = [0.0]
+
+    def losses(self: Any, net: Any, batch: Any, progress: float, config: Any) -> dict[str, Tensor]:
+        clock[0] += 1
+        return {"cls": net(batch["image"])[0].mean()}
+
+    monkeypatch.setattr(loop.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(GetamRecipe, "losses", losses)
+    train(tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "metrics.jsonl").read_text())["photos_per_second"] == 2.0
+
+
+def test_the_model_file_says_what_was_configured(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"steps": 1})
+    train(tmp_path / "run", config)
+    kind, classes, about = read_metadata(tmp_path / "run" / "model.safetensors")
+    assert (kind, classes, about) == ("segmenter", ("red", "blue"), config.model_dump(mode="json"))
+
+
+def test_photos_are_loaded_by_as_many_workers_as_asked(tmp_path: Path) -> None:
+    class Telling(Halves):
+        def __getitem__(self, index: int) -> dict[str, Tensor]:
+            info = get_worker_info()
+            raise InputError("no worker" if info is None else f"{info.num_workers} workers")
+
+    for workers, said in ((0, "no worker"), (2, "2 workers")):
+        run = RunFolder(tmp_path / str(workers))
+        run.open({})
+        with pytest.raises(InputError, match=f"^{said}$"):
+            fit(GetamRecipe(), CONFIG, Telling(), ("red", "blue"), run, record={}, workers=workers)
+
+
+def test_finite_means_every_number_of_every_tensor() -> None:
+    good = [torch.tensor([1.0, -2.0]), torch.tensor(3), torch.zeros(0), torch.full((70000,), 60000.0).half()]
+    assert loop._finite(good)
+    assert loop._finite([])
+    assert loop._finite([torch.tensor(3)])
+    for bad in (torch.nan, torch.inf, -torch.inf):
+        assert not loop._finite([*good, torch.tensor([0.0, bad, 1.0])])
+        assert not loop._finite([torch.tensor([bad]), *good])
+    assert not loop._finite([torch.tensor([torch.inf, -torch.inf])])
 
 
 def test_a_resumed_run_asks_for_no_backbone_weights(tmp_path: Path) -> None:

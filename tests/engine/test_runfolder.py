@@ -2,22 +2,31 @@
 
 import json
 import math
+import os
+import platform
 import subprocess
 import sys
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 import yaml
+from filelock import FileLock
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import tiny
 from getam.data.fingerprint import Fingerprint, Row
-from getam.engine.model import load_model
-from getam.engine.runfolder import RunFolder, read_metadata, save_model
+from getam.engine import model
+from getam.engine.model import embedded_model, load_model, load_segmenter
+from getam.engine.runfolder import RunFolder, environment, read_metadata, save_model
 from getam.errors import InputError, WeightsError
+from getam.nets.bas import build_bas
 from getam.nets.build import build_segmenter
+from getam.nets.classifier import build_classifier
 from getam.nets.segmenter import Segmenter
 
 CONFIG = {"backbone": "small-hybrid", "channels": [8, 8, 8, 8], "width": 8, "enlarge": 1}
@@ -141,6 +150,24 @@ os._exit(1)
     third.log({"step": 1})
     with pytest.raises(InputError, match="width=8, now width=9"):
         third.open({"width": 9})
+
+
+def test_what_another_process_did_just_before_is_respected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came, ran to its end and went, between the look at an empty folder and the lock."""
+    acquire = FileLock.acquire
+
+    def late(self: FileLock, *given: object, **options: object) -> object:
+        (tmp_path / "run" / "config.yaml").write_text("width: 16\n")
+        (tmp_path / "run" / "metrics.jsonl").write_text('{"step": 1}\n')
+        return acquire(self, *given, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(FileLock, "acquire", late)
+    with pytest.raises(InputError, match="holds a run with width=16, now width=8"):
+        RunFolder(tmp_path / "run").open({"width": 8})
+    monkeypatch.undo()
+    RunFolder(tmp_path / "run").open({"width": 16})  # and the lock was given back
 
 
 def test_the_log_holds_finite_numbers_only(tmp_path: Path) -> None:
@@ -310,3 +337,73 @@ def test_what_the_metadata_lacks_is_named(tmp_path: Path, net: Segmenter) -> Non
         WeightsError, match=r"can be built \('channels' is missing\): copy the model\.safetensors"
     ):
         load_model(path)
+
+
+def test_the_machine_is_recorded() -> None:
+    found = environment()
+    assert sorted(found) == ["cpus", "cuda", "machine", "python", "started", "versions"]
+    assert found["python"] == platform.python_version()
+    assert found["cpus"] == os.cpu_count()
+    assert found["machine"] == platform.machine()
+    assert found["versions"]["timm"] == timm.__version__
+    assert set(found["versions"]) == {"getam", "torch", "torchvision", "timm", "numpy", "lightning-fabric"}
+    assert abs((datetime.now(UTC) - datetime.fromisoformat(found["started"])).total_seconds()) < 5
+
+
+def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    assert set(environment()["versions"].values()) == {"not installed"}
+
+
+def test_half_of_a_network_keeps_its_counters(tmp_path: Path, net: Segmenter) -> None:
+    save_model(tmp_path / "m.safetensors", net, CONFIG, half=True)
+    kinds = {value.dtype for value in load_file(tmp_path / "m.safetensors").values()}
+    assert kinds == {torch.float16, torch.int64}
+    save_model(tmp_path / "m.safetensors", net, CONFIG)
+    assert torch.float16 not in {value.dtype for value in load_file(tmp_path / "m.safetensors").values()}
+
+
+def test_a_file_without_a_kind_holds_a_segmenter(tmp_path: Path, net: Segmenter) -> None:
+    save_model(tmp_path / "m.safetensors", net, CONFIG)
+    rewrite(tmp_path / "m.safetensors", network=None)
+    assert read_metadata(tmp_path / "m.safetensors")[0] == "segmenter"
+    assert isinstance(load_model(tmp_path / "m.safetensors"), Segmenter)
+
+
+def test_every_kind_is_built_as_it_was(tmp_path: Path) -> None:
+    sizes = {"backbone": "small-hybrid", "channels": [8, 16, 24, 32], "width": 24, "enlarge": 2}
+    first = build_segmenter("small-hybrid", ("a", "b"), (8, 16, 24, 32), 24, 2, weights="")
+    second = build_classifier("resnet18", ("a", "b"), weights="", output_stride=8)
+    third = build_bas("resnet18", ("a", "b"), weights="", output_stride=32)
+    for net, config in (
+        (first, sizes),
+        (second, {"backbone": "resnet18", "output_stride": 8}),
+        (third, {"backbone": "resnet18", "output_stride": 32}),
+    ):
+        save_model(tmp_path / "m.safetensors", net, config)
+        loaded = load_model(tmp_path / "m.safetensors")
+        assert type(loaded) is type(net)
+        assert loaded.patch == net.patch
+        assert not loaded.training
+        images = tiny.photos(1, 64, 64, model=net)
+        with torch.no_grad():
+            torch.testing.assert_close(loaded.class_scores(images), net.eval().class_scores(images))
+        kernels = [p for p in loaded.parameters() if p.ndim == 4 and min(p.shape) > 1]
+        assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
+    assert load_segmenter_width(tmp_path, first, sizes) == (24, 2)
+
+
+def load_segmenter_width(folder: Path, net: Segmenter, sizes: dict[str, object]) -> tuple[int, int]:
+    save_model(folder / "m.safetensors", net, sizes)
+    loaded = load_segmenter(folder / "m.safetensors")
+    return int(loaded.state_dict()["decoder.head.0.weight"].shape[1]), loaded.decoder.enlarge
+
+
+def test_a_build_without_the_embedded_model_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert embedded_model().name == "animals.safetensors"
+    monkeypatch.setattr(model, "EMBEDDED", "none.safetensors")
+    with pytest.raises(InputError, match="carries no embedded model: give one with --model"):
+        embedded_model()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -12,13 +13,17 @@ import numpy as np
 import pytest
 import timm
 import torch
+import yaml
 from PIL import Image
 from safetensors.torch import save_file
 
 import getam
+from getam.data.collection import names_hash
 from getam.data.masks import write_mask
 from getam.engine import loop
+from getam.engine.runfolder import RunFolder
 from getam.errors import InputError
+from getam.recipes.getam import PRESETS, GetamConfig
 from getam.verbs import train as verb
 
 
@@ -216,3 +221,106 @@ def test_tags_that_tell_nothing_apart_are_warned_of(folder: Path, caplog: pytest
     (folder / "tags.csv").write_text("\n".join(["image,tags", *lines]))
     getam.train(**options(folder, steps=1, out=folder / "other"))
     assert "all 6 photos have the same tags (red), which tells nothing apart" in caplog.text
+
+
+class Asked(dict[str, Any]):
+    """What `fit` was asked for, in place of training."""
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    found = Asked()
+
+    def fit(system: Any, config: Any, dataset: Any, classes: Any, run: Any, **more: Any) -> str:
+        found.update(system=system, config=config, dataset=dataset, classes=classes, run=run, **more)
+        more["advance"](1, {"cls": 0.25, "fg": 1.0})
+        return "a network"
+
+    monkeypatch.setattr(verb, "fit", fit)
+    return found
+
+
+def test_every_option_arrives(folder: Path, asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "w.safetensors").write_bytes(b"w")
+    (folder / "photos" / "some.txt").write_text("scene2\nscene0\nscene1\n")
+    given = {
+        "recipe": "getam", "preset": "paper-voc", "backbone": "x", "size": 64, "batch_size": 3, "lr": 0.5,
+        "pretrained_lr": 0.25, "seed": 7, "steps": 11, "workers": 2, "classes": ("red",), "split": "some",
+    }  # fmt: skip
+    net = getam.train(
+        **options(folder, **given), weights=folder / "w.safetensors", saliency=folder / "saliency"
+    )
+    assert net == "a network"
+    config, dataset = asked["config"], asked["dataset"]
+    assert asked["system"].name == "getam"
+    assert config == GetamConfig(
+        **{**PRESETS["paper-voc"], "backbone": "x", "weights": str(folder / "w.safetensors"), "size": 64,
+           "batch_size": 3, "lr": 0.5, "pretrained_lr": 0.25, "seed": 7, "steps": 11}
+    )  # fmt: skip
+    assert [sample.name for sample in dataset.collection.samples] == ["scene2", "scene0", "scene1"]
+    assert (dataset.size, dataset.seed, dataset.with_masks) == ((64, 64), 7, False)
+    assert dataset.collection.has_saliency
+    assert (asked["classes"], asked["workers"], asked["run"].path) == (("red",), 2, folder / "run")
+    assert asked["record"] == {
+        "recipe": "getam",
+        **config.model_dump(mode="json"),
+        "weights": "w.safetensors",  # where it lies is nobody's business
+        "data": {
+            "photos": 3, "split": "some", "split_hash": names_hash(["scene0", "scene1", "scene2"]), "classes": ["red"],
+            "saliency": True,
+        },
+    }  # fmt: skip
+    assert yaml.safe_load((folder / "run" / "config.yaml").read_text()) == json.loads(
+        json.dumps(asked["record"])
+    )
+    assert json.loads((folder / "run" / "data.jsonl").read_text().splitlines()[0]) == {
+        "facts": {"classes": "red", "saliency source": "a folder"},
+        "files": {"weights": hashlib.sha256(b"w").hexdigest()},
+    }
+
+
+def test_what_is_left_out_is_the_presets(folder: Path, asked: Asked) -> None:
+    getam.train(data=folder / "photos", tags=folder / "tags.csv", out=folder / "run")
+    assert asked["config"] == GetamConfig()
+    assert asked["workers"] == 0
+    assert asked["record"]["weights"] is None
+    assert asked["record"]["data"]["saliency"] is False
+    assert asked["record"]["data"]["split"] is None
+    shutil.copy(folder / "tags.csv", folder / "photos")
+    getam.train(data=folder / "photos", out=folder / "other", preset="paper-voc", steps=3)
+    assert asked["config"] == GetamConfig(**{**PRESETS["paper-voc"], "steps": 3})
+    getam.train(data=folder / "photos", out=folder / "third", recipe="classifier", preset="vit")
+    assert (asked["config"].lr, asked["config"].weight_decay) == (5e-4, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "batch", "steps"),
+    [(1, 2, 3), (2, 2, 6), (0.5, 2, 2), (1.5, 4, 2), (3, 6, 3), (3, 100, 3), (0.4, 2, 1)],
+)  # 6 photos: 1.5 and 2.5 steps are rounded to the even
+def test_epochs_become_steps(folder: Path, asked: Asked, epochs: float, batch: int, steps: int) -> None:
+    given = options(folder, batch_size=batch, epochs=epochs)
+    del given["steps"]
+    getam.train(**given)
+    assert asked["config"].steps == steps
+    assert asked["record"]["steps"] == steps
+
+
+def test_less_than_one_step_is_refused(folder: Path) -> None:
+    given = options(folder, epochs=0.1)
+    del given["steps"]
+    with pytest.raises(InputError, match=r"--epochs 0\.1 is less than one step"):
+        getam.train(**given)
+
+
+def test_the_wrong_option_is_named(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"^option lr: input should be greater than 0 \(got -1\.0\)$"):
+        getam.train(**options(folder, lr=-1.0))
+
+
+def test_the_folder_is_free_again_when_training_ends(folder: Path, asked: Asked) -> None:
+    getam.train(**options(folder))
+    with RunFolder(folder / "run") as run:
+        assert not run.open(asked["record"])
+        with pytest.raises(InputError, match="in use"):
+            getam.train(**options(folder))
+    getam.train(**options(folder))

@@ -124,7 +124,8 @@ def _train_step(
             raise FloatingPointError(f"loss {name} of step {step + 1} is {number}")
     fabric.backward(total(losses.values()))
     if not _finite(p.grad for p in model.parameters() if p.grad is not None):
-        raise FloatingPointError(f"gradients of step {step + 1} are not finite")
+        found = ", ".join(f"{name} {number:.3g}" for name, number in numbers.items())
+        raise FloatingPointError(f"gradients of the loss of step {step + 1} ({found}) are not finite")
     optim.step()
     optim.zero_grad(set_to_none=True)
     return numbers

@@ -138,7 +138,7 @@ def configure(system: Any, preset: str, given: dict[str, Any], epochs: float | N
         name = ".".join(str(part) for part in first["loc"])
         raise InputError(f"option {name}: {first['msg'].lower()} (got {first['input']!r})") from None
     if epochs is not None:
-        steps = round(epochs * max(1, photos // min(config.batch_size, photos)))
+        steps = round(epochs * (photos // min(config.batch_size, photos)))
         if steps < 1:
             raise InputError(f"--epochs {epochs} is less than one step: give a larger number")
         config = config.model_copy(update={"steps": steps})
