@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import tiny
+from getam.errors import InputError
 from getam.nets.inference import enlarged_labels, fit_patches, photo_logits, shrunk_photo
 
 
@@ -101,3 +102,12 @@ def test_large_photos_are_shrunk_and_others_left_alone(dtype: torch.dtype) -> No
     wanted = F.interpolate(photo.float()[None], size=(20, 30), mode="bilinear", antialias=True)[0]
     torch.testing.assert_close(small.float(), wanted, rtol=0, atol=1.0)
     assert shrunk_photo(torch.zeros(3, 1, 400), 20).shape == (3, 1, 20)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_that_are_not_finite_are_refused(value: float) -> None:
+    net = tiny.hybrid_segmenter()
+    with torch.no_grad():
+        next(net.decoder.parameters()).fill_(value)
+    with pytest.raises(InputError, match=r"logits are not finite .* smaller --lr"):
+        photo_logits(net, tiny.photos(1, 32, 40, net)[0], (40,))
