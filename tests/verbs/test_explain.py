@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,9 @@ from getam.nets.inference import fit_patches
 from getam.refine.scaled import refine_maps
 from getam.report.overlay import heat_overlay
 from getam.verbs.explain import explain_photos
+from getam.verbs.outputs import weights_hash
+
+room: Any = sys.modules["getam.verbs.explain"]  # `getam.verbs.explain` is a function too
 
 
 @pytest.fixture
@@ -236,3 +241,33 @@ def test_classifiers_of_other_classes_name_them_by_number(photo: Path, tmp_path:
 
     assert _class_names(timm.create_model("resnet10t", num_classes=3)) == {0: "0", 1: "1", 2: "2"}
     assert _class_names(timm.create_model("resnet10t"))[281].startswith("tabby")
+
+
+def test_the_protocol_says_how_the_pictures_were_made(photo: Path, trained: Path, tmp_path: Path) -> None:
+    explain_photos(
+        photo, model=str(trained), classes=("red",), out=tmp_path / "o", method="getam", coupling="grad", refine=False
+    )  # fmt: skip
+    record = json.loads((tmp_path / "o" / "protocol.jsonl").read_text())
+    assert record["options"] == {
+        "photos": str(photo), "model": str(trained), "weights": None, "classes": ["red"], "method": "getam",
+        "size": 256, "refine": False, "coupling": "grad",
+    }  # fmt: skip
+    assert (record["verb"], record["photos"]) == ("explain", 1)
+    assert record["weights_sha256"] == weights_hash(trained)
+
+
+def test_a_scale_beyond_1000_is_seen_in_full(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[tuple[int, int]] = []
+    shrink = room.shrunk_photo
+    monkeypatch.setattr(
+        room, "shrunk_photo", lambda p, side: sizes.append((max(p.shape), side)) or shrink(p, side)
+    )
+    Image.new("RGB", (1500, 16), (200, 30, 30)).save(tmp_path / "long.png")
+    for size, wanted in ((1600, 1600), (64, 1000)):
+        explain_photos(
+            tmp_path / "long.png", model=str(trained), classes=("red",), out=tmp_path / str(size), size=size
+        )
+        assert (1500, wanted) in sizes
+        sizes.clear()
