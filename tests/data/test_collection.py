@@ -98,6 +98,14 @@ def test_subset_ignores_the_other_classes_in_masks(voc: Path) -> None:
     assert label[:, 0].tolist() == [0, 2, 255, 1, 255, 0]
 
 
+def test_without_a_class_list_masks_have_the_classes_of_voc(voc: Path) -> None:
+    wanted = (
+        "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant"
+        " sheep sofa train tvmonitor"
+    )  # VOC 2012, the order of its labels
+    assert load_collection(voc).mask_classes == tuple(wanted.split())
+
+
 def test_classes_file_beside_the_masks_wins_over_voc(voc: Path) -> None:
     write_classes(voc, ("person", "dog", "cat"))
     for file in (voc / "SegmentationClass").iterdir():
@@ -284,11 +292,11 @@ def test_background_classes_must_be_classes_of_masks(meadow: Path) -> None:
 
 
 def test_a_name_in_another_case_or_without_its_suffix_will_do(folder: Path) -> None:
-    photo(folder / "5_10_s.bmp")
+    photo(folder / "5_10_S.bmp")
     (folder / "tags.csv").write_text("image,tags\nA.JPG,cat\ndeep/C,dog\n5_10_s,cat\n")
     collection = load_collection(folder)
     assert [sample.photo for sample in collection.samples] == [
-        folder / "a.jpg", folder / "deep" / "c.JPG", folder / "5_10_s.bmp",
+        folder / "a.jpg", folder / "deep" / "c.JPG", folder / "5_10_S.bmp",
     ]  # fmt: skip
     assert [sample.name for sample in collection.samples] == ["A", "deep/C", "5_10_s"]
 

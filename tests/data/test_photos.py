@@ -219,6 +219,20 @@ def test_decoding_near_a_size_keeps_at_least_that_size(tmp_path: Path) -> None:
     assert read_photo_near(path, 5000)[0].size == (600, 800)
 
 
+def test_the_reason_of_the_decoder_is_said_without_its_full_stop_and_the_path_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"no photo")
+    with pytest.raises(InputError) as caught:
+        read_photo(path)
+    said = str(caught.value)
+    assert said.startswith(f"photo {path} cannot be read (cannot identify image file): the file is truncated")
+    assert said.count(str(path)) == 1
+    Image.fromarray(gradient()).save(path)
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(InputError, match=r"cannot be read \(image file is truncated[^.]*\): the file"):
+        read_photo(path)
+
+
 def test_find_photos_searches_folders_whatever_the_case(tmp_path: Path) -> None:
     for name in ("b.JPG", "a.png", "deep/er/c.TiFf", "notes.txt", ".hidden.jpg", ".cache/d.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

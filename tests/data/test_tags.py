@@ -102,6 +102,21 @@ def test_bad_files_get_one_sentence(tmp_path: Path, content: bytes, message: str
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("header", "end"),
+    [
+        ("image;tags", "it must be 'image,tags'; separate columns by commas, tags by semicolons."),
+        ("image,tag", "it must be 'image,tags'."), ("image,tags,tags", "more than one column 'tags'; it must be"),
+        ("x" * 81, "the header '" + "x" * 80 + "…' has no column 'image'"),
+        ("x" * 80, "the header '" + "x" * 80 + "' has"),
+    ],
+)  # fmt: skip
+def test_a_wrong_header_is_shown_with_a_hint(tmp_path: Path, header: str, end: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_tags(write(tmp_path, f"{header}\na.jpg,cat\n"))
+    assert end in str(caught.value)
+
+
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.csv does not exist"):
         read_tags(tmp_path / "none.csv")

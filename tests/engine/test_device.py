@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import timm
 import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
 
 from getam import cli
 from getam.engine import device as room
 from getam.engine.device import choose_device
 from getam.engine.model import load_model, load_segmenter
 from getam.errors import InputError
+from getam.nets.segmenter import Segmenter
+from getam.verbs.explain import explain_photos
 
 
 @pytest.fixture
@@ -74,3 +82,55 @@ def test_every_verb_takes_a_device(
     assert not (tmp_path / "out").exists()
     default = inspect.signature(cli.VERBS[verb]).parameters["device"].default
     assert default == ("cpu" if verb == "bench" else room.AUTO)
+
+
+class ArrivedError(Exception):
+    """What the network below says instead of giving scores."""
+
+
+@pytest.mark.parametrize("verb", ["predict", "label", "explain", "saliency", "bench"])
+def test_photos_reach_the_network_on_the_device_that_was_asked_for(
+    verb: str, scenes: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def choose(name: str) -> torch.device:
+        asked.append(name)
+        return torch.device("meta")
+
+    def forward(net: Segmenter, images: torch.Tensor, **_: bool) -> None:
+        assert next(net.parameters()).device == torch.device("meta")
+        raise ArrivedError(images.device.type)
+
+    module = sys.modules[f"getam.verbs.{verb}"]
+    monkeypatch.setattr(module, "choose_device", choose)
+    monkeypatch.setattr(Segmenter, "forward", forward)
+    if verb in ("predict", "explain", "saliency"):
+        data = [str(scenes / "photos")]
+    else:
+        data = ["--data", str(scenes / "photos"), "--tags", str(scenes / "tags.csv")]
+    more = ["--truth", str(scenes / "truth"), "--compare", "getam"] if verb == "bench" else []
+    line = [verb, *data, *more, "--model", str(trained), "--out", str(tmp_path / "out"), "--device", "cuda:1"]
+    with pytest.raises(ArrivedError, match="meta"):
+        cli.main(line)
+    assert asked == ["cuda:1"]
+
+
+def test_timm_classifiers_too(photo_of_noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def arrived(net: nn.Module, image: torch.Tensor) -> None:
+        raise ArrivedError(f"{image.device.type} {next(net.parameters()).device.type}")
+
+    monkeypatch.setattr("getam.verbs.explain.choose_device", lambda name: torch.device("meta"))
+    monkeypatch.setattr("getam.verbs.explain.class_scores", arrived)
+    save_file(timm.create_model("resnet10t").state_dict(), tmp_path / "w.safetensors")
+    with pytest.raises(ArrivedError, match="meta meta"):
+        explain_photos(
+            photo_of_noise, model="resnet10t", weights=tmp_path / "w.safetensors", out=tmp_path / "o"
+        )
+
+
+@pytest.fixture
+def photo_of_noise(tmp_path: Path) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 255, (32, 40, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "noise.png")
+    return tmp_path / "noise.png"

@@ -109,6 +109,19 @@ def test_bad_photos_are_left_out_on_request_and_reported(
     assert done(out, verb) == [f"scene{i}" for i in range(4)]
 
 
+def test_progress_counts_what_was_done_before_and_what_is_left_out(
+    photos: Path, scenes: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = line("predict", photos, trained, tmp_path / "out")
+    cli.main([*command, "--on-bad-image", "skip"])
+    assert "predicting 4/4" in capsys.readouterr().err
+    shutil.copy(scenes / "photos" / "scene1.png", photos)
+    assert cli.main(command) == 0
+    printed = capsys.readouterr()
+    assert "predicting 4/4" in printed.err
+    assert printed.out == f"{tmp_path / 'out'}\n"
+
+
 def test_from_python(photos: Path, trained: Path, tmp_path: Path) -> None:
     options = {"model": trained, "scales": (32,), "crf": False}
     with pytest.raises(SkippedError, match="scene1"):

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from getam.errors import InputError
 from getam.nets.segmenter import Segmenter
 
 STRIP = 2**22  # values of an enlarged map in memory at once: 16 MB
@@ -61,6 +62,9 @@ def photo_logits(net: Segmenter, photo: Tensor, long_sides: Sequence[int], *, fl
 
     Returns:
         (C+1,H,W) float32.
+
+    Raises:
+        InputError: logits that are not finite.
     """
     height, width = photo.shape[-2:]
     device = next(net.parameters()).device
@@ -76,4 +80,9 @@ def photo_logits(net: Segmenter, photo: Tensor, long_sides: Sequence[int], *, fl
             total += F.interpolate(
                 logits.float(), size=(height, width), mode="bilinear", align_corners=False
             )[0]
+    if not total.isfinite().all():
+        raise InputError(
+            "the network's logits are not finite (NaN or infinite): it has probably diverged; train it again with a "
+            "smaller --lr"
+        )
     return total / (len(long_sides) * (2 if flip else 1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from getam.errors import InputError, SkippedError
-from getam.verbs.outputs import Job, OutputFolder, weights_hash
+from getam.verbs.outputs import Job, OutputFolder
 from getam.verbs.unfinished import UNFINISHED
 
 CALL = {"verb": "predict", "weights_sha256": "w", "options": {"scales": (32,), "model": Path("run")}}
@@ -190,9 +189,3 @@ def test_skipped_photos_are_named_and_tried_again(photos: Path, tmp_path: Path) 
     record = json.loads((tmp_path / "out" / "protocol.jsonl").read_text())
     assert (record["photos"], record["skipped"]) == (2, ["c"])
     assert names(opened(photos, tmp_path / "out")) == ["c"]
-
-
-def test_weights_are_hashed_by_file_or_run_folder(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors").write_bytes(b"weights")
-    wanted = hashlib.sha256(b"weights").hexdigest()
-    assert weights_hash(tmp_path) == weights_hash(tmp_path / "model.safetensors") == wanted
