@@ -233,8 +233,9 @@ def test_impossible_input_is_refused_by_name(scene):
     for misfit in (images[:, :1], images[0], images.expand(2, 3, 20, 28)):
         with pytest.raises(InputError, match="of the same batch and size"):
             dense_crf(misfit, probabilities)
-    with pytest.raises(InputError, match="of the same batch and size"):
-        dense_crf(images, probabilities[0])
+    for dimensions in (slice(0, 3), slice(0, 2), slice(0, 1)):  # rows, or numbers, in place of photos
+        with pytest.raises(InputError, match="of the same batch and size"):
+            dense_crf(torch.rand((1, 3, 4, 5)[dimensions]), torch.rand((1, 2, 4, 5)[dimensions]))
     with pytest.raises(InputError, match="label -1"):
         label_probabilities(torch.tensor([[[-1]]]), 3)
     with pytest.raises(InputError, match="fewer than 2 classes"):
