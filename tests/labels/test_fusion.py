@@ -134,5 +134,15 @@ def test_misfitting_input_is_refused_by_name():
         saliency_fusion(maps, classes, torch.full((1, 2, 2), 255))
     with pytest.raises(InputError, match=r"saliency \(1, 2, 3\)"):
         saliency_fusion(maps, classes, torch.zeros(1, 2, 3))
+    for prediction, initial, tags in (
+        (torch.zeros(2, 2), torch.zeros(2, 2), classes),
+        (torch.zeros(2, 2, 2), torch.zeros(2, 2, 2), classes),
+    ):
+        with pytest.raises(InputError, match="twice"):
+            object_guided_refinement(prediction, initial, tags)
+    with pytest.raises(InputError, match=r"saliency \(2, 2, 2\)"):
+        saliency_fusion(maps, classes, torch.zeros(2, 2, 2))
+    with pytest.raises(InputError, match=r"maps \(1, 2, 2\)"):
+        saliency_fusion(maps[0], classes, torch.zeros(1, 2, 2))
     with pytest.raises(InputError, match="expected \\(B,H,W\\) twice"):
         object_guided_refinement(torch.zeros(1, 2, 2), torch.zeros(1, 2, 3), classes)

@@ -162,6 +162,20 @@ def test_either_kernel_alone(scene, monkeypatch):
         torch.testing.assert_close(refined[0], expected, rtol=0, atol=1e-3)
 
 
+def test_a_kernel_without_weight_is_not_built(scene):
+    images, probabilities, _ = scene
+    unusable = dataclasses.replace(
+        IRN, bilateral_sigma_rgb=1e-30, bilateral_weight=0
+    )  # of which no lattice is made
+    assert dense_crf(images, probabilities, parameters=unusable).shape == probabilities.shape
+    unused = dataclasses.replace(unusable, bilateral_weight=1)
+    torch.testing.assert_close(
+        dense_crf(images, probabilities, parameters=unused, iterations=0), probabilities
+    )
+    with pytest.raises(InputError, match="standard deviations"):
+        dense_crf(images, probabilities, parameters=unused)
+
+
 def test_without_iterations_or_weights_beliefs_are_only_normalised(scene):
     images, probabilities, _ = scene
     weightless = dataclasses.replace(IRN, spatial_weight=0, bilateral_weight=0)
@@ -219,8 +233,9 @@ def test_impossible_input_is_refused_by_name(scene):
     for misfit in (images[:, :1], images[0], images.expand(2, 3, 20, 28)):
         with pytest.raises(InputError, match="of the same batch and size"):
             dense_crf(misfit, probabilities)
-    with pytest.raises(InputError, match="of the same batch and size"):
-        dense_crf(images, probabilities[0])
+    for dimensions in (slice(0, 3), slice(0, 2), slice(0, 1)):  # rows, or numbers, in place of photos
+        with pytest.raises(InputError, match="of the same batch and size"):
+            dense_crf(torch.rand((1, 3, 4, 5)[dimensions]), torch.rand((1, 2, 4, 5)[dimensions]))
     with pytest.raises(InputError, match="label -1"):
         label_probabilities(torch.tensor([[[-1]]]), 3)
     with pytest.raises(InputError, match="fewer than 2 classes"):

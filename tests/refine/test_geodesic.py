@@ -112,15 +112,16 @@ def test_equals_plain_loops(fall_off, contrast, margin):
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
 
 
-def assert_equals_plain_loops(image, given_map):
-    """With the defaults of the function, and the numbers of the paper in the loops."""
+def assert_equals_plain_loops(image, given_map, **options):
+    """Without options: the defaults of the function, and the numbers of the paper in the loops."""
+    numbers = {"fall_off": 1.0, "contrast": 1.0, "margin": 5} | options
     unit = ((given_map - given_map.min()) / (given_map.max() - given_map.min())).double()
     expected = expanded_in_plain_loops(
-        image.tolist(), {at: float(v) for at, v in np.ndenumerate(unit.numpy())}, 1.0, 1.0, 5
+        image.tolist(), {at: float(v) for at, v in np.ndenumerate(unit.numpy())}, **numbers
     )
     height, width = given_map.shape
     wanted = torch.tensor([[expected[y, x] for x in range(width)] for y in range(height)])
-    found = geodesic_expansion(image[None], given_map[None, None])[0, 0]
+    found = geodesic_expansion(image[None], given_map[None, None], **options)[0, 0]
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
 
 
@@ -147,6 +148,12 @@ def test_the_seed_is_the_largest_component_wherever_it_lies(largest):
     assert_equals_plain_loops(image, spots)
 
 
+def test_where_everything_is_near_the_seed_the_result_still_runs_from_0_to_1():
+    spot = 0.1 * torch.rand(17, 19)
+    spot[8, 9] = 1
+    assert_equals_plain_loops(two_tones(), spot, fall_off=0.02, margin=0)
+
+
 def test_pixels_that_touch_at_a_corner_are_one_component():
     image, spots = two_tones(), torch.zeros(17, 19)
     for step in range(5):  # 5 on a diagonal against 4 in a square
@@ -162,6 +169,14 @@ def test_thresholds_run_from_a_twentieth_to_nineteen(level):
     steps[6:11, 7:12] = level
     steps[8, 9] = 1
     image[:, 8, 9] += 5
+    assert_equals_plain_loops(image, steps)
+
+
+def test_the_last_threshold_splits_a_bright_pixel_from_what_is_hardly_weaker():
+    image, steps = 20 * torch.rand(3, 17, 19).double(), torch.zeros(17, 19)
+    steps[6:11, 7:12] = 0.93
+    steps[8, 9] = 1
+    image[:, 8, 9] += 200
     assert_equals_plain_loops(image, steps)
 
 

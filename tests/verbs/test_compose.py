@@ -549,6 +549,35 @@ def test_label_composes_by_name(
     assert not Path(nowhere).exists()
 
 
+def test_every_option_of_label_reaches_the_pipeline(
+    scenes: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[tuple[Pipeline, list[int], Any]] = []
+
+    def spy(
+        self: Pipeline, net: Any, given_photo: Tensor, present: list[int], salient: Tensor | None
+    ) -> Tensor:
+        used.append((self, present, None if salient is None else float(salient.max())))
+        return torch.zeros(given_photo.shape[-2:], dtype=torch.uint8)
+
+    monkeypatch.setattr(Pipeline, "label", spy)
+    (tmp_path / "tags.csv").write_text("image,tags\nscene2.png,red;blue\n")
+    saliency = tmp_path / "saliency"
+    saliency.mkdir()
+    Image.fromarray(np.full((20, 24), 51, np.uint8)).save(saliency / "scene2.png")
+    data = {"data": scenes / "photos", "tags": tmp_path / "tags.csv", "model": trained, "overwrite": True}
+    getam.label(**data, out=tmp_path / "labels")
+    getam.label(
+        **data, out=tmp_path / "labels", saliency=saliency, method="acr", refine=("par",), labels="afa",
+        scales=(40, 24), flip=False, coupling="grad2", start=1, rows="cls",
+    )  # fmt: skip
+    options = {"coupling": "grad2", "start": 1, "rows": "cls"}
+    assert used == [
+        (Pipeline(), [0, 1], None),
+        (Pipeline("acr", ("par",), "afa", (40, 24), False, options), [0, 1], pytest.approx(0.2)),
+    ]
+
+
 def test_the_protocol_says_what_was_used(scenes: Path, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "tags.csv").write_text("image,tags\nscene0.png,red\n")
     options = {"data": scenes / "photos", "tags": tmp_path / "tags.csv", "model": trained, "scales": (32,)}
