@@ -18,11 +18,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from getam.calls import AttentionCall, Call, MatrixCall, Tap, global_calls, pools, token_calls
 from getam.errors import CaptureError
-from getam.frozen import frozen
+from getam.frozen import Constants, frozen
 from getam.geometry import Geometry, geometry
 from getam.mha import split_heads
 from getam.threads import Hooks, Switch, switched, uncompiled
@@ -31,7 +30,7 @@ __all__ = ["AttentionCall", "Call", "Geometry", "MatrixCall", "Tap", "attentions
            "global_calls", "pools", "token_calls"]  # fmt: skip
 
 
-class _Interceptor(TorchFunctionMode):
+class _Interceptor(Constants):
     """Records attention; thread-local, so `nn.DataParallel` replicas are not seen."""
 
     def __init__(self, tap: Tap, running: list[str], leaf_from: int | None) -> None:
@@ -41,7 +40,8 @@ class _Interceptor(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
+        kwargs = {name: self.constant(given) for name, given in kwargs.items()} if kwargs else {}
+        args = [self.constant(given) for given in args]
         if func is F.multi_head_attention_forward and (heads := split_heads(args, kwargs)) is not None:
             output = self.__torch_function__(F.scaled_dot_product_attention, (), heads.inputs, heads.options)
             return heads.join(output), None
@@ -112,7 +112,7 @@ def _by_hand(module: nn.Module) -> nn.Dropout | None:
 
 
 @contextmanager
-def capture(model: nn.Module, *, leaf_from: int | None = None) -> Iterator[Tap]:
+def capture(model: nn.Module, *, leaf_from: int | None = None, freeze: bool = False) -> Iterator[Tap]:
     """Record every attention of the forward pass run inside the block.
 
     Args:
@@ -121,6 +121,7 @@ def capture(model: nn.Module, *, leaf_from: int | None = None) -> Iterator[Tap]:
         leaf_from: index of the first attention whose output becomes a leaf if it has no graph yet: with frozen
             parameters the graph then begins there, and everything below costs a plain forward (their calls keep shapes
             only).
+        freeze: run the model as under `frozen`.
 
     Yields:
         a `Tap`, whose `calls` fill while the model runs. The model's flags and hooks are put back on exit, also
@@ -142,7 +143,7 @@ def capture(model: nn.Module, *, leaf_from: int | None = None) -> Iterator[Tap]:
                 hooks.after(dropout, _matrix_hook(watch, name))
             hooks.before(module, lambda *_, name=name: running.append(name))
             hooks.after(module, leave, always_call=True)
-        with watch:
+        with frozen(model, watch) if freeze else watch:
             yield tap
 
 

@@ -149,3 +149,14 @@ def test_start_must_be_a_block() -> None:
     with pytest.raises(InputError, match=r"start=-1 is outside 0\.\.3"):
         legrad(tiny.vit(), tiny.photos(1), [[1]], start=-1)
     assert torch.equal(*(legrad(tiny.vit(), tiny.photos(1), [[1]], **o).values for o in ({}, {"start": 0})))
+
+
+def test_a_block_without_attention_is_named() -> None:
+    class Nothing(nn.Module):
+        def forward(self, tokens: torch.Tensor, **_: object) -> torch.Tensor:
+            return tokens
+
+    model = tiny.vit()
+    model.blocks[1].attn = Nothing()
+    with pytest.raises(CaptureError, match=r"blocks\.1 has no attention over the patch grid"):
+        legrad(model, tiny.photos(1), [[1]])

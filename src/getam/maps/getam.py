@@ -22,7 +22,6 @@ from getam.capture import (
     Tap,
     attentions,
     capture,
-    frozen,
     global_calls,
     pools,
     token_calls,
@@ -82,10 +81,9 @@ def getam(
     spared = class_row_graph(model, first) if place.rows == "cls" else nullcontext()
     with (
         torch.enable_grad(),
-        frozen(model),
         token_rows_only(model),
         spared,
-        capture(model, leaf_from=first) as tap,
+        capture(model, leaf_from=first, freeze=True) as tap,
     ):
         scores = class_scores(model, images)
     slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
