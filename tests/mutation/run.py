@@ -167,6 +167,19 @@ def room_score(room: str, sample: int, seed: int, only: list[str], scratch: Path
     }
 
 
+def write_table() -> None:
+    """The kept scores into docs/testing.md."""
+    rows = ["| room | possible | tried | killed | timeout | survived | seed | score |", "|---|" + "--:|" * 7]
+    for path in sorted((ROOT / "docs/measured/mutants").glob("*.json")):
+        kept = json.loads(path.read_text())
+        numbers = [kept[key] for key in ("possible", "tried", "killed", "timeout", "survived", "seed")]
+        rows.append(f"| `{kept['room']}` | {' | '.join(map(str, numbers))} | {kept['score']:.2f} |")
+    page = ROOT / "docs/testing.md"
+    before, _, rest = page.read_text().partition("<!-- mutants -->")
+    after = rest.partition("<!-- /mutants -->")[2]
+    page.write_text("\n".join([f"{before}<!-- mutants -->", *rows, f"<!-- /mutants -->{after}"]))
+
+
 def main() -> None:
     """The command line behind `make mutants`."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -186,6 +199,7 @@ def main() -> None:
             kept = ROOT / "docs/measured/mutants" / f"{room}.json"
             kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_text(json.dumps(score, indent=1, ensure_ascii=False) + "\n")
+            write_table()
 
 
 if __name__ == "__main__":
