@@ -137,7 +137,7 @@ def room_score(room: str, sample: int, seed: int, only: list[str], scratch: Path
     if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0:
         sys.exit(f"the tests of {room} fail without any change:\n{(scratch / 'log').read_text()[-3000:]}")
     known = json.loads((scratch / "map.json").read_text())
-    os.chdir(ROOT)
+    os.chdir(tree)  # the sources as they were copied, whatever is edited meanwhile
     found = [mutant for file in files_of(room, only) for mutant in mutants(file)]
     counts: Counter[str] = Counter()
     kinds: dict[str, Counter[str]] = {}
