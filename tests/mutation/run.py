@@ -7,6 +7,7 @@ of its own and runs the tests that reach its lines, quickest first, up to the fi
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -137,8 +138,8 @@ def room_score(room: str, sample: int, seed: int, only: list[str], scratch: Path
     if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0:
         sys.exit(f"the tests of {room} fail without any change:\n{(scratch / 'log').read_text()[-3000:]}")
     known = json.loads((scratch / "map.json").read_text())
-    os.chdir(tree)  # the sources as they were copied, whatever is edited meanwhile
-    found = [mutant for file in files_of(room, only) for mutant in mutants(file)]
+    with contextlib.chdir(tree):  # the sources as they were copied, whatever is edited meanwhile
+        found = [mutant for file in files_of(room, only) for mutant in mutants(file)]
     counts: Counter[str] = Counter()
     kinds: dict[str, Counter[str]] = {}
     survivors = []
