@@ -28,6 +28,9 @@ SWAPS = {
 }  # fmt: skip
 
 LIBRARY = m.OneOf(*(m.Name(name) for name in ("torch", "F", "np", "nn", "json", "math", "ndimage", "Image")))
+CONVERSION = (
+    m.Name("bool") | m.Name("list") | m.Name("tuple") | m.Name("Path")
+)  # for the type checker, mostly
 FUNCTION = m.Name() | m.Attribute(value=LIBRARY)
 
 
@@ -45,6 +48,8 @@ def dropped_statement(node: cst.SimpleStatementLine) -> Iterator[cst.SimpleState
 
 def dropped_call(node: cst.Call) -> Iterator[cst.BaseExpression]:
     """`minmax(x)` and `F.relu(x)` become `x`, and so does `x.float()`."""
+    if m.matches(node, m.Call(func=CONVERSION)):
+        return
     if m.matches(node, m.Call(func=FUNCTION)):
         if m.matches(node, m.Call(args=[m.Arg(star="", keyword=None), m.ZeroOrMore()])):
             yield node.args[0].value
@@ -72,6 +77,7 @@ OURS = [
     (cst.Integer, one_less),
 ]
 
+SENTENCE = 3  # words: a text for a reader, wherever it stands
 MESSAGES = ("print", "warn", "debug", "info", "warning")
 ARG = m.Arg(keyword=m.Name("help") | m.Name("stacklevel") | m.Name("strict"))  # zip(strict=) only asserts
 TEXT = m.SimpleString() | m.FormattedString() | m.ConcatenatedString()
@@ -145,7 +151,9 @@ class Finder(cst.CSTVisitor):
         for kind, operator in [*mutation_operators, *OURS]:
             if not isinstance(node, kind):
                 continue
-            if in_message and (isinstance(node, cst.BaseString) or _has_text(node)):
+            if isinstance(node, cst.BaseString) and (in_message or node_words(node) >= SENTENCE):
+                continue
+            if in_message and _has_text(node):
                 continue
             changes: Iterable[cst.CSTNode] = operator(node)  # type: ignore[operator]
             if operator.__name__ == "operator_string":
@@ -189,13 +197,21 @@ class Finder(cst.CSTVisitor):
         return range(self._range(first).start.line, self._range(statement).end.line + 1)
 
 
+def node_words(node: cst.BaseString) -> int:
+    """How many words stand in a literal."""
+    return len(node.value.split()) if isinstance(node, cst.SimpleString) else 0
+
+
 def _has_text(node: cst.CSTNode) -> bool:
     return isinstance(node, cst.Call) and any(m.matches(arg.value, TEXT) for arg in node.args)
 
 
 def _touches_exempt(node: cst.CSTNode, changed: cst.CSTNode) -> bool:
+    """An exempt argument, or False made None, which nothing can tell apart."""
     old, new = (cst.ensure_type(call, cst.Call).args for call in (node, changed))
-    return any(m.matches(arg, ARG) and not any(arg is kept for kept in new) for arg in old)
+    gone = [arg for arg in old if not any(arg is kept for kept in new)]
+    as_good = len(old) == len(new) and any(m.matches(arg.value, m.Name("False")) for arg in gone)
+    return as_good or any(m.matches(arg, ARG) for arg in gone)
 
 
 def mutants(file: Path) -> list[Mutant]:

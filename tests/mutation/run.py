@@ -7,6 +7,7 @@ of its own and runs the tests that reach its lines, quickest first, up to the fi
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -137,8 +138,8 @@ def room_score(room: str, sample: int, seed: int, only: list[str], scratch: Path
     if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0:
         sys.exit(f"the tests of {room} fail without any change:\n{(scratch / 'log').read_text()[-3000:]}")
     known = json.loads((scratch / "map.json").read_text())
-    os.chdir(ROOT)
-    found = [mutant for file in files_of(room, only) for mutant in mutants(file)]
+    with contextlib.chdir(tree):  # the sources as they were copied, whatever is edited meanwhile
+        found = [mutant for file in files_of(room, only) for mutant in mutants(file)]
     counts: Counter[str] = Counter()
     kinds: dict[str, Counter[str]] = {}
     survivors = []
@@ -167,6 +168,19 @@ def room_score(room: str, sample: int, seed: int, only: list[str], scratch: Path
     }
 
 
+def write_table() -> None:
+    """The kept scores into docs/testing.md."""
+    rows = ["| room | possible | tried | killed | timeout | survived | seed | score |", "|---|" + "--:|" * 7]
+    for path in sorted((ROOT / "docs/measured/mutants").glob("*.json")):
+        kept = json.loads(path.read_text())
+        numbers = [kept[key] for key in ("possible", "tried", "killed", "timeout", "survived", "seed")]
+        rows.append(f"| `{kept['room']}` | {' | '.join(map(str, numbers))} | {kept['score']:.2f} |")
+    page = ROOT / "docs/testing.md"
+    before, _, rest = page.read_text().partition("<!-- mutants -->")
+    after = rest.partition("<!-- /mutants -->")[2]
+    page.write_text("\n".join([f"{before}<!-- mutants -->", *rows, f"<!-- /mutants -->{after}"]))
+
+
 def main() -> None:
     """The command line behind `make mutants`."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -186,6 +200,7 @@ def main() -> None:
             kept = ROOT / "docs/measured/mutants" / f"{room}.json"
             kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_text(json.dumps(score, indent=1, ensure_ascii=False) + "\n")
+            write_table()
 
 
 if __name__ == "__main__":

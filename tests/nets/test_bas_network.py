@@ -1,8 +1,14 @@
 """A split CNN is the whole one, and its maps are a convolution of F1."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
+from timm.models.vgg import VGG
+from torch import Tensor, nn
 
 import tiny
 from getam.errors import InputError
@@ -77,3 +83,94 @@ def test_building_moves_no_statistics() -> None:
     norms = [m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert all(float(m.running_mean.abs().max()) == 0 for m in norms)
     assert all(m.training for m in norms)
+
+
+def test_photos_are_normalised_by_the_backbone_s_own_numbers() -> None:
+    net = build_bas("test_efficientnet", tiny.CLASSES, weights="").eval()
+    mean, std = ([255 * n for n in numbers] for numbers in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    by_hand = torch.stack([(PHOTOS[:, c] - mean[c]) / std[c] for c in range(3)], 1)
+    torch.testing.assert_close(net.normalised(PHOTOS), by_hand)
+    torch.testing.assert_close(net(PHOTOS).features, net.low(by_hand))
+
+
+@pytest.mark.parametrize("stride", [16, 32])
+def test_the_last_stage_is_as_fine_as_asked_and_by_default_at_16(stride: int) -> None:
+    net = build_bas("test_resnet", tiny.CLASSES, weights="", output_stride=stride).eval()
+    assert net.patch == stride
+    assert net(PHOTOS).class_map.shape[-2:] == (96 // stride, 64 // stride)
+    assert net(PHOTOS).maps.shape[-2:] == (6, 4)  # F1 stays at stride 16
+    assert build_bas("test_resnet", tiny.CLASSES, weights="").patch == 16
+
+
+def test_weights_of_a_file_fill_both_halves(tmp_path: Path) -> None:
+    source = timm.create_model("test_resnet", pretrained=False, num_classes=0)
+    save_file(source.state_dict(), tmp_path / "resnet.safetensors")
+    net = build_bas("test_resnet", tiny.CLASSES, weights=str(tmp_path / "resnet.safetensors")).eval()
+    normalised = (PHOTOS - net.mean) / net.std
+    assert torch.equal(net.low(normalised), source.eval().layer3(_before_layer3(source, normalised)))
+    assert torch.equal(net.high.stages.layer4[0].conv1.weight, source.layer4[0].conv1.weight)
+
+
+def _before_layer3(resnet: Any, images: Tensor) -> Tensor:
+    return resnet.layer2(resnet.layer1(resnet.maxpool(resnet.act1(resnet.bn1(resnet.conv1(images))))))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_splitting_leaves_the_model_in_its_mode(training: bool) -> None:
+    model = timm_body("test_resnet", weights="").train(training)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    low, high = split(model, "test_resnet")
+    assert model.training is training
+    assert all(part.training is training for half in (low, high) for part in half)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_what_follows_the_grid_is_left_out_of_a_vgg_too() -> None:
+    model = VGG([8, "M", 8, "M", 12, "M", 12, "M", 16, "M"], num_classes=0, mlp_ratio=0.01)
+    low, high = split(model.eval(), "vgg")
+    photos = torch.rand(1, 3, 64, 96)
+    torch.testing.assert_close(high(low(photos)), model.forward_features(photos))
+    assert not any("pre_logits" in name for name, _ in high.named_children())
+
+
+class Stages(nn.Module):
+    """A CNN in timm's manner: a stem and two stages, of which `spoilt` says what is not a row."""
+
+    def __init__(self, spoilt: str = "", modules: tuple[str, ...] = ("stem", "one", "two")) -> None:
+        super().__init__()
+        self.spoilt, self.num_features = spoilt, 8 if spoilt != "width" else 9
+        self.stem, self.one, self.two = (nn.Conv2d(a, b, 3, 2, 1) for a, b in ((3, 4), (4, 6), (6, 8)))
+        self.feature_info = [{"module": name, "reduction": 2 ** (i + 1)} for i, name in enumerate(modules)]
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        found = self.two(self.one(self.stem(images)))
+        match self.spoilt:
+            case "more is done":
+                return found + 1
+            case "flat":
+                return found.flatten(2)
+            case "raises":
+                raise AssertionError("only 224 pixels")
+        return found
+
+
+def test_two_stages_and_a_stem_are_enough() -> None:
+    low, high = split(Stages(), "stages")
+    assert [name for name, _ in low.named_children()] == ["stem", "one"]
+    assert [name for name, _ in high.named_children()] == ["two"]
+    low, high = split(Stages(modules=("one", "two")), "stages")
+    assert [name for name, _ in low.named_children()] == ["stem", "one"]
+
+
+@pytest.mark.parametrize("spoilt", ["more is done", "flat", "width", "raises"])
+def test_a_model_whose_parts_are_not_the_whole_is_refused(spoilt: str) -> None:
+    with pytest.raises(InputError, match="stages cannot be split"):
+        split(Stages(spoilt), "stages")
+
+
+@pytest.mark.parametrize("modules", [(), ("two",), ("elsewhere", "two"), ("one", "two", "nothing after")])
+def test_a_model_without_two_stages_that_it_can_be_cut_at_is_refused(modules: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match="stages cannot be split"):
+        split(Stages(modules=modules), "stages")
+    with pytest.raises(InputError, match="Linear cannot be split"):
+        split(nn.Linear(2, 2), "Linear")

@@ -1,17 +1,20 @@
 """The plain classifier gives the scores of the timm model inside, at any photo size that model can take."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import timm
 import torch
 from safetensors.torch import save_file
 from timm.models.beit import Beit
+from torch import nn
 
 import tiny
 from getam.errors import CaptureError, InputError, WeightsError
 from getam.maps.registry import find_method
-from getam.nets.classifier import Classifier, build_classifier
+from getam.nets.classifier import Classifier, build_classifier, timm_body
 
 PHOTOS = tiny.photos(2, 96, 64) * 60 + 127
 
@@ -94,3 +97,89 @@ def test_weights_of_a_file_fill_the_backbone(tmp_path: Path) -> None:
 def test_unknown_models_are_refused(backbone: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         build_classifier(backbone, tiny.CLASSES, weights="")
+
+
+def test_normalisation_is_in_the_units_of_photos() -> None:
+    net = build_classifier("test_efficientnet", tiny.CLASSES, weights="")
+    grey = torch.full((1, 3, 1, 1), 255.0)
+    wanted = [(1 - mean) / std for mean, std in ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))]
+    torch.testing.assert_close(net.normalised(grey).flatten(), torch.tensor(wanted))
+    assert not {"mean", "std"} & set(net.state_dict())
+
+
+def test_a_model_without_a_config_is_normalised_like_imagenet() -> None:
+    class Bare(nn.Module):
+        feature_info = ({"reduction": 4}, {"reduction": 8})
+
+    net = Classifier(Bare(), tiny.CLASSES)
+    torch.testing.assert_close(net.mean.flatten(), 255 * torch.tensor([0.485, 0.456, 0.406]))
+    torch.testing.assert_close(net.std.flatten(), 255 * torch.tensor([0.229, 0.224, 0.225]))
+    assert net.patch == 8  # of the last feature map
+    assert net.fixed is None
+
+
+def test_the_stride_comes_from_the_patches_where_no_stages_are_listed() -> None:
+    class Patches(nn.Module):
+        patch_embed = SimpleNamespace(feat_ratio=lambda: 14, img_size=(28, 42), strict_img_size=True)
+
+    net = Classifier(Patches(), tiny.CLASSES)
+    assert net.patch == 14
+    assert net.fixed == (28, 42)
+    with pytest.raises(InputError, match="Linear does not say its stride"):
+        Classifier(nn.Linear(2, 2), tiny.CLASSES)
+
+
+def test_a_photo_of_the_fixed_size_is_not_resized(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Classifier(tiny.vit(Beit, use_abs_pos_emb=False, use_rel_pos_bias=True), tuple("abcde")).eval()
+    photos = tiny.photos(2) * 60 + 127
+    wanted = net.model((photos - net.mean) / net.std)
+    monkeypatch.setattr("torch.nn.functional.interpolate", None)
+    assert torch.equal(net(photos), wanted)
+
+
+def test_a_cnn_is_dilated_to_stride_16_by_default() -> None:
+    assert build_classifier("test_resnet", tiny.CLASSES, weights="").patch == 16
+    assert timm_body("test_resnet", weights="").feature_info[-1]["reduction"] == 16
+    assert timm_body("test_resnet", weights="", output_stride=8).feature_info[-1]["reduction"] == 8
+
+
+def test_a_body_has_no_head_and_a_classifier_a_fresh_one() -> None:
+    assert isinstance(timm_body("test_resnet", weights="").get_classifier(), nn.Identity)
+    assert build_classifier("test_resnet", ("a", "b"), weights="").model.get_classifier().out_features == 2
+
+
+@pytest.mark.parametrize("weights", [None, ""])
+def test_the_hub_is_asked_only_where_no_weights_were_named(
+    weights: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, asked = timm.create_model, []
+
+    def kept(name: str, pretrained: bool = False, **options: Any) -> Any:
+        if pretrained:
+            asked.append((name, options))
+        return create(name, pretrained=False, **options)
+
+    monkeypatch.setattr(timm, "create_model", kept)
+    timm_body("test_resnet", weights=weights)
+    assert asked == ([("test_resnet", {"num_classes": 0, "output_stride": 16})] if weights is None else [])
+
+
+def test_an_unreachable_hub_names_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    create = timm.create_model
+
+    def offline(name: str, pretrained: bool = False, **options: Any) -> Any:
+        if pretrained:
+            raise OSError("no route to host")
+        return create(name, pretrained=False, **options)
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(WeightsError, match="weights of test_resnet could not be fetched"):
+        build_classifier("test_resnet", tiny.CLASSES)
+
+
+def test_a_transformer_is_built_for_photos_of_any_size() -> None:
+    body = timm_body("test_vit", weights="")
+    assert body.patch_embed.strict_img_size is False
+    assert body.eval()(torch.zeros(1, 3, 64, 32)).shape == (1, body.num_features)
+    with torch.device("meta"):  # BEiT takes one size only: it is built as it is
+        assert timm_body("beit_base_patch16_224", weights="").patch_embed.strict_img_size is True

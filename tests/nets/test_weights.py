@@ -75,3 +75,59 @@ def test_what_is_no_safetensors_file_is_refused(tmp_path: Path) -> None:
     for name in ("pickle.safetensors", "empty.safetensors"):
         with pytest.raises(WeightsError, match="not a readable safetensors file"):
             read_weights(tmp_path / name)
+
+
+def test_every_number_is_read_as_float32_but_counters_stay_whole(tmp_path: Path) -> None:
+    kept = {"a": torch.tensor([1.5]).half(), "b": torch.tensor([2.5]).bfloat16(), "c": torch.tensor([3])}
+    save_file({**kept, "d": torch.tensor([4.5]).double()}, tmp_path / "w.safetensors")
+    state = read_weights(str(tmp_path / "w.safetensors"))
+    assert {name: value.dtype for name, value in state.items()} == {
+        "a": torch.float32, "b": torch.float32, "c": torch.int64, "d": torch.float32,
+    }  # fmt: skip
+    assert [float(state[name]) for name in "abcd"] == [1.5, 2.5, 3, 4.5]
+
+
+def test_an_oblong_grid_keeps_its_sides_apart(tmp_path: Path) -> None:
+    source, target = tiny.vit(), tiny.vit(img_size=(32, 48))
+    save_file(source.state_dict(), tmp_path / "w.safetensors")
+    load_backbone(target, tmp_path / "w.safetensors")
+    wanted = resample_abs_pos_embed(source.pos_embed.detach(), [4, 6], num_prefix_tokens=1)
+    torch.testing.assert_close(target.pos_embed.detach(), wanted)
+    assert torch.equal(target.pos_embed[:, :1], source.pos_embed[:, :1])  # the class token has no place
+
+
+@pytest.mark.parametrize("lacking", ["source", "target"])
+def test_a_model_without_position_embeddings_needs_none(lacking: str, tmp_path: Path) -> None:
+    with_them, without = tiny.vit(), tiny.vit(pos_embed="none")
+    source, target = (without, with_them) if lacking == "source" else (with_them, without)
+    save_file(source.state_dict(), tmp_path / "w.safetensors")
+    if lacking == "target":
+        load_backbone(target, tmp_path / "w.safetensors")
+        assert torch.equal(target.cls_token, source.cls_token)
+    else:
+        with pytest.raises(
+            WeightsError, match=r"lacks 1 of the \d+ tensors of VisionTransformer, e.g. pos_embed"
+        ):
+            load_backbone(target, tmp_path / "w.safetensors")
+
+
+def test_a_position_embedding_that_fits_is_taken_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = tiny.vit(), tiny.vit()
+    with torch.no_grad():
+        target.pos_embed.zero_()
+    save_file(source.state_dict(), tmp_path / "w.safetensors")
+    monkeypatch.setattr("getam.nets.weights.resample_abs_pos_embed", None)
+    load_backbone(target, tmp_path / "w.safetensors")
+    assert torch.equal(target.pos_embed, source.pos_embed)
+
+
+def test_what_is_missing_is_counted_before_what_has_another_shape(tmp_path: Path) -> None:
+    state = {name: value for name, value in tiny.vit(embed_dim=48).state_dict().items() if "norm" not in name}
+    save_file(state, tmp_path / "w.safetensors")
+    missing = sum("norm" in name for name in tiny.vit(num_classes=0).state_dict())
+    with pytest.raises(
+        WeightsError, match=rf"w.safetensors lacks {missing} of the .*, e.g. blocks.0.norm1.weight"
+    ):
+        load_backbone(tiny.vit(num_classes=0), tmp_path / "w.safetensors")

@@ -22,7 +22,7 @@ OUTPUT_STRIDE: Final = (
     16  # the last stage runs without further stride (reference, WSSS) where timm can dilate
 )
 PROBE = 64  # pixels: photo side on which a split network is compared with the whole
-HEADS = ("global_pool", "head", "fc", "classifier", "pre_logits")  # where timm's CNNs stop to have a grid
+HEADS = ("global_pool", "head", "pre_logits")  # where timm's CNNs stop to have a grid
 
 
 class BASOutputs(NamedTuple):

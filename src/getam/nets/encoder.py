@@ -216,9 +216,16 @@ def build_encoder(backbone: str, *, pretrained: bool = False) -> Encoder:
 def _cnn_hybrid(backbone: str, pretrained: bool) -> HybridEncoder:
     try:
         stem: Any = timm.create_model(backbone, features_only=True, output_stride=STEM_STRIDE)
-    except (RuntimeError, TypeError, NotImplementedError, AttributeError) as error:
+    except (
+        RuntimeError,
+        TypeError,
+        NotImplementedError,
+        AttributeError,
+        AssertionError,
+    ):  # timm's ways to say no
         raise InputError(
-            f"{backbone} is neither a plain timm vision transformer nor a CNN with dilated features: {error}"
+            f"{backbone} is neither a plain timm vision transformer nor a CNN that timm can dilate to stride "
+            f"{STEM_STRIDE}: choose for example resnet50, tf_efficientnet_lite0 or a vit, deit or dinov2"
         ) from None
     strides = stem.feature_info.reduction()
     at = {stride: index for index, stride in enumerate(strides)}  # the deepest map of each stride
@@ -238,8 +245,7 @@ def _conv_stages(backbone: Any) -> list[tuple[nn.Module, int]]:
     info = getattr(backbone, "feature_info", None)
     if len(stages) < 2 or info is None:
         raise InputError("this hybrid's conv stem has no two stages to tap: choose an r26 or r50 hybrid")
-    channels = [entry["num_chs"] for entry in (info.info if hasattr(info, "info") else info)]
-    channels = channels[-len(stages) :]
+    channels = [entry["num_chs"] for entry in info][-len(stages) :]
     return [(stages[0], channels[0]), (stages[1], channels[1])]
 
 
