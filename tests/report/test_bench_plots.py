@@ -210,6 +210,8 @@ def test_a_row_has_the_same_colour_in_both_pictures(monkeypatch: pytest.MonkeyPa
 def test_the_pictures_say_what_they_show(monkeypatch: pytest.MonkeyPatch) -> None:
     found = figures(monkeypatch, ladder(2))
     curves, points = (found[name].axes[0] for name in ("curves.svg", "tradeoff.svg"))
+    for axes in (curves, points):
+        assert {side for side, spine in axes.spines.items() if spine.get_visible()} == {"left", "bottom"}
     assert "background threshold" in curves.get_xlabel()
     assert curves.get_title(loc="left") == "mIoU in % of maps at every threshold"
     assert "CPU milliseconds a photo" in points.get_xlabel()
