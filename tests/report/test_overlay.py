@@ -192,6 +192,23 @@ def test_misfits_name_both_sides():
         label_overlay(GREY / 255.0, np.zeros((24, 32), np.uint8))
 
 
+@pytest.mark.parametrize(
+    "bad", [GREY / 255.0, GREY[:, :, 0], GREY[:, :, :2], GREY[:0], np.zeros((2, 3, 4, 3), np.uint8)]
+)
+def test_other_photos_are_refused(bad):
+    with pytest.raises(InputError, match=r"give \(H, W, 3\) uint8 RGB"):
+        heat_overlay(bad, np.ones((2, 2)))
+    with pytest.raises(InputError, match=r"give \(H, W, 3\) uint8 RGB"):
+        label_overlay(bad, np.zeros(bad.shape[:2], np.uint8))
+
+
+def test_a_map_with_a_single_infinite_value_is_refused():
+    heat = np.ones((2, 2))
+    heat[0, 1] = np.inf
+    with pytest.raises(InputError, match="finite"):
+        heat_overlay(GREY, heat)
+
+
 def test_inputs_are_left_alone():
     photo, labels, heat = GREY.copy(), np.eye(24, 32, dtype=np.uint8), np.eye(3)
     label_overlay(photo, labels)
