@@ -100,6 +100,7 @@ def test_curves_are_those_of_the_rows_the_best_on_top_and_solid(monkeypatch: pyt
         rank = 17 - place
         assert line.get_color() == (bench_plots.COLOURS[rank % 7] if rank < 14 else bench_plots.REST)
         assert line.is_dashed() == (7 <= rank < 14)
+        assert line.get_linewidth() == 1.6
     dots = [line for line in axes.lines if line.get_marker() == "o" and len(line.get_xdata())]
     assert len(dots) == 18
     for dot, line, row in zip(dots, curves, rows):
@@ -139,21 +140,29 @@ def test_points_are_time_against_score_filled_for_maps(monkeypatch: pytest.Monke
         point = points[tuple(np.round([1000 * row.cpu_seconds, 100 * row.miou], 6))]
         assert point.get_color() == colour
         assert point.get_markerfacecolor() == ("white" if row.is_label else colour)
-        assert point.get_marker() == "o"
+        assert (point.get_marker(), point.get_markersize()) == ("o", 7)
     assert axes.get_xscale() == "log"
     assert set(texts(axes)) == {row.name for row in rows}
 
 
-@pytest.mark.parametrize(("last", "ticks"), [(0.4, {150, 300}), (40.0, {200, 500, 1000, 5000})])
+@pytest.mark.parametrize(
+    ("times", "ticks"),
+    [
+        ((0.1, 0.4), {100, 120, 150, 200, 250, 300, 400}),
+        ((0.5, 0.9), {500, 600, 800}),
+        ((0.1, 0.62), {100, 120, 150, 200, 250, 300, 400, 500, 600}),
+        ((0.1, 0.8), {100, 200, 500}),
+        ((0.1, 40.0), {100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000}),
+    ],
+)
 def test_ticks_are_many_where_times_are_alike(
-    monkeypatch: pytest.MonkeyPatch, last: float, ticks: set[int]
+    monkeypatch: pytest.MonkeyPatch, times: tuple[float, float], ticks: set[int]
 ) -> None:
-    first, second = ladder(2)
-    axes = figures(monkeypatch, [first, replace(second, cpu_seconds=last)])["tradeoff.svg"].axes[0]
+    rows = [replace(row, cpu_seconds=seconds) for row, seconds in zip(ladder(2), times)]
+    axes = figures(monkeypatch, rows)["tradeoff.svg"].axes[0]
     low, high = axes.get_xlim()
     shown = {round(tick) for tick in axes.get_xticks() if low <= tick <= high}
-    assert ticks <= shown
-    assert (150 in shown) == (last < 1)
+    assert shown == ticks
     assert axes.xaxis.get_major_formatter()(150.0) == "150"
 
 
@@ -210,6 +219,10 @@ def test_a_row_has_the_same_colour_in_both_pictures(monkeypatch: pytest.MonkeyPa
 def test_the_pictures_say_what_they_show(monkeypatch: pytest.MonkeyPatch) -> None:
     found = figures(monkeypatch, ladder(2))
     curves, points = (found[name].axes[0] for name in ("curves.svg", "tradeoff.svg"))
+    for axes in (curves, points):
+        assert axes.xaxis.label.get_color() == axes.title.get_color() == bench_plots.INK
+        assert tuple(axes.figure.get_size_inches()) == (8, 4.8)
+        assert {side for side, spine in axes.spines.items() if spine.get_visible()} == {"left", "bottom"}
     assert "background threshold" in curves.get_xlabel()
     assert curves.get_title(loc="left") == "mIoU in % of maps at every threshold"
     assert "CPU milliseconds a photo" in points.get_xlabel()

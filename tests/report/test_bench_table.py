@@ -4,6 +4,8 @@ import math
 from dataclasses import MISSING, fields, replace
 from typing import Any
 
+import pytest
+
 from getam.report.bench_table import BenchRow, markdown
 
 PROTOCOL: dict[str, Any] = {
@@ -153,17 +155,18 @@ def test_numbers_that_look_alike_are_not_bold() -> None:
     assert len(lines_with(page, "|40.0 [38.0, 43.0]|")) == 2
 
 
-def test_the_page_begins_with_what_was_measured() -> None:
-    page = markdown(PROTOCOL, [], {})
+@pytest.mark.parametrize("rows", [[], [MAP], [LABEL, MAP]])
+def test_the_page_begins_with_what_was_measured(rows: list[BenchRow]) -> None:
+    page = markdown(PROTOCOL, rows, {})
     assert page.startswith(
         "# getam bench\n\n12 photos of the split `val`, 2 classes (cat, dog), tags known, long side 224, one pass."
         " Model `abababababab`, ids `cdcdcdcdcdcd`, torch 2.4, 1 thread of x86_64.\n"
     )
-    page = markdown({**PROTOCOL, "split": None, "threads": 4}, [], {})
+    page = markdown({**PROTOCOL, "split": None, "threads": 4}, rows, {})
     assert page.startswith("# getam bench\n\n12 photos, 2 classes")
     assert "4 threads of x86_64" in page
-    assert "## Maps" not in page
-    assert "## Labels" not in page
+    assert ("## Maps" in page) == (MAP in rows)
+    assert ("## Labels" in page) == (LABEL in rows)
 
 
 def test_notes_are_of_the_columns_that_are_there() -> None:

@@ -365,6 +365,28 @@ def test_a_class_that_is_not_scored(copied: Path, trained: Path, options: dict[s
     assert content["protocol"]["background"] == list(options.get("background", ()))
 
 
+def test_a_class_that_the_model_does_not_know_is_named(copied: Path, trained: Path) -> None:
+    for file in (copied / "tags.csv", copied / "truth" / "classes.txt"):
+        file.write_text(file.read_text().replace("red", "green"))
+    with pytest.raises(InputError, match="does not know the class 'green': it knows blue, red"):
+        run(copied, trained, copied.parent / "out", classes=("blue", "green"))
+
+
+def test_one_photo_cannot_judge_itself(copied: Path, trained: Path) -> None:
+    (copied / "photos" / "one.txt").write_text("scene3\n")
+    with pytest.raises(InputError, match="there is one photo only"):
+        run(copied, trained, copied.parent / "out", split="one", photos=None)
+
+
+def test_rules_for_one_tag_a_photo_are_refused_where_photos_have_several(copied: Path, trained: Path) -> None:
+    """Of the chosen photos, not of all: the first two have one tag each."""
+    content = run(copied, trained, copied.parent / "out", compare=("rollout:threshold",), photos=2)
+    assert [r["name"] for r in content["rows"]] == ["rollout:threshold"]
+    with pytest.raises(InputError, match="rollout gives all tags of a photo the same map"):
+        run(copied, trained, copied.parent / "other", compare=("rollout:threshold",), photos=3)
+    assert run(copied, trained, copied.parent / "maps", compare=("rollout",), photos=3)["rows"]
+
+
 def test_saliency_maps_reach_the_labeller(copied: Path, trained: Path) -> None:
     out = copied.parent / "out"
     given = {"compare": ("gradcam:completion",), "perturbed": 0}
@@ -553,6 +575,7 @@ def test_completion_without_saliency_is_called_what_it_is(
         ({"fixed": 0.333}, "--fixed 0.333 must be one of"),
         ({"photos": 1}, "at least two"),
         ({"size": 0}, "--size 0 must be positive"),
+        ({"perturbed": -1}, "--perturbed -1 not negative"),
         ({"background": ("sky",)}, "'sky' cannot count as background"),
         ({"classes": ("blue", "green")}, "green"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,7 +27,6 @@ def from_lines(lines: Sequence[str], classes: int) -> Counts:
     counts = np.zeros((len(lines), 2, classes + 1), np.int64)
     for photo, line in zip(counts, lines):
         for part in line.split():
-            label, _, share = part.partition(":")
-            hits, _, union = share.partition("/")
-            photo[:, int(label)] = int(hits), int(union)
+            label, hits, union = map(int, re.split("[:/]", part))
+            photo[:, label] = hits, union
     return counts

@@ -146,7 +146,7 @@ def outline(labels: Labels) -> NDArray[np.bool_]:
     """(H, W) bool: pixels with a pixel of another label above, below, left or right, inside the photo."""
     edge = np.zeros(labels.shape, bool)
     vertical, horizontal = labels[1:] != labels[:-1], labels[:, 1:] != labels[:, :-1]
-    edge[1:] |= vertical
+    edge[1:] = vertical
     edge[:-1] |= vertical
     edge[:, 1:] |= horizontal
     edge[:, :-1] |= horizontal
