@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from getam.capture import capture, frozen
 from getam.data.collection import Collection, load_collection, load_sample_mask
 from getam.data.photos import as_tensor, read_photo
+from getam.data.transforms import saliency_of
 from getam.engine.model import load_model
 from getam.labels.completion import complete
 from getam.labels.free import complete_without_saliency
@@ -32,7 +33,6 @@ from getam.metrics.confusion import ConfusionMatrix
 from getam.metrics.crossed import CrossFitted
 from getam.nets.inference import fit_patches, photo_logits
 from getam.refine.scaled import refine_maps, scale_to_peak
-from getam.verbs.label import saliency_of
 from getam.verbs.outputs import weights_hash
 from getam.verbs.pipeline import LABEL_OPTIONS, LABEL_SCALES, PAMR_SCALE, SALIENT, Pipeline
 from getam.verbs.predict import SINGLE_SCALE, decide, segment

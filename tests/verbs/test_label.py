@@ -18,9 +18,10 @@ import getam
 import tiny
 from getam.data.masks import read_mask
 from getam.data.photos import as_tensor, read_photo
+from getam.data.transforms import saliency_of
 from getam.engine.runfolder import save_model
 from getam.errors import InputError
-from getam.verbs.label import chosen_refiners, label, saliency_of
+from getam.verbs.label import chosen_refiners, label
 from getam.verbs.pipeline import LABEL_SCALES, Pipeline
 
 PLAIN: dict[str, Any] = {"scales": (48,), "flip": False}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -212,6 +213,22 @@ def read_saliency(sample: Sample, size: tuple[int, int]) -> torch.Tensor:
             " it in the shape of the photo."
         )
     return tv_tensors.Image(torch.from_numpy(saliency)[None])
+
+
+def saliency_of(sample: Sample, size: tuple[int, int]) -> torch.Tensor:
+    """The saliency map of a sample, brought to the photo's (height, width): (H, W) float32 in [0, 1].
+
+    Raises `InputError` as `read_saliency`.
+    """
+    small = read_saliency(sample, size).float()[None]
+    return F.interpolate(small, size=size, mode="bilinear")[0, 0].clamp(0, 255) / 255
+
+
+def read_photo_and_saliency(sample: Sample) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The photo (3, H, W) uint8 of a sample, and its saliency, (H, W) float32 in [0, 1] or None."""
+    photo = as_tensor(read_photo(sample.photo))
+    height, width = photo.shape[-2:]
+    return photo, None if sample.saliency is None else saliency_of(sample, (height, width))
 
 
 def augment(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -43,6 +43,7 @@ def fit(
     record: dict[str, Any],
     advance: Callable[[int, dict[str, float]], None] = lambda step, losses: None,
     workers: int = 0,
+    initial: Mapping[str, Tensor] | None = None,
 ) -> N:
     """Train until `config.steps` steps are done, continuing what `run` holds.
 
@@ -55,6 +56,7 @@ def fit(
         record: the configuration as written to config.yaml, kept with the weights.
         advance: called after every step with the number of steps done and the losses.
         workers: loader processes.
+        initial: weights to start from, of a network of the same recipe's shape; None: as the recipe builds it.
 
     Returns:
         The trained network, in eval mode, on the device it was trained on.
@@ -66,8 +68,11 @@ def fit(
     fabric = Fabric(accelerator="auto", devices=1)
     torch.manual_seed(config.seed)
     saved = run.state()
-    # A resumed run has all its weights: it needs neither the backbone's file nor the hub.
-    net = recipe.build(config.model_copy(update={"weights": FROM_NOTHING}) if saved else config, classes)
+    # With all weights at hand, neither the backbone's file nor the hub is needed.
+    whole = saved is not None or initial is not None
+    net = recipe.build(config.model_copy(update={"weights": FROM_NOTHING}) if whole else config, classes)
+    if initial is not None:
+        net.load_state_dict(initial)
     net = net.to(memory_format=torch.channels_last)  # convolutions run up to twice as fast, on CPUs too
     model, optim = fabric.setup(net, optimizer(net, config))
     start = _resume(net, optim, saved) if saved else 0

@@ -7,11 +7,13 @@ from typing import Any
 from getam.recipes.bas import BASRecipe
 from getam.recipes.classifier import ClassifierRecipe
 from getam.recipes.getam import GetamRecipe
+from getam.recipes.self_training import SelfTrainingRecipe
 from getam.recipes.supervised import SupervisedRecipe
 from getam.registry import find
 
 RECIPES: dict[str, Any] = {
-    recipe.name: recipe for recipe in (GetamRecipe(), SupervisedRecipe(), ClassifierRecipe(), BASRecipe())
+    recipe.name: recipe
+    for recipe in (GetamRecipe(), SelfTrainingRecipe(), SupervisedRecipe(), ClassifierRecipe(), BASRecipe())
 }
 
 

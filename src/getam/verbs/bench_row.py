@@ -20,6 +20,7 @@ from getam.data.collection import Collection, Sample, load_sample_mask
 from getam.data.masks import remap
 from getam.data.photos import as_tensor, read_photo
 from getam.data.tags import BACKGROUND
+from getam.data.transforms import saliency_of
 from getam.errors import InputError
 from getam.metrics.bootstrap import interval
 from getam.metrics.boundary import BoundaryScore
@@ -39,7 +40,6 @@ from getam.nets.inference import fit_patches
 from getam.refine.scaled import scale_to_peak
 from getam.report.bench_photos import as_lines
 from getam.report.bench_table import BenchRow
-from getam.verbs.label import saliency_of
 from getam.verbs.pipeline import Pipeline
 from getam.verbs.progress import progress
 

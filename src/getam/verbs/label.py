@@ -5,13 +5,11 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from getam.data.collection import Sample, load_collection
 from getam.data.masks import encode_mask
-from getam.data.photos import as_tensor, read_photo
-from getam.data.transforms import read_saliency
+from getam.data.transforms import read_photo_and_saliency
 from getam.engine.device import AUTO, choose_device
 from getam.engine.model import embedded_model, load_model
 from getam.errors import InputError
@@ -117,7 +115,11 @@ def label(
         return lambda: {job.results[0]: encode_mask(made.cpu().numpy())}
 
     skipped = photo_by_photo(
-        folder, lambda job: _read(samples[job.name]), make, what="labelling", on_bad_image=on_bad_image
+        folder,
+        lambda job: read_photo_and_saliency(samples[job.name]),
+        make,
+        what="labelling",
+        on_bad_image=on_bad_image,
     )
     folder.finish(skipped, split=split, split_sha256=collection.split_hash(), tags_at_test_time=True)
     return folder.path
@@ -139,16 +141,3 @@ def chosen_refiners(names: tuple[str, ...]) -> tuple[str, ...]:
 def _job(sample: Sample) -> Job:
     sources = (sample.photo,) if sample.saliency is None else (sample.photo, sample.saliency)
     return Job(sample.name, (f"{sample.name}.png",), sources, facts=";".join(sample.tags))
-
-
-def _read(sample: Sample) -> tuple[Tensor, Tensor | None]:
-    """The photo (3,H,W) uint8 of a sample, and its saliency, (H,W) float in [0,1] or None."""
-    photo = as_tensor(read_photo(sample.photo))
-    height, width = photo.shape[-2:]
-    return photo, None if sample.saliency is None else saliency_of(sample, (height, width))
-
-
-def saliency_of(sample: Sample, size: tuple[int, int]) -> Tensor:
-    """The saliency map of a sample, brought to the photo's (height, width): (H,W) float32 in [0,1]."""
-    small = read_saliency(sample, size).float()[None]
-    return F.interpolate(small, size=size, mode="bilinear")[0, 0].clamp(0, 255) / 255

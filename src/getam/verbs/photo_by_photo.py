@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeVar
 
+from getam.data.overlap import AHEAD, read_ahead, write_behind
 from getam.errors import InputError
 from getam.verbs.outputs import Job, OutputFolder
-from getam.verbs.overlap import AHEAD, read_ahead, write_behind
 from getam.verbs.progress import progress
 
 R = TypeVar("R")

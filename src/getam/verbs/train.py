@@ -14,9 +14,11 @@ from getam.data.fingerprint import take_fingerprint
 from getam.data.transforms import TagDataset
 from getam.engine.loop import fit
 from getam.engine.runfolder import RunFolder
+from getam.engine.stages import run_stages
 from getam.errors import InputError
 from getam.nets.network import Network
 from getam.recipes import find_recipe
+from getam.recipes.stages import StagedRecipe
 from getam.verbs.progress import progress
 from getam.verbs.saliency import load_with_saliency
 
@@ -52,8 +54,9 @@ def train(
         data: folder of photos, or a VOC folder (JPEGImages, ImageSets).
         tags: CSV with the columns image,tags (tags joined by ;); tags.csv in `data` when left out.
         out: folder of the run: config.yaml, data.jsonl, env.json, metrics.jsonl, model.safetensors.
-        recipe: "getam"; "supervised" (true masks: the ceiling to compare with); "classifier" and "bas" (networks for
-            maps, without a decoder).
+        recipe: "getam"; "self-training" (getam, then once more on its own labels: better, three times as long);
+            "supervised" (true masks: the ceiling to compare with); "classifier" and "bas" (networks for maps, without a
+            decoder).
         preset: named options of the recipe; "light" for CPUs, "paper-voc" for the paper's, "vit" for a transformer as
             "classifier".
         backbone: timm name; a transformer as it is, a CNN as the stem of a light hybrid, or as it is for "classifier"
@@ -106,6 +109,9 @@ def train(
     )  # fmt: skip
     with RunFolder(out) as run:
         run.open(record, content)
+        if isinstance(system, StagedRecipe):
+            stages = system.stages(config, collection)
+            return run_stages(stages, collection, run, record=record, progress=progress, workers=workers)
         with progress("training", config.steps) as advance:
             return fit(
                 system, config, dataset, collection.classes, run, record=record, workers=workers,

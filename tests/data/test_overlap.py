@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import getam
+from getam.data.overlap import read_ahead, write_behind
 from getam.errors import InputError
-from getam.verbs.overlap import read_ahead, write_behind
 
 
 def test_items_come_in_order_however_long_their_reading_takes() -> None:

@@ -1,0 +1,139 @@
+"""Run a recipe of several stages in one run folder: each stage in a folder of its own, none done twice.
+
+    run/config.yaml, data.jsonl …   what was asked for, and of which data
+    run/1-getam/                    a run folder like any other
+    run/2-labels/                   masks, classes.txt, and a run folder's config.yaml and data.jsonl
+    run/3-segmenter/                a run folder
+    run/model.safetensors           the last stage's network, once it is done
+
+A stage records what it was made from, the networks and labels of earlier stages among it: an interrupted run continues
+in the middle of a stage, a labelling one photo by photo, and no stage goes on from other inputs than it began with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from getam.data.collection import Collection, Sample
+from getam.data.fingerprint import take_fingerprint
+from getam.data.masks import write_atomically, write_classes, write_mask
+from getam.data.overlap import read_ahead, write_behind
+from getam.data.transforms import TagDataset, read_photo_and_saliency
+from getam.engine.loop import fit
+from getam.engine.model import load_model
+from getam.engine.runfolder import MODEL, RunFolder
+from getam.nets.network import Network
+from getam.recipes.stages import LabelStage, Stage, TrainStage
+
+Progress = Callable[[str, int], AbstractContextManager[Callable[..., None]]]
+"""As `getam.verbs.progress.progress`: what is done and how often → a function that takes the number done and a note."""
+StageProgress = Callable[[int], AbstractContextManager[Callable[..., None]]]
+
+
+def run_stages(
+    stages: Sequence[Stage],
+    collection: Collection,
+    run: RunFolder,
+    *,
+    record: Mapping[str, Any],
+    progress: Progress,
+    workers: int = 0,
+) -> Network:
+    """Do what is not done yet of the stages, one after the other.
+
+    Args:
+        stages: of a `StagedRecipe`.
+        collection: photos, tags and, where there are any, saliency maps; its masks are not used.
+        run: an opened run folder.
+        record: the configuration as written to config.yaml.
+        progress: shows how far a stage is.
+        workers: loader processes.
+
+    Returns:
+        The last stage's network, in eval mode.
+
+    Raises:
+        InputError: as `fit`, or a stage was begun with other options or inputs than now.
+    """
+    folders = {s.name: run.path / f"{number}-{s.name}" for number, s in enumerate(stages, 1)}
+    for number, stage in enumerate(stages, 1):
+        what = f"{stage.name} ({number} of {len(stages)})"
+        its = {**record, "stage": stage.name}
+        if isinstance(stage, LabelStage):
+            its |= {"recipe": "labels", **stage.options}
+            _label(stage, collection, folders, its, partial(progress, what))
+        else:
+            its |= {"recipe": stage.recipe.name, **stage.config.model_dump(mode="json")}
+            _train(stage, collection, folders, its, partial(progress, what), workers)
+    last = folders[stages[-1].name] / MODEL
+    write_atomically(run.path / MODEL, last.read_bytes())
+    return load_model(last)
+
+
+def _train(
+    stage: TrainStage,
+    collection: Collection,
+    folders: Mapping[str, Path],
+    record: dict[str, Any],
+    progress: StageProgress,
+    workers: int,
+) -> None:
+    given = _labelled(collection, folders[stage.labels]) if stage.labels else collection
+    needs_masks = "mask" in stage.recipe.needs
+    data = TagDataset(given, stage.config.size, seed=stage.config.seed, with_masks=needs_masks)
+    start = folders[stage.start] / MODEL if stage.start else None
+    content = take_fingerprint(
+        given, masks=needs_masks, files={f"model of stage {stage.start}": start} if start else {}
+    )
+    with RunFolder(folders[stage.name]) as run:
+        run.open(record, content)
+        initial = load_model(start).state_dict() if start else None
+        with progress(stage.config.steps) as advance:
+            fit(
+                stage.recipe, stage.config, data, given.classes, run, record=record, workers=workers, initial=initial,
+                advance=lambda done, losses: advance(done, " ".join(f"{k} {v:.3f}" for k, v in losses.items())),
+            )  # fmt: skip
+
+
+def _label(
+    stage: LabelStage,
+    collection: Collection,
+    folders: Mapping[str, Path],
+    record: dict[str, Any],
+    progress: StageProgress,
+) -> None:
+    folder = folders[stage.name]
+    models = {f"model of stage {name}": folders[name] / MODEL for name in stage.needs}
+    with RunFolder(folder) as run:
+        run.open(record, take_fingerprint(collection, masks=False, files=models))
+        write_classes(folder, collection.classes)
+        todo = [sample for sample in collection.samples if not mask_file(folder, sample).is_file()]
+        if not todo:
+            return
+        nets = {name: load_model(folders[name]) for name in stage.needs}
+        done = len(collection.samples) - len(todo)
+        with progress(len(collection.samples)) as advance, write_behind() as write:
+            for sample, (photo, saliency) in read_ahead(todo, read_photo_and_saliency):
+                present = [collection.classes.index(tag) for tag in sample.tags]
+                label: Tensor = stage.label(nets, photo, present, saliency)
+                write(write_mask, mask_file(folder, sample), label.cpu().numpy())
+                done += 1
+                advance(done, sample.name)
+
+
+def mask_file(folder: Path, sample: Sample) -> Path:
+    """Where a stage of labels keeps the label of a photo."""
+    return folder / f"{sample.name}.png"
+
+
+def _labelled(collection: Collection, folder: Path) -> Collection:
+    """The collection with a stage's labels for masks, in its own class list."""
+    samples = tuple(replace(sample, mask=mask_file(folder, sample)) for sample in collection.samples)
+    return replace(collection, samples=samples, mask_classes=collection.classes, background=(), void=False)

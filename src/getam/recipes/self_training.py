@@ -1,0 +1,97 @@
+"""GETAM, then the same network again on its own labels: a segmenter that is told the tags labels the training photos.
+
+Stage `getam` trains from tags end to end. Stage `labels` asks that network for masks of the training photos, told their
+tags, at several scales, mirrored, with a dense CRF, and leaves undecided where saliency maps disagree. Stage
+`segmenter` trains on those labels as if they were masks. Two-stage systems of the field end this way
+(docs/results.md says what each part is worth).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from getam.data.collection import Collection
+from getam.labels.told import told_beliefs, told_label
+from getam.nets.inference import photo_logits
+from getam.recipes.base import Config
+from getam.recipes.getam import PRESETS as GETAM_PRESETS
+from getam.recipes.getam import GetamConfig, GetamRecipe
+from getam.recipes.stages import LabelStage, Networks, Stage, TrainStage
+from getam.recipes.supervised import SupervisedRecipe
+from getam.refine.crf import DEEPLAB, dense_crf
+from getam.refine.scaled import shrunk
+
+
+class SelfTrainingConfig(GetamConfig):
+    """Options of the stages: GETAM's own are those of the first one."""
+
+    rounds: int = Field(default=1, ge=1)  # times of labelling and training on the labels
+    round_steps: int | None = Field(default=None, ge=1)  # of each training on labels; None: `steps`
+    go_on: bool = True  # each training goes on from the network before; False: from the backbone's weights
+    label_scales: tuple[int, ...] = (224, 320)  # long sides in pixels
+    label_flip: bool = True
+    label_crf: int = Field(default=5, ge=0)  # mean-field iterations; 0 leaves the CRF out
+    label_least: float = Field(default=0.0, ge=0, le=1)  # belief below which a pixel is undecided
+
+
+PRESETS: dict[str, dict[str, Any]] = {"light": {}, "paper-voc": GETAM_PRESETS["paper-voc"]}
+
+
+class SelfTrainingRecipe:
+    """Tags (and, if there are any, saliency maps) in; a segmenter out, in three stages or more."""
+
+    name = "self-training"
+    needs: tuple[str, ...] = ()
+    config_type = SelfTrainingConfig
+    presets = PRESETS
+
+    def stages(self, config: SelfTrainingConfig, collection: Collection) -> Sequence[Stage]:
+        """getam → labels → segmenter (→ labels-2 → segmenter-2 …)."""
+        options = config.model_dump()
+        first = GetamConfig(**{name: options[name] for name in GetamConfig.model_fields})
+        steps = config.steps if config.round_steps is None else config.round_steps
+        later = Config(**{**{name: options[name] for name in Config.model_fields}, "steps": steps})
+        found: list[Stage] = [TrainStage("getam", GetamRecipe(), first)]
+        teacher = "getam"
+        for number in range(1, config.rounds + 1):
+            suffix = f"-{number}" if number > 1 else ""
+            labels, student = f"labels{suffix}", f"segmenter{suffix}"
+            found.append(LabelStage(labels, (teacher,), _Told(teacher, config), label_options(config)))
+            start = teacher if config.go_on else ""
+            found.append(TrainStage(student, SupervisedRecipe(), later, labels=labels, start=start))
+            teacher = student
+        return tuple(found)
+
+
+def label_options(config: SelfTrainingConfig) -> dict[str, Any]:
+    """What decides the labels besides the network."""
+    return {
+        name: value for name, value in config.model_dump(mode="json").items() if name.startswith("label_")
+    }
+
+
+class _Told:
+    """The label rule: one photo, told its tags."""
+
+    def __init__(self, teacher: str, config: SelfTrainingConfig) -> None:
+        self.teacher, self.config = teacher, config
+
+    def __call__(self, nets: Networks, photo: Tensor, present: list[int], saliency: Tensor | None) -> Tensor:
+        net: Any = nets[self.teacher]
+        config = self.config
+        small = shrunk(photo[None])[0]
+        logits = photo_logits(net, small, config.label_scales, flip=config.label_flip)
+        classes = torch.tensor(present, dtype=torch.int64, device=logits.device)
+        beliefs = told_beliefs(logits, classes)
+        if config.label_crf and present:
+            image = small.to(logits.device, torch.float32)[None]
+            beliefs = dense_crf(image, beliefs[None], parameters=DEEPLAB, iterations=config.label_crf)[0]
+        salient = None if saliency is None else shrunk(saliency[None, None])[0, 0].to(logits.device)
+        label = told_label(beliefs, classes, salient, least=config.label_least)
+        return F.interpolate(label[None, None], size=photo.shape[-2:], mode="nearest-exact")[0, 0]

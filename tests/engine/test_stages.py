@@ -1,0 +1,210 @@
+"""Stages of one run: each done once, from what earlier ones wrote, and continued in the middle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from getam.data.collection import Collection, load_collection
+from getam.data.masks import read_classes, read_mask
+from getam.engine.runfolder import RunFolder, read_metadata
+from getam.engine.stages import run_stages
+from getam.errors import InputError
+from getam.nets.network import Network
+from getam.recipes.base import Config
+from getam.recipes.stages import LabelStage, Networks, Stage, TrainStage
+from getam.recipes.supervised import SupervisedRecipe
+
+SIZES: dict[str, Any] = {"backbone": "small-hybrid", "size": 32, "channels": (8, 8, 8, 8), "width": 8}
+CONFIG = Config(**SIZES, batch_size=2, steps=2)
+
+
+class Still(SupervisedRecipe):
+    """Learns nothing, so that weights show where they come from; notes what it is given."""
+
+    def __init__(self, name: str, needs: tuple[str, ...] = ()) -> None:
+        self.name, self.needs = name, needs
+        self.masks: list[Tensor] = []
+
+    def losses(
+        self, net: torch.nn.Module, batch: Mapping[str, Tensor], progress: float, config: Any
+    ) -> dict[str, Tensor]:
+        if "mask" in batch:
+            self.masks.append(batch["mask"])
+        return {"nothing": 0 * net(batch["image"]).logits.sum()}
+
+
+def still_config(**changes: Any) -> Config:
+    return CONFIG.model_copy(update={"weight_decay": 0.0, **changes})
+
+
+class Rule:
+    """Labels the left half of a photo with its first tag; notes what it was given, and may stop."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.stop_after = stop_after
+        self.given: list[tuple[Networks, Tensor, list[int], Tensor | None]] = []
+
+    def __call__(self, nets: Networks, photo: Tensor, present: list[int], saliency: Tensor | None) -> Tensor:
+        if len(self.given) == self.stop_after:
+            raise KeyboardInterrupt
+        self.given.append((nets, photo, present, saliency))
+        label = torch.zeros(photo.shape[-2:], dtype=torch.uint8)
+        label[:, : label.shape[1] // 2] = present[0] + 1
+        return label
+
+
+@contextmanager
+def silent(what: str, total: int) -> Iterator[Any]:
+    SAID.append((what, total))
+    yield lambda done, note="": SAID.append((done, note))
+
+
+SAID: list[Any] = []
+
+
+@pytest.fixture
+def collection(scenes: Path) -> Collection:
+    return load_collection(scenes / "photos", scenes / "tags.csv")
+
+
+def stages(rule: Rule, *, start: str = "teacher", **options: Any) -> tuple[Stage, ...]:
+    return (
+        TrainStage("teacher", Still("a"), still_config()),
+        LabelStage("labels", ("teacher",), rule, options or {"kind": "halves"}),
+        TrainStage("student", Still("b", ("mask",)), still_config(seed=1), labels="labels", start=start),
+    )
+
+
+def run(path: Path, collection: Collection, which: tuple[Stage, ...]) -> Network:
+    record = {"recipe": "three", "data": {"photos": len(collection.samples)}}
+    with RunFolder(path) as folder:
+        folder.open(record)
+        return run_stages(which, collection, folder, record=record, progress=silent)
+
+
+def test_labels_of_one_stage_are_the_masks_of_the_next(tmp_path: Path, collection: Collection) -> None:
+    rule = Rule()
+    which = stages(rule)
+    SAID.clear()
+    net = run(tmp_path / "run", collection, which)
+    assert sorted(f.name for f in (tmp_path / "run").iterdir() if f.is_dir()) == [
+        "1-teacher",
+        "2-labels",
+        "3-student",
+    ]
+    assert [said for said in SAID if isinstance(said[1], int)] == [
+        ("teacher (1 of 3)", 2), ("labels (2 of 3)", 6), ("student (3 of 3)", 2),
+    ]  # fmt: skip
+    assert (6, "scene5") in SAID
+    labels = tmp_path / "run" / "2-labels"
+    assert read_classes(labels) == collection.classes
+    for sample, (nets, photo, present, saliency) in zip(collection.samples, rule.given, strict=True):
+        assert [collection.classes[place] for place in present] == list(sample.tags)
+        assert photo.shape == (3, 40, 48)
+        assert saliency is None
+        assert set(nets) == {"teacher"}
+        assert not nets["teacher"].training
+        written = read_mask(labels / f"{sample.name}.png")
+        assert written[:, :24].tolist() == [[present[0] + 1] * 24] * 40
+        assert not written[:, 24:].any()
+    student: Any = which[2]
+    seen = torch.cat(student.recipe.masks)
+    assert seen.shape[1:] == (32, 32)
+    assert set(seen.unique().tolist()) >= {0, 1, 2}
+    assert net.classes == collection.classes
+    assert not net.training
+
+
+def test_a_stage_goes_on_from_the_network_of_another_or_begins_anew(
+    tmp_path: Path, collection: Collection
+) -> None:
+    run(tmp_path / "on", collection, stages(Rule()))
+    run(tmp_path / "anew", collection, stages(Rule(), start=""))
+    teacher, on, anew = (
+        load_file(tmp_path / path / "model.safetensors")
+        for path in ("on/1-teacher", "on/3-student", "anew/3-student")
+    )
+    names = [name for name in teacher if name.endswith("weight") and teacher[name].ndim > 1]
+    assert all(torch.equal(teacher[name], on[name]) for name in names)
+    assert not any(torch.equal(teacher[name], anew[name]) for name in names)
+
+
+def test_the_run_ends_with_the_last_network_and_each_stage_says_which_it_is(
+    tmp_path: Path, collection: Collection
+) -> None:
+    net = run(tmp_path / "run", collection, stages(Rule()))
+    model = tmp_path / "run" / "model.safetensors"
+    assert model.read_bytes() == (tmp_path / "run" / "3-student" / "model.safetensors").read_bytes()
+    written = load_file(model)
+    assert all(torch.equal(written[name], tensor) for name, tensor in net.state_dict().items())
+    for place, stage, recipe in (("1-teacher", "teacher", "a"), ("3-student", "student", "b")):
+        _, _, config = read_metadata(tmp_path / "run" / place / "model.safetensors")
+        assert (config["stage"], config["recipe"], config["backbone"]) == (stage, recipe, "small-hybrid")
+        assert f"stage: {stage}\n" in (tmp_path / "run" / place / "config.yaml").read_text()
+    assert "kind: halves\n" in (tmp_path / "run" / "2-labels" / "config.yaml").read_text()
+
+
+def test_an_interrupted_labelling_goes_on_photo_by_photo_and_nothing_is_done_twice(
+    tmp_path: Path, collection: Collection
+) -> None:
+    stopped, rest, again = Rule(stop_after=4), Rule(), Rule()
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", collection, stages(stopped))
+    assert len(list((tmp_path / "run" / "2-labels").glob("*.png"))) == 4
+    run(tmp_path / "run", collection, stages(rest))
+    assert len(rest.given) == 2
+    before = {f: f.stat().st_mtime_ns for f in (tmp_path / "run").rglob("*.png")}
+    third = stages(again)
+    run(tmp_path / "run", collection, third)
+    assert again.given == []
+    assert third[2].recipe.masks == []  # type: ignore[union-attr]
+    assert {f: f.stat().st_mtime_ns for f in (tmp_path / "run").rglob("*.png")} == before
+
+
+def test_saliency_and_photos_reach_the_rule(tmp_path: Path, collection: Collection) -> None:
+    samples = tuple(replace(sample, saliency=sample.photo) for sample in collection.samples)
+    rule = Rule()
+    run(tmp_path / "run", replace(collection, samples=samples), stages(rule))
+    for _, _, _, saliency in rule.given:
+        assert saliency is not None
+        assert saliency.shape == (40, 48)
+        assert 0 < float(saliency.max()) <= 1
+
+
+def test_a_stage_is_not_continued_with_other_options(tmp_path: Path, collection: Collection) -> None:
+    run(tmp_path / "run", collection, stages(Rule()))
+    with pytest.raises(InputError, match="kind='halves', now kind='quarters'"):
+        run(tmp_path / "run", collection, stages(Rule(), kind="quarters"))
+
+
+def test_a_stage_is_not_continued_from_another_network(tmp_path: Path, collection: Collection) -> None:
+    run(tmp_path / "run", collection, stages(Rule()))
+    model = tmp_path / "run" / "1-teacher" / "model.safetensors"
+    weights = load_file(model)
+    with safe_open(model, framework="pt") as file:
+        about = file.metadata()
+    save_file({name: tensor + 1 for name, tensor in weights.items()}, model, metadata=about)
+    with pytest.raises(InputError, match="2-labels holds .*: the model of stage teacher file changed"):
+        run(tmp_path / "run", collection, stages(Rule()))
+
+
+def test_a_stage_is_not_continued_from_labels_that_were_changed(
+    tmp_path: Path, collection: Collection
+) -> None:
+    run(tmp_path / "run", collection, stages(Rule()))
+    labels = tmp_path / "run" / "2-labels"
+    (labels / "scene0.png").write_bytes((labels / "scene1.png").read_bytes())
+    with pytest.raises(
+        InputError, match="3-student holds a run with other data: the mask of 1 photo changed"
+    ):
+        run(tmp_path / "run", collection, stages(Rule()))

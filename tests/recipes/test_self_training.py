@@ -1,0 +1,145 @@
+"""The recipe in stages: which there are, how photos are labelled, and all of it on real files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import getam
+import tiny
+from getam.data.collection import Collection
+from getam.data.masks import read_mask
+from getam.nets.inference import photo_logits
+from getam.recipes import find_recipe
+from getam.recipes.base import Config
+from getam.recipes.getam import PRESETS as GETAM_PRESETS
+from getam.recipes.getam import GetamConfig
+from getam.recipes.self_training import SelfTrainingConfig
+from getam.recipes.stages import LabelStage, StagedRecipe, TrainStage
+from getam.refine.crf import DEEPLAB, dense_crf
+
+RECIPE: Any = find_recipe("self-training")
+NOTHING = Collection((), ())
+
+
+def label_rule(**options: Any) -> Any:
+    return RECIPE.stages(SelfTrainingConfig(**options), NOTHING)[1].label
+
+
+def test_the_three_stages_and_what_each_needs() -> None:
+    config = SelfTrainingConfig(steps=50, round_steps=70, lr=3e-3, coupling="grad", seed=4, width=16)
+    first, labels, last = RECIPE.stages(config, NOTHING)
+    assert isinstance(RECIPE, StagedRecipe)
+    assert (first.name, labels.name, last.name) == ("getam", "labels", "segmenter")
+    assert isinstance(first, TrainStage)
+    assert (first.recipe.name, first.needs) == ("getam", ())
+    assert type(first.config) is GetamConfig
+    assert (first.config.steps, first.config.coupling, first.config.lr) == (50, "grad", 3e-3)
+    assert isinstance(labels, LabelStage)
+    assert labels.needs == ("getam",)
+    assert isinstance(last, TrainStage)
+    assert (last.recipe.name, last.labels, last.start) == ("supervised", "labels", "getam")
+    assert type(last.config) is Config
+    assert (last.config.steps, last.config.lr, last.config.seed, last.config.width) == (70, 3e-3, 4, 16)
+
+
+def test_steps_of_the_rounds_are_those_of_the_first_where_nothing_is_said() -> None:
+    assert RECIPE.stages(SelfTrainingConfig(steps=50), NOTHING)[2].config.steps == 50
+
+
+def test_every_round_labels_with_the_network_before() -> None:
+    found = RECIPE.stages(SelfTrainingConfig(rounds=3), NOTHING)
+    assert [stage.name for stage in found] == [
+        "getam", "labels", "segmenter", "labels-2", "segmenter-2", "labels-3", "segmenter-3",
+    ]  # fmt: skip
+    assert [stage.needs for stage in found] == [
+        (), ("getam",), ("labels", "getam"), ("segmenter",), ("labels-2", "segmenter"), ("segmenter-2",),
+        ("labels-3", "segmenter-2"),
+    ]  # fmt: skip
+    anew = RECIPE.stages(SelfTrainingConfig(rounds=2, go_on=False), NOTHING)
+    assert [stage.needs for stage in anew[2::2]] == [("labels",), ("labels-2",)]
+
+
+def test_what_decides_the_labels_is_recorded() -> None:
+    labels = RECIPE.stages(SelfTrainingConfig(label_scales=(48, 64), label_least=0.3), NOTHING)[1]
+    assert labels.options == {
+        "label_scales": [48, 64], "label_flip": True, "label_crf": 5, "label_least": 0.3,
+    }  # fmt: skip
+
+
+def test_the_defaults_and_presets() -> None:
+    config = SelfTrainingConfig()
+    assert (config.rounds, config.round_steps, config.go_on) == (1, None, True)
+    assert (config.label_scales, config.label_flip, config.label_crf, config.label_least) == (
+        (224, 320),
+        True,
+        5,
+        0.0,
+    )
+    assert {"light": {}, "paper-voc": GETAM_PRESETS["paper-voc"]} == RECIPE.presets
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("crf", [0, 3])
+def test_a_photo_is_labelled_as_told(flip: bool, crf: int) -> None:
+    net = tiny.hybrid_segmenter()
+    photo = torch.randint(256, (3, 40, 56), generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
+    saliency = torch.rand(40, 56, generator=torch.Generator().manual_seed(4))
+    rule = label_rule(label_scales=(32, 48), label_flip=flip, label_crf=crf, label_least=0.4)
+    found = rule({"getam": net}, photo, [2, 0], saliency)
+
+    logits = photo_logits(net, photo, (32, 48), flip=flip)[[0, 3, 1]]
+    belief = logits.softmax(0)
+    if crf:
+        belief = dense_crf(photo[None].float(), belief[None], parameters=DEEPLAB, iterations=crf)[0]
+    wanted = torch.tensor([0, 3, 1], dtype=torch.uint8)[belief.argmax(0)]
+    wanted[belief.amax(0) < 0.4] = 255
+    wanted[(wanted != 255) & ((wanted > 0) != (saliency > 0.5))] = 255
+    assert torch.equal(found, wanted)
+    assert len(found.unique()) > 2
+    assert 2 not in found
+
+
+def test_large_photos_are_labelled_as_their_copy_of_500() -> None:
+    net = tiny.hybrid_segmenter()
+    small = torch.randint(256, (3, 250, 500), generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
+    large = small.repeat_interleave(3, -1).repeat_interleave(3, -2)
+    rule = label_rule(label_scales=(48,), label_crf=0)
+    wanted = rule({"getam": net}, small, [0, 1, 2], None)
+    found = rule({"getam": net}, large, [0, 1, 2], None)
+    assert found.dtype == torch.uint8
+    assert torch.equal(found, F.interpolate(wanted[None, None], scale_factor=3, mode="nearest-exact")[0, 0])
+
+
+def test_a_photo_without_tags_is_background() -> None:
+    photo = torch.zeros(3, 40, 56, dtype=torch.uint8)
+    found = label_rule(label_scales=(32,))({"getam": tiny.hybrid_segmenter()}, photo, [], torch.ones(40, 56))
+    assert not found.any()
+
+
+def test_tags_become_a_segmenter_in_one_call(scenes: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {
+        "data": scenes / "photos", "tags": scenes / "tags.csv", "out": tmp_path / "run", "recipe": "self-training",
+        "backbone": "small-hybrid", "size": 32, "batch_size": 2, "steps": 2,
+    }  # fmt: skip
+    net = getam.train(**options)
+    assert sorted(f.name for f in (tmp_path / "run").iterdir() if f.is_dir()) == [
+        "1-getam",
+        "2-labels",
+        "3-segmenter",
+    ]
+    for line in (scenes / "tags.csv").read_text().splitlines()[1:]:
+        name, tags = line.split(",")
+        label = read_mask(tmp_path / "run" / "2-labels" / name)
+        assert set(label.ravel().tolist()) <= {0, *(net.classes.index(tag) + 1 for tag in tags.split(";"))}
+    masks = getam.predict(scenes / "photos", model=tmp_path / "run", out=tmp_path / "masks")
+    assert len(list(masks.glob("*.png"))) == 6
+    model = (tmp_path / "run" / "model.safetensors").read_bytes()
+    getam.train(**options)
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == model
+    with pytest.raises(getam.InputError, match="steps=2, now steps=3"):
+        getam.train(**{**options, "steps": 3})
