@@ -194,7 +194,7 @@ def test_a_stage_is_not_continued_from_another_network(tmp_path: Path, collectio
     with safe_open(model, framework="pt") as file:
         about = file.metadata()
     save_file({name: tensor + 1 for name, tensor in weights.items()}, model, metadata=about)
-    with pytest.raises(InputError, match="2-labels holds .*: the model of stage teacher file changed"):
+    with pytest.raises(InputError, match=r"2-labels holds .*: the model of stage teacher file changed"):
         run(tmp_path / "run", collection, stages(Rule()))
 
 
