@@ -136,6 +136,10 @@ def test_the_graph_starts_at_the_leaf() -> None:
     assert flags == [(False, True), (False, True), (True, True), (True, False)]
     (gradient,) = torch.autograd.grad(scores.sum(), tap.calls[2].output)
     assert gradient.any()
+    for call in tap.calls[:2]:  # of what is never read only the shapes are kept
+        for kept in (call.query, call.key, call.value, call.output):
+            assert kept.shape == (1, 3, 17, 8)
+            assert kept.untyped_storage().nbytes() == 4
 
 
 def test_a_graph_that_exists_is_not_cut() -> None:
@@ -320,8 +324,11 @@ def test_an_attention_outside_of_any_module_is_numbered() -> None:
 def test_a_frozen_capture_is_a_capture_of_the_frozen_model() -> None:
     model, images = tiny.hybrid_vit().train(), tiny.photos(2)
     norm = model.patch_embed.backbone[1]
+    model.set_grad_checkpointing()
     with frozen(model), capture(model, leaf_from=2) as wanted:
+        assert not model.grad_checkpointing
         scores = model(images)
+    assert model.grad_checkpointing is True
     with capture(model, leaf_from=2, freeze=True) as tap:
         assert not norm.training
         assert torch.equal(model(images), scores)

@@ -27,7 +27,7 @@ class Constants(TorchFunctionMode):
     def stand_for(self, model: nn.Module, norms: Sequence[nn.Module]) -> None:
         """Make constants of the parameters of `model` and of the statistics of `norms`."""
         trained = [p for p in model.parameters() if p.requires_grad and not is_lazy(p)]
-        moving = [buffer for norm in norms for buffer in norm.buffers(recurse=False)]
+        moving = [buffer for norm in norms for buffer in norm.buffers()]
         pairs = [(p, p.detach()) for p in trained] + [(buffer, buffer.clone()) for buffer in moving]
         # By identity; the originals are kept with them, so that no other tensor can get their id.
         self.constants = {id(original): (original, constant) for original, constant in pairs}

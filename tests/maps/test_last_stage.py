@@ -122,3 +122,11 @@ def test_the_last_grid_is_the_photo_over_the_stride_rounded_up() -> None:
     assert last_grid(outer, 33, 31) == (3, 2)
     outer.feature_info = [{"reduction": 8}]  # type: ignore[assignment]
     assert last_grid(outer, 33, 31) == (5, 4)
+
+
+def test_a_network_that_ends_in_no_attention_is_refused() -> None:
+    model: Any = timm.create_model("test_resnet", num_classes=5).eval()
+    with pytest.raises(
+        CaptureError, match="the last attention is none that can be read, not 16×16 over the last grid"
+    ):
+        last_stage(model, tiny.photos(1, 128, 128), [[1]])

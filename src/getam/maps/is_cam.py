@@ -16,7 +16,7 @@ from getam.capture import frozen
 from getam.errors import InputError
 from getam.maps.base import Maps, class_slots, slot_scores
 from getam.maps.features import default_layers, feature_taps, on_grid
-from getam.maps.getam import class_scores, require_gradients
+from getam.maps.getam import class_scores
 from getam.maps.multi_layer import multi_layer_cam
 
 BACKGROUND_WEIGHT = 0.5  # of the background's IoU, reference
@@ -43,7 +43,6 @@ def is_cam(
     Returns:
         `Maps` with values in [0,1].
     """
-    require_gradients()
     layers = list(layers) if layers is not None else default_layers(model, images)
     if not layers:
         raise InputError("0 layers were given: name at least one, the last for the Grad-CAM")
