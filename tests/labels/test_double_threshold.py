@@ -99,6 +99,11 @@ def test_the_levels_are_the_published_ones():
     assert double_threshold(maps, torch.tensor([[4]])).flatten().tolist() == [0, 0, 255, 255, 255, 5]
 
 
+def test_photos_that_nothing_looks_at_change_nothing(scene):
+    photo, maps, classes, _ = scene
+    assert torch.equal(double_threshold(maps, classes, photo), double_threshold(maps, classes))
+
+
 @pytest.mark.parametrize("labeller", [irn_label, afa_label])
 def test_other_levels_are_used(labeller, scene):
     photo, maps, classes, _ = scene

@@ -121,6 +121,20 @@ def test_without_iterations_the_levels_alone_decide() -> None:
     assert torch.equal(found, torch.where(maps[:, 0] > 0.25, 2, 0).byte())
 
 
+def test_maps_of_half_precision_are_compared_in_full() -> None:
+    maps = torch.full((1, 1, 2, 2), 0.3, dtype=torch.float16)  # 0.30005
+    found = complete_without_saliency(
+        maps,
+        torch.tensor([[0]]),
+        torch.zeros(1, 3, 2, 2),
+        foreground=0.3,
+        background=0.3,
+        iterations=0,
+        opening=0,
+    )
+    assert found.unique().tolist() == [1]
+
+
 def test_no_photo_has_no_label() -> None:
     found = complete_without_saliency(
         torch.zeros(0, 2, 8, 9), torch.zeros(0, 2, dtype=torch.int64), torch.zeros(0, 3, 8, 9)

@@ -107,6 +107,10 @@ def test_with_two_tags_missed_objects_come_from_the_initial_label():
     assert refined([0, 0, 0, 5], [0, 5, 255, 5], (4, -1)) == [0, 0, 0, 5]  # with one tag they do not
 
 
+def test_a_tag_in_two_slots_is_one_tag():
+    assert refined([0, 0, 5], [0, 5, 5], (4, 4)) == refined([0, 0, 5], [0, 5, 5], (4,)) == [0, 0, 5]
+
+
 def test_where_a_tag_is_missed_altogether_background_is_undecided():
     assert refined([0, 0, 5], [0, 8, 5], (4, 7)) == [255, 8, 5]
     assert refined([0, 0, 9], [0, 5, 5], (4,)) == [255, 255, 255]

@@ -178,3 +178,10 @@ def test_misfitting_input_is_refused_by_name(scene):
     ):
         with pytest.raises(InputError, match="twice"):
             dense_energy(*misfit)
+
+
+def test_photos_of_8_bits_are_resized_in_full_precision(scene):
+    probabilities, images, labels, roi = scene
+    eight_bit = images.round().byte()
+    found = dense_energy(probabilities, eight_bit, labels, roi)
+    assert torch.equal(found, dense_energy(probabilities, eight_bit.float(), labels, roi))

@@ -247,6 +247,13 @@ def test_a_map_that_nothing_splits_is_left_alone_and_no_map_is_no_map():
     assert geodesic_expansion(photo, torch.zeros(1, 0, 5, 6)).shape == (1, 0, 40, 48)
 
 
+def test_a_map_that_is_left_alone_leaves_the_next_to_be_expanded():
+    photo, _ = disc_photo()
+    maps = torch.stack([torch.zeros(40, 48), torch.rand(40, 48)])[None]
+    assert torch.equal(geodesic_expansion(photo, maps)[:, 1:], geodesic_expansion(photo, maps[:, 1:]))
+    assert not torch.equal(geodesic_expansion(photo, maps)[:, 1:], maps[:, 1:])
+
+
 def test_inputs_are_left_alone():
     photo, _ = disc_photo()
     photo, maps = photo.clone(), torch.rand(1, 1, 40, 48)

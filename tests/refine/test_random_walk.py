@@ -156,6 +156,8 @@ def test_misfitting_input_is_refused_by_name():
     with pytest.raises(InputError, match="not yet enlarged"):
         random_walk(torch.zeros(1, 4, 4), torch.ones(1, 16, 16))
     with pytest.raises(InputError, match="not yet enlarged"):
+        random_walk(torch.zeros(4), torch.ones(1, 4, 4))
+    with pytest.raises(InputError, match="not yet enlarged"):
         random_walk(torch.zeros(2, 1, 1, 2), torch.ones(1, 2, 2))
     one = torch.ones(1, 2, 3, 3)
     for attentions, prefix in (
