@@ -328,6 +328,7 @@ def test_metadata_of_no_network_is_one_sentence(
     with pytest.raises((WeightsError, InputError), match=message) as caught:
         load_model(path)
     assert "\n" not in str(caught.value)
+    assert "is missing" not in str(caught.value)
 
 
 def test_what_the_metadata_lacks_is_named(tmp_path: Path, net: Segmenter) -> None:
