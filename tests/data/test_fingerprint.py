@@ -86,6 +86,14 @@ def test_nothing_changes_by_itself_or_by_moving(folder: Path, tmp_path: Path) ->
     assert take(tmp_path / "moved") == before
 
 
+def test_the_order_of_a_photos_tags_says_nothing(folder: Path) -> None:
+    before = take(folder)
+    text = (folder / "tags.csv").read_text()
+    assert "blue;red" in text
+    (folder / "tags.csv").write_text(text.replace("blue;red", "red;blue"))
+    assert changes(before, take(folder)) == ["the weights file changed"]  # here that is tags.csv
+
+
 def test_new_photos_and_several_changes_are_all_named() -> None:
     a, b, c = Row("a", ("cat",), "1"), Row("b", (), "2"), Row("c", ("cat", "dog"), "3")
     found = changes(Fingerprint((a, b)), Fingerprint((replace(b, tags=("dog",)), c)))
@@ -118,11 +126,11 @@ def test_only_what_is_used_is_read(folder: Path) -> None:
         collection, samples=(replace(collection.samples[0], saliency=None), *collection.samples[1:])
     )
     assert all(row.saliency is None for row in take_fingerprint(some, masks=True).rows)
-    marked = replace(collection, void=True, background=("red",))
+    marked = replace(collection, void=True, background=("red", "blue"))
     assert dict(take_fingerprint(marked, masks=True, facts={"saliency source": "a folder"}).facts) == {
         "classes": "blue, red",
         "classes of the masks": "void, blue, red",
-        "classes that count as background": "red",
+        "classes that count as background": "red, blue",
         "saliency source": "a folder",
     }
     assert dict(take_fingerprint(collection, masks=False, files={"a": None, "b": folder / "none"}).files) == {

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 import tiny
 from getam.data.fingerprint import Fingerprint, Row
-from getam.engine import model
+from getam.engine import model, runfolder
 from getam.engine.model import embedded_model, load_model, load_segmenter
 from getam.engine.runfolder import RunFolder, environment, read_metadata, save_model
 from getam.errors import InputError, WeightsError
@@ -102,6 +102,29 @@ def test_what_a_killed_process_leaves_does_not_make_a_folder_foreign(tmp_path: P
     left.write_bytes(b"half")
     assert not RunFolder(tmp_path).open({**CONFIG, "width": 16})  # nor one that began
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["width"] == 16
+
+
+@pytest.mark.parametrize("name", ["notes.partial", ".partially", "photo.jpg"])
+def test_files_of_the_user_are_not_taken_for_leftovers(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match="is not empty and holds no run"):
+        RunFolder(tmp_path).open(CONFIG)
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_the_model_is_there_before_the_state_that_counts_on_it(
+    tmp_path: Path, net: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    run = RunFolder(tmp_path)
+    run.open(CONFIG)
+    monkeypatch.setattr(runfolder, "write_state", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run.save(net, CONFIG, {"step": 1})
+    assert load_model(tmp_path).classes == ("cat", "dog")
+    assert run.state() is None
 
 
 def test_a_lost_environment_is_written_again(tmp_path: Path, net: Segmenter) -> None:
@@ -328,6 +351,7 @@ def test_metadata_of_no_network_is_one_sentence(
     with pytest.raises((WeightsError, InputError), match=message) as caught:
         load_model(path)
     assert "\n" not in str(caught.value)
+    assert "is missing" not in str(caught.value)
 
 
 def test_what_the_metadata_lacks_is_named(tmp_path: Path, net: Segmenter) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -240,7 +241,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     return found
 
 
-def test_every_option_arrives(folder: Path, asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_option_arrives(folder: Path, asked: Asked) -> None:
     (folder / "w.safetensors").write_bytes(b"w")
     (folder / "photos" / "some.txt").write_text("scene2\nscene0\nscene1\n")
     given = {
@@ -324,3 +325,16 @@ def test_the_folder_is_free_again_when_training_ends(folder: Path, asked: Asked)
         with pytest.raises(InputError, match="in use"):
             getam.train(**options(folder))
     getam.train(**options(folder))
+
+
+def test_progress_shows_steps_and_losses(folder: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[object] = []
+
+    @contextmanager
+    def progress(what: str, total: int) -> Iterator[Callable[[int, str], None]]:
+        shown.extend([what, total])
+        yield lambda done, note: shown.append((done, note))
+
+    monkeypatch.setattr(verb, "progress", progress)
+    getam.train(**options(folder))
+    assert shown == ["training", 5, (1, "cls 0.250 fg 1.000")]
