@@ -280,3 +280,76 @@ def test_blocks_before_the_class_token_joins_are_not_dropped_as_if_a_stem() -> N
     assert token_calls(tap, place, 0) == tap.calls[3:]
     with pytest.raises(CaptureError, match=r"captured 4 attentions over \[16, 17\] tokens"):
         global_calls(tap, place)
+
+
+class ByHand(nn.Module):
+    """As timm's attentions that make their matrix themselves."""
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.attn_drop = nn.Dropout(dropout)
+
+    def forward(self, matrix: torch.Tensor) -> torch.Tensor:
+        return self.attn_drop(matrix)
+
+
+def test_windows_made_by_hand_are_let_through() -> None:
+    model = ByHand(0.5).train()
+    with capture(model) as tap:
+        model(torch.rand(1, 2, 3, 4, 4))
+        model(torch.rand(2, 4, 4))
+    assert not tap.calls
+    with capture(model.eval(), leaf_from=0) as tap:
+        output = model(torch.rand(2, 3, 4, 4))
+    assert tap.names == [""]
+    assert tap.calls[0].output is output
+    assert output.requires_grad
+
+
+def test_an_attention_outside_of_any_module_is_numbered() -> None:
+    model, x = tiny.vit(), torch.randn(1, 2, 3, 4)
+    with capture(model) as tap:
+        with pytest.raises(RuntimeError):
+            model.blocks[1].attn(torch.zeros(1, 2, 3))  # fails inside a named attention
+        for _ in range(2):
+            F.scaled_dot_product_attention(x, x, x)
+        F.scaled_dot_product_attention(x[:, None], x[:, None], x[:, None])  # windows
+    assert tap.names == ["attention 0", "attention 1"]
+
+
+def test_a_frozen_capture_is_a_capture_of_the_frozen_model() -> None:
+    model, images = tiny.hybrid_vit().train(), tiny.photos(2)
+    norm = model.patch_embed.backbone[1]
+    with frozen(model), capture(model, leaf_from=2) as wanted:
+        scores = model(images)
+    with capture(model, leaf_from=2, freeze=True) as tap:
+        assert not norm.training
+        assert torch.equal(model(images), scores)
+    assert norm.num_batches_tracked == 0
+    assert [call.output.requires_grad for call in tap.calls] == [False, False, True, True]
+    assert tap.calls[2].output.is_leaf
+    for found, call in zip(tap.calls[2:], wanted.calls[2:]):
+        assert torch.equal(found.output, call.output)
+    with capture(model) as free:
+        model(images)
+    assert free.calls[0].output.requires_grad
+    assert norm.num_batches_tracked == 1
+
+
+def test_what_stands_for_a_parameter_in_a_list_and_for_a_flag_of_the_frozen() -> None:
+    """Batch norms of others pass their flag on to torch."""
+
+    class Own(nn.BatchNorm2d):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            given = torch.cat([input, self.row], 2)
+            return F.batch_norm(given, self.running_mean, self.running_var, training=self.training)
+
+    norm, x = Own(3), torch.randn(1, 3, 2, 4)
+    norm.row = nn.Parameter(torch.randn(1, 3, 1, 4))
+    norm.running_mean.fill_(0.7)  # type: ignore[union-attr]
+    wanted = norm.eval()(x)
+    with frozen(norm.train()):
+        found = norm(x)
+    assert wanted.requires_grad
+    assert not found.requires_grad
+    torch.testing.assert_close(found, wanted)

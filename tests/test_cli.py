@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import inspect
+import json
+import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import getam
 from getam import cli
+from getam.errors import InputError, SkippedError, WeightsError
 from getam.verbs.explain import explain_photos
 
 
@@ -276,6 +281,139 @@ def test_the_other_spellings(called: list[Any], line: str, wanted: dict[str, Any
     ((name, options),) = called
     assert name == line.split()[0]
     assert options.items() >= wanted.items()
+
+
+# What happens to a verb
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(), torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 4000 bytes"),
+        RuntimeError("MPS backend out of memory"),
+    ],
+)  # fmt: skip
+def test_too_little_memory_is_one_sentence(
+    error: Exception, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def verb(photos: Path, /) -> None:
+        """Fail."""
+        raise error
+
+    monkeypatch.setattr(cli, "VERBS", {"predict": verb, "label": verb})
+    assert "not enough memory" in refused(capsys, "predict", "photo.jpg")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes do not fit"), TypeError("a bug")])
+def test_a_bug_stays_a_traceback(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def verb(photos: Path, /) -> None:
+        """Fail."""
+        raise error
+
+    monkeypatch.setattr(cli, "VERBS", {"predict": verb, "label": verb})
+    with pytest.raises(type(error)):
+        cli.main(["predict", "photo.jpg"])
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (SkippedError("2 were left out"), 1, "getam: 2 were left out"), (InputError("no"), 2, "getam: no"),
+        (WeightsError("no"), 2, "getam: no"), (KeyboardInterrupt(), 130, "getam: interrupted"),
+        (PermissionError(13, "Permission denied", "a.jpg"), 2, "getam: a.jpg: Permission denied"),
+        (OSError("disk full"), 2, "getam: disk full"),
+    ],
+)  # fmt: skip
+def test_exit_codes(
+    error: BaseException,
+    code: int,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def verb(photos: Path, /) -> None:
+        """Fail."""
+        raise error
+
+    monkeypatch.setattr(cli, "VERBS", {"predict": verb, "label": verb})
+    assert cli.main(["predict", "photo.jpg"]) == code
+    assert capsys.readouterr() == ("", said + "\n")
+
+
+@pytest.mark.parametrize(
+    ("result", "printed"), [(Path("masks"), "masks\n"), ("a table", "a table\n"), (None, ""), (7, "")]
+)
+def test_results_are_printed(
+    result: object, printed: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def verb(photos: Path, /) -> object:
+        """Return something."""
+        return result
+
+    monkeypatch.setattr(cli, "VERBS", {"predict": verb, "label": verb})
+    assert cli.main(["predict", "photo.jpg"]) == 0
+    assert capsys.readouterr() == (printed, "")
+
+
+def test_scores_are_printed_as_json(capsys: pytest.CaptureFixture[str], scenes: Path) -> None:
+    truth = str(scenes / "truth")
+    assert cli.main(["evaluate", truth, truth, "--classes", "red"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["miou"], printed["protocol"]["classes"]) == (1.0, ["red"])
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        (["predict", "a,b", "--scales", "1,2", "--out", "c,d"],
+         ["predict", "a,b", "--scales", "1", "2", "--out", "c,d"]),
+        (["label", "--refine", "walk-afa,par", "--layers=a,b"],
+         ["label", "--refine", "walk-afa", "par", "--layers", "a", "b"]),
+        (["bench", "--compare", "a+b,c", "--background", "sky,grass"],
+         ["bench", "--compare", "a+b", "c", "--background", "sky", "grass"]),
+        (["explain", "--refine", "a,b.jpg"], ["explain", "--refine", "a,b.jpg"]),
+        (["label", "--refine", ","], ["label", "--refine", ","]),
+        (["explain", "--classes", r"a\,b,c", "d"], ["explain", "--classes", "a,b", "c", "d"]),
+        (["explain", "--classes", "a\u00a0b"], ["explain", "--classes", "a\u00a0b"]),
+        ([], []),
+    ],
+)  # fmt: skip
+def test_lists_are_split_at_commas(given: list[str], wanted: list[str]) -> None:
+    assert cli.split_commas(given) == wanted
+
+
+def test_large_photos_do_not_warn(
+    capsys: pytest.CaptureFixture[str],
+    scenes: Path,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # the photos have 1920
+    line = ["predict", scenes / "photos" / "scene0.png", "--model", trained, "--out", tmp_path, "--no-crf"]
+    with warnings.catch_warnings(record=True) as warned:
+        assert cli.main([str(part) for part in line]) == 0
+    assert not [each for each in warned if each.category is Image.DecompressionBombWarning]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="file names are Unicode there")
+def test_names_that_are_not_utf8_as_a_command(scenes: Path, trained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    (folder / "b.png").write_bytes((scenes / "photos" / "scene0.png").read_bytes())
+    for line in (
+        ["predict", folder, "--model", trained, "--no-crf", "--out", folder / "out"],
+        ["predict", folder / "no"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "getam", *line],
+            capture_output=True, env={"PYTHONPATH": str(Path(cli.__file__).parents[1]), "PATH": ""}, timeout=280,
+        )  # fmt: skip
+        assert b"Traceback" not in done.stderr
+        assert done.returncode == (0 if len(line) > 2 else 2)
+        assert b"caf" in (done.stdout or done.stderr)
 
 
 def test_as_a_module(tmp_path: Path) -> None:

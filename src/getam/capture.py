@@ -11,27 +11,26 @@ computes by hand (CaiT's talking heads, ConViT, TNT, VOLO's class attention) is 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.overrides import TorchFunctionMode
 
 from getam.calls import AttentionCall, Call, MatrixCall, Tap, global_calls, pools, token_calls
 from getam.errors import CaptureError
+from getam.frozen import Constants, frozen
 from getam.geometry import Geometry, geometry
 from getam.mha import split_heads
+from getam.threads import Hooks, Switch, switched, uncompiled
 
 __all__ = ["AttentionCall", "Call", "Geometry", "MatrixCall", "Tap", "attentions", "capture", "frozen", "geometry",
            "global_calls", "pools", "token_calls"]  # fmt: skip
 
 
-class _Interceptor(TorchFunctionMode):
+class _Interceptor(Constants):
     """Records attention; thread-local, so `nn.DataParallel` replicas are not seen."""
 
     def __init__(self, tap: Tap, running: list[str], leaf_from: int | None) -> None:
@@ -41,7 +40,8 @@ class _Interceptor(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
+        kwargs = {name: self.constant(given) for name, given in kwargs.items()} if kwargs else {}
+        args = [self.constant(given) for given in args]
         if func is F.multi_head_attention_forward and (heads := split_heads(args, kwargs)) is not None:
             output = self.__torch_function__(F.scaled_dot_product_attention, (), heads.inputs, heads.options)
             return heads.join(output), None
@@ -102,7 +102,7 @@ def attentions(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _uses_kernel(module: nn.Module) -> bool:
-    return isinstance(vars(module).get("fused_attn"), bool)
+    return isinstance(vars(module).get("fused_attn"), (bool, Switch))
 
 
 def _by_hand(module: nn.Module) -> nn.Dropout | None:
@@ -112,7 +112,7 @@ def _by_hand(module: nn.Module) -> nn.Dropout | None:
 
 
 @contextmanager
-def capture(model: nn.Module, *, leaf_from: int | None = None) -> Iterator[Tap]:
+def capture(model: nn.Module, *, leaf_from: int | None = None, freeze: bool = False) -> Iterator[Tap]:
     """Record every attention of the forward pass run inside the block.
 
     Args:
@@ -121,6 +121,7 @@ def capture(model: nn.Module, *, leaf_from: int | None = None) -> Iterator[Tap]:
         leaf_from: index of the first attention whose output becomes a leaf if it has no graph yet: with frozen
             parameters the graph then begins there, and everything below costs a plain forward (their calls keep shapes
             only).
+        freeze: run the model as under `frozen`.
 
     Yields:
         a `Tap`, whose `calls` fill while the model runs. The model's flags and hooks are put back on exit, also
@@ -131,63 +132,20 @@ def capture(model: nn.Module, *, leaf_from: int | None = None) -> Iterator[Tap]:
     """
     tap, running = Tap(), list[str]()
     watch = _Interceptor(tap, running, leaf_from)
-    fused: list[tuple[Any, bool]] = []
-    hooks = []
 
     def leave(*_: object) -> None:
         running.pop()
 
-    for name, module in attentions(model):
-        if (dropout := _by_hand(module)) is not None:
-            hooks.append(dropout.register_forward_hook(_matrix_hook(watch, name)))
-        if _uses_kernel(module):
-            fused.append((module, module.fused_attn))  # type: ignore[arg-type]
-        hooks.append(module.register_forward_pre_hook(lambda *_, name=name: running.append(name)))
-        hooks.append(module.register_forward_hook(leave, always_call=True))
-    for module, _ in fused:
-        module.fused_attn = True
-    try:
-        with _uncompiled(), watch:
+    kernels = [module for _, module in attentions(model) if _uses_kernel(module)]
+    with Hooks() as hooks, switched(kernels, "fused_attn", True), uncompiled():
+        for name, module in attentions(model):
+            if (dropout := _by_hand(module)) is not None:
+                hooks.after(dropout, _matrix_hook(watch, name))
+            hooks.before(module, lambda *_, name=name: running.append(name))
+            hooks.after(module, leave, always_call=True)
+        with frozen(model, watch) if freeze else watch:
             yield tap
-    finally:
-        for module, flag in fused:
-            module.fused_attn = flag
-        for hook in hooks:
-            hook.remove()
 
 
 def _matrix_hook(watch: _Interceptor, name: str) -> Callable[[Any, Any, Tensor], Tensor]:
     return lambda dropout, _inputs, matrix: watch.matrix(name, dropout, matrix)
-
-
-def _uncompiled() -> AbstractContextManager[object]:
-    """Let compiled models run eagerly: a compiled graph has no function calls left to intercept."""
-    dynamo: Any = sys.modules.get("torch._dynamo")  # where it was never imported nothing is compiled
-    return dynamo.set_stance("force_eager") if hasattr(dynamo, "set_stance") else nullcontext()
-
-
-@contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
-    """Run the block with parameters detached, batch norms frozen and no checkpoints, then restore each flag.
-
-    A batch norm in train mode would update its statistics, and let the photos of a batch change each other's maps.
-    Activation checkpoints would run the blocks again in the backward, after all flags are put back.
-    """
-    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    switched: list[tuple[nn.Module, str]] = [
-        (module, flag)
-        for module in model.modules()
-        for flag in ("training", "grad_checkpointing")
-        if vars(module).get(flag) is True and (flag != "training" or isinstance(module, _BatchNorm))
-    ]
-    try:
-        for parameter, _ in flags:
-            parameter.requires_grad_(False)
-        for module, flag in switched:
-            setattr(module, flag, False)
-        yield
-    finally:
-        for parameter, required in flags:
-            parameter.requires_grad_(required)
-        for module, flag in switched:
-            setattr(module, flag, True)

@@ -8,13 +8,16 @@ import io
 import logging
 import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import tyro
+from PIL import Image
 
-from getam.errors import GetamError
+from getam.errors import GetamError, SkippedError
 from getam.verbs.bench import bench
 from getam.verbs.demo import demo
 from getam.verbs.evaluate import Evaluation, evaluate
@@ -39,13 +42,20 @@ VERBS: dict[str, Any] = {
 
 LISTS = ("--classes", "--scales", "--layers", "--refine", "--background", "--compare")
 """Options that take a list, with spaces or commas."""
+NO_MEMORY = (
+    "not enough memory: give smaller photos or numbers for --scales, --size or --batch-size, or close other programs; "
+    "where a GPU's memory is what is full, --device cpu"
+)
 FLAGS = {"explain": ("--refine",)}  # where an option of that name takes nothing
 RULES = ("╭─", "╰─", "───", "---")  # lines tyro draws around and between the parts of its errors
 HELP_INDENT = " " * 8  # before the explanation of an option
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb. Returns 0, or 2 after printing one sentence for a mistake of the user's.
+    """Run one verb.
+
+    Returns 0; 1 when it is done but for photos that were skipped on request; 2 after a mistake of the user's. Either is
+    said in one sentence.
 
     Raises:
         SystemExit: with 0, after `--help`.
@@ -67,9 +77,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"getam: {one_sentence(complaint.getvalue())}", file=sys.stderr)
         return 2
     try:
-        result = call()
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", Image.DecompressionBombWarning
+            )  # `read_photo` has a limit of its own
+            result = call()
+    except SkippedError as error:
+        print(f"getam: {error}", file=sys.stderr)
+        return 1
     except GetamError as error:
         print(f"getam: {error}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        print(f"getam: {NO_MEMORY}", file=sys.stderr)
         return 2
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
@@ -87,14 +109,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run() -> None:
     """Entry point of the `getam` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files need not be UTF-8
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(main())
 
 
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Python and CUDA have a type for it; torch's CPU allocator only has words."""
+    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or any(
+        words in str(error).lower()
+        for words in ("out of memory", "can't allocate memory", "not enough memory")
+    )
+
+
 def split_commas(arguments: Sequence[str]) -> list[str]:
-    """`--classes cat,dog` means `--classes cat dog`.
+    r"""`--classes cat,dog` means `--classes cat dog`; `\,` is a comma inside a name.
 
     >>> split_commas(["explain", "a.jpg", "--classes", "cat,dog", "--out", "a,b"])
     ['explain', 'a.jpg', '--classes', 'cat', 'dog', '--out', 'a,b']
+    >>> split_commas(["explain", "a.jpg", "--classes=red\\, blue,green"])
+    ['explain', 'a.jpg', '--classes', 'red, blue', 'green']
     """
     split: list[str] = []
     option = ""
@@ -103,11 +138,15 @@ def split_commas(arguments: Sequence[str]) -> list[str]:
         if argument.startswith("--"):
             option, _, value = argument.partition("=")
             if option in lists and value:
-                split += [option, *filter(None, value.split(","))]
+                split += [option, *_parts(value)]
                 continue
-        parts = argument.split(",") if option in lists else [argument]
-        split += [part.strip() for part in parts if part.strip()] or [argument]
+        split += (_parts(argument) if option in lists else None) or [argument]
     return split
+
+
+def _parts(text: str) -> list[str]:
+    """What is between commas that no backslash precedes, without space around and without empty ones."""
+    return [part.replace(r"\,", ",").strip() for part in re.split(r"(?<!\\),", text) if part.strip()]
 
 
 def one_sentence(complaint: str) -> str:

@@ -9,6 +9,10 @@ class InputError(GetamError, ValueError):
     """A file, folder, tag, mask or option is not what was expected; the message says which, and what to do."""
 
 
+class SkippedError(GetamError):
+    """The work is done, but for photos that could not be read and were skipped on request. The command exits with 1."""
+
+
 class CaptureError(GetamError, RuntimeError):
     """The attention of a model could not be read, or not exactly; the message says why."""
 

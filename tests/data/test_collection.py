@@ -1,6 +1,7 @@
 """Both layouts are gathered and checked before anything runs; what is missing is named with its line."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,6 +96,14 @@ def test_subset_ignores_the_other_classes_in_masks(voc: Path) -> None:
     assert sample.others == ("dog",)
     label = load_sample_mask(sample, collection, (6, 8))
     assert label[:, 0].tolist() == [0, 2, 255, 1, 255, 0]
+
+
+def test_without_a_class_list_masks_have_the_classes_of_voc(voc: Path) -> None:
+    wanted = (
+        "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant"
+        " sheep sofa train tvmonitor"
+    )  # VOC 2012, the order of its labels
+    assert load_collection(voc).mask_classes == tuple(wanted.split())
 
 
 def test_classes_file_beside_the_masks_wins_over_voc(voc: Path) -> None:
@@ -277,3 +286,67 @@ def test_background_classes_must_be_classes_of_masks(meadow: Path) -> None:
         load_collection(meadow, classes=("cow",), masks=meadow / "masks", background=("cow",))
     with pytest.raises(InputError, match=r"\(sky\) are classes of masks, and .* has none"):
         load_collection(meadow, classes=("cow",), background=("sky",))
+
+
+# Names that nearly fit
+
+
+def test_a_name_in_another_case_or_without_its_suffix_will_do(folder: Path) -> None:
+    photo(folder / "5_10_S.bmp")
+    (folder / "tags.csv").write_text("image,tags\nA.JPG,cat\ndeep/C,dog\n5_10_s,cat\n")
+    collection = load_collection(folder)
+    assert [sample.photo for sample in collection.samples] == [
+        folder / "a.jpg", folder / "deep" / "c.JPG", folder / "5_10_S.bmp",
+    ]  # fmt: skip
+    assert [sample.name for sample in collection.samples] == ["A", "deep/C", "5_10_s"]
+
+
+def test_also_in_the_layout_of_voc(voc: Path) -> None:
+    photo(voc / "JPEGImages" / "2007_4.PNG")
+    (voc / "tags.csv").write_text("image,tags\n2007_4,dog\n2007_2.JPG,cat\n")
+    collection = load_collection(voc)
+    assert [sample.photo.name for sample in collection.samples] == ["2007_4.PNG", "2007_2.jpg"]
+
+
+def test_the_name_as_written_comes_first_and_two_that_nearly_fit_are_named(folder: Path) -> None:
+    photo(folder / "A.jpg")
+    (folder / "tags.csv").write_text("image,tags\na.jpg,cat\n")
+    assert load_collection(folder).samples[0].photo == folder / "a.jpg"
+    (folder / "tags.csv").write_text("image,tags\na.JPG,cat\n")
+    with pytest.raises(InputError, match=r"tags\.csv, line 2: photo a\.JPG could be A\.jpg or a\.jpg in"):
+        load_collection(folder)
+    (folder / "notes.txt").write_text("")
+    (folder / "tags.csv").write_text("image,tags\nnotes,cat\n")
+    with pytest.raises(InputError, match="photo notes is not in"):
+        load_collection(folder)
+
+
+# What serves others
+
+
+@pytest.mark.parametrize(
+    "image", ["{outside}/secret.jpg", "../outside/secret.jpg", "link.jpg", "linked/secret", "Link"]
+)
+def test_photos_outside_are_refused_where_only_those_inside_are_served(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, image: str
+) -> None:
+    base = tmp_path_factory.mktemp("machine")
+    outside, data = base / "outside", base / "data"
+    photo(outside / "secret.jpg")
+    folder.rename(data)
+    os.symlink(outside / "secret.jpg", data / "link.jpg")
+    os.symlink(outside, data / "linked")
+    (data / "tags.csv").write_text(f"image,tags\n{image.format(outside=outside)},cat\n")
+    assert load_collection(data).samples[0].photo.samefile(outside / "secret.jpg")
+    with pytest.raises(InputError, match=r"tags\.csv, line 2: photo .* (lies outside|is not in) "):
+        load_collection(data, inside=True)
+    (data / "tags.csv").write_text("image,tags\n/no/such/file.jpg,cat\n")  # nor is said whether a file exists
+    with pytest.raises(InputError, match=r"line 2: photo /no/such/file\.jpg lies outside"):
+        load_collection(data, inside=True)
+
+
+def test_photos_inside_are_served(folder: Path) -> None:
+    (folder / "tags.csv").write_text("image,tags\ndeep/../a.jpg,cat\nB,dog\n")
+    assert load_collection(folder, inside=True) == load_collection(folder)
+    os.symlink(folder, folder.parent / "served")
+    assert len(load_collection(folder.parent / "served", inside=True).samples) == 2

@@ -1,6 +1,8 @@
 """Digit scenes: functions of their number, honest splits, tags that agree with masks, ink that stands out."""
 
 import builtins
+import colorsys
+import math
 import socket
 import sys
 
@@ -82,6 +84,167 @@ def test_ink_and_nothing_else_is_brighter_than_any_texture(index, split):
     # Edges mix ink with texture, and where a stroke fades out a few bright pixels are too faint for the mask.
     assert bright[ink].mean() > 0.9
     assert bright[~edge].sum() < 0.05 * ink.sum()
+
+
+def paint_slowly(bank, photos, size, draws):
+    """A scene from its 80 draws, pixel by pixel; colours by the standard library."""
+    photo = photos[int(draws[0] * len(photos))]
+    top, left = int(draws[1] * (photo.shape[1] - size + 1)), int(draws[2] * (photo.shape[2] - size + 1))
+    image = photo[:, top : top + size, left : left + size].astype(np.float64)
+    if draws[3] < 0.5:
+        image = image[:, :, ::-1].copy()
+    image *= 0.15 + 0.25 * draws[4]
+    digits, places = draws[6:16].reshape(2, 5), draws[16:].reshape(16, 2, 2)
+    count = 2 if draws[5] < 0.5 else 1
+    kinds = [int(10 * digits[d][0]) for d in range(count)]
+    which = [
+        bank.by_class[kind][int(digits[d][1] * len(bank.by_class[kind]))] for d, kind in enumerate(kinds)
+    ]
+    sides = [(bank.boxes[w][1] - bank.boxes[w][0], bank.boxes[w][3] - bank.boxes[w][2]) for w in which]
+
+    def corners(attempt):
+        return [
+            tuple(int(places[attempt, d, axis] * (size - sides[d][axis] + 1)) for axis in (0, 1))
+            for d in range(count)
+        ]
+
+    def apart(spots):
+        (y0, x0), (y1, x1) = spots
+        (h0, w0), (h1, w1) = sides
+        return y0 + h0 <= y1 or y1 + h1 <= y0 or x0 + w0 <= x1 or x1 + w1 <= x0
+
+    spots = corners(0)
+    if count == 2:
+        free = [corners(attempt) for attempt in range(16) if apart(corners(attempt))]
+        far = [(size - h, size - w) for h, w in sides]
+        if free:
+            spots = free[0]
+        elif places[0, 0, 0] < 0.5:
+            spots = [(0, 0), far[1]]
+        else:
+            spots = [(0, far[0][1]), (far[1][0], 0)]
+    mask, tags = np.zeros((size, size), int), np.zeros(10)
+    for d, (y, x) in enumerate(spots):
+        hue, saturation, value = digits[d][2], 0.5 * digits[d][3], 0.85 + 0.15 * digits[d][4]
+        ink = 255 * np.array(colorsys.hsv_to_rgb(hue, saturation, value))
+        box = bank.boxes[which[d]]
+        for dy in range(sides[d][0]):
+            for dx in range(sides[d][1]):
+                opacity = bank.opacity[which[d], box[0] + dy, box[2] + dx]
+                spot = (slice(None), y + dy, x + dx)
+                image[spot] += opacity / 255 * (ink - image[spot])
+                if opacity >= 128:
+                    mask[y + dy, x + dx] = kinds[d] + 1
+        tags[kinds[d]] = 1
+    return image, mask, tags
+
+
+def test_the_scenes_agree_with_painting_pixel_by_pixel(scenes):
+    split = 0 if scenes.split == "train" else 1
+    two = 0
+    for index in (0, 1, 2, 3, 10**9):
+        other = DigitScenes(scenes.split, seed=7)
+        draws = np.random.Generator(np.random.PCG64([split, 7, index])).random(80)
+        image, mask, tags = paint_slowly(other._ink, other._textures, 64, draws)
+        scene = other.scene(index)
+        assert np.abs(scene.image - image).max() < 0.51
+        assert np.array_equal(scene.mask, mask)
+        assert np.array_equal(scene.tags, tags)
+        two += tags.sum() == 2
+    assert two >= 1
+
+
+@pytest.mark.parametrize("first", [0.2, 0.8])
+def test_digits_that_find_no_room_stand_in_opposite_corners(scenes, first):
+    """Two boxes of 40 of 64 pixels overlap wherever random tries put them near the middle."""
+    boxes = np.array([[0, 40, 0, 41], [0, 42, 0, 43]])
+    places = np.full((16, 2, 2), 0.5)
+    places[0, 0, 0] = first
+    corners = _place(boxes, 64, places.ravel())
+    assert corners == ([(0, 0), (22, 21)] if first < 0.5 else [(0, 23), (22, 0)])
+
+
+def test_boxes_that_touch_are_apart(scenes):
+    boxes = np.array([[0, 30, 0, 30], [0, 34, 0, 34]])
+    places = np.zeros((16, 2, 2))
+    places[3, 1] = (0.999, 0)  # exactly below: rows 0–29 and 30–63
+    assert _place(boxes, 64, places.ravel()) == [(0, 0), (30, 0)]
+    assert _place(boxes[:1], 64, places.ravel()) == [(0, 0)]
+
+
+def bicubic(image, y, x):
+    """Keys's cubic convolution with a = −0.75 and zeros outside, as PyTorch's."""
+
+    def weight(t):
+        t = abs(t)
+        if t <= 1:
+            return 1.25 * t**3 - 2.25 * t**2 + 1
+        return -0.75 * (t**3 - 5 * t**2 + 8 * t - 4) if t < 2 else 0.0
+
+    total = 0.0
+    for v in range(math.floor(y) - 1, math.floor(y) + 3):
+        for u in range(math.floor(x) - 1, math.floor(x) + 3):
+            if 0 <= v < image.shape[0] and 0 <= u < image.shape[1]:
+                total += image[v, u] * weight(y - v) * weight(x - u)
+    return total
+
+
+@pytest.mark.parametrize(("split", "stream", "size"), [("train", 0, 32), ("test", 1, 48)])
+def test_a_warp_agrees_with_interpolating_by_hand(split, stream, size):
+    """12 warps a digit: side 24/64 to 36/64 of the scene, 12° and 0.15 of slant at most, 1.12 of stretch, fine pens."""
+    images, labels = source_digits(split)
+    bank = ink_bank(split, size)
+    count = 12 * len(images)
+    assert len(bank.opacity) == count
+    draws = np.random.Generator(np.random.PCG64([stream, size])).random((5, count))
+    canvas = math.ceil(1.3 * 36 / 64 * size)
+    assert bank.opacity.shape[1:] == (canvas, canvas)
+    for number in (0, 13, count - 1):
+        side = size * (24 + 12 * draws[0, number]) / 64
+        angle = math.radians(12) * (2 * draws[1, number] - 1)
+        shear, stretch = 0.15 * (2 * draws[2, number] - 1), 1.12 ** (2 * draws[3, number] - 1)
+        level = 0.35 + 0.15 * draws[4, number]
+        for y in range(0, canvas, 3):
+            for x in range(0, canvas, 3):
+                u, v = (2 * x + 1) / canvas - 1, (2 * y + 1) / canvas - 1
+                u, v = math.cos(angle) * u - math.sin(angle) * v, math.sin(angle) * u + math.cos(angle) * v
+                u, v = stretch * u + shear * v, v / stretch
+                u, v = u * canvas / side, v * canvas / side
+                value = bicubic(images[number // 12], ((v + 1) * 8 - 1) / 2, ((u + 1) * 8 - 1) / 2)
+                expected = round(255 * min(1, max(0, (value - level) / 0.1 + 0.5)))
+                assert abs(int(bank.opacity[number, y, x]) - expected) <= 1
+        assert number in bank.by_class[labels[number // 12]]
+
+
+def test_scans_are_numbers_from_nothing_to_full_ink():
+    images, _ = source_digits("train")
+    assert (images.min(), images.max(), images.shape[1:]) == (0, 1, (8, 8))
+    assert images.dtype == np.float32
+
+
+def test_the_textures_are_eleven_photos_and_none_of_the_cat():
+    import skimage.data
+    from sklearn.datasets import load_sample_image
+
+    names = (
+        "astronaut",
+        "brick",
+        "camera",
+        "coffee",
+        "coins",
+        "grass",
+        "gravel",
+        "immunohistochemistry",
+        "rocket",
+    )
+    expected = [load_sample_image("china.jpg"), load_sample_image("flower.jpg")]
+    expected += [getattr(skimage.data, name)() for name in names]
+    found = digit_bank._photos()
+    assert len(found) == 11
+    assert all(np.array_equal(one, other) for one, other in zip(found, expected))
+    for photo, train in zip(found, textures("train")):
+        assert train.shape[2] == round(photo.shape[1] * 2 / 3)
+        assert train.flags["C_CONTIGUOUS"]
 
 
 def test_no_hand_writes_in_both_splits():
@@ -179,6 +342,25 @@ def test_items_are_what_training_expects(scenes):
     assert np.array_equal(item["tags"].numpy(), scene.tags)
 
 
+def test_what_is_left_out_has_a_usual_value():
+    scenes = DigitScenes("test")
+    assert (scenes.size, scenes.seed, len(scenes)) == (64, 0, 8192)
+    assert same(scenes.scene(0), DigitScenes("test", 64, 0).scene(0))
+    assert "mask" not in scenes[0]
+    assert len(DigitScenes("test", length=1)) == 1
+    with pytest.raises(IndexError):
+        scenes[-1]
+    with pytest.raises(IndexError, match="not -1"):
+        scenes.scene(-1)
+
+
+def test_items_have_the_types_that_batches_are_made_of(scenes):
+    item = scenes[0]
+    assert item["roi"].shape == (64, 64)
+    assert item["tags"].dtype == torch.float32
+    assert (item["index"].dtype, item["index"].shape) == (torch.int64, ())
+
+
 def test_masks_come_only_when_asked_for():
     item = DigitScenes("test", with_masks=True)[0]
     assert item["mask"].dtype == torch.int64
@@ -217,6 +399,8 @@ def test_classes_name_the_labels():
     [
         ({"split": "val"}, '"val"'),
         ({"size": 16}, "32 to 128"),
+        ({"size": 31}, "32 to 128"),
+        ({"size": 129}, "32 to 128"),
         ({"size": 256}, "256"),
         ({"seed": -1}, "-1"),
         ({"length": 0}, "at least 1"),

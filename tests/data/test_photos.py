@@ -1,6 +1,7 @@
 """Photos of every kind are read as a viewer shows them; files that are none are named in one sentence."""
 
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from getam.data.photos import as_tensor, find_photos, read_photo, read_photo_near
+from getam.data.photos import PHOTO_SUFFIXES, as_tensor, find_files, find_photos, read_photo, read_photo_near
 from getam.errors import InputError
 
 
@@ -164,7 +165,9 @@ def test_enormous_photo_is_refused_not_decoded(tmp_path: Path) -> None:
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0))
     (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IEND", b""))
-    with pytest.raises(InputError, match=r"bomb\.png cannot be read.*decompression bomb"):
+    with pytest.raises(
+        InputError, match=r"bomb\.png cannot be read: it has more than 179 million pixels.*decompression bomb"
+    ):
         read_photo(tmp_path / "bomb.png")
 
 
@@ -216,6 +219,20 @@ def test_decoding_near_a_size_keeps_at_least_that_size(tmp_path: Path) -> None:
     assert read_photo_near(path, 5000)[0].size == (600, 800)
 
 
+def test_the_reason_of_the_decoder_is_said_without_its_full_stop_and_the_path_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"no photo")
+    with pytest.raises(InputError) as caught:
+        read_photo(path)
+    said = str(caught.value)
+    assert said.startswith(f"photo {path} cannot be read (cannot identify image file): the file is truncated")
+    assert said.count(str(path)) == 1
+    Image.fromarray(gradient()).save(path)
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(InputError, match=r"cannot be read \(image file is truncated[^.]*\): the file"):
+        read_photo(path)
+
+
 def test_find_photos_searches_folders_whatever_the_case(tmp_path: Path) -> None:
     for name in ("b.JPG", "a.png", "deep/er/c.TiFf", "notes.txt", ".hidden.jpg", ".cache/d.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -237,3 +254,84 @@ def test_as_tensor_is_channels_first_uint8() -> None:
     tensor = as_tensor(Image.fromarray(pixels))
     assert tensor.dtype == torch.uint8
     np.testing.assert_array_equal(tensor.numpy(), pixels.transpose(2, 0, 1))
+
+
+def touch(*files: Path) -> None:
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"")
+
+
+def relative(files: list[Path], folder: Path) -> list[str]:
+    return [file.relative_to(folder).as_posix() for file in files]
+
+
+def test_linked_folders_are_searched_once_and_by_their_own_name(tmp_path: Path) -> None:
+    photos, outside = tmp_path / "photos", tmp_path / "outside"
+    touch(photos / "a.jpg", photos / "deep" / "b.jpg", outside / "c.jpg", outside / "deeper" / "d.jpg")
+    os.symlink(outside, photos / "link")
+    os.symlink(photos / "deep", photos / "again")  # before "deep" in the alphabet
+    os.symlink(photos, outside / "back")  # a circle
+    os.symlink("itself", photos / "itself")
+    os.symlink(tmp_path / "gone", photos / "broken")
+    assert relative(find_photos(photos), photos) == ["a.jpg", "deep/b.jpg", "link/c.jpg", "link/deeper/d.jpg"]
+    os.symlink(photos, tmp_path / "root")
+    assert len(find_photos(tmp_path / "root")) == 4
+
+
+def test_linked_photos_are_photos(tmp_path: Path) -> None:
+    touch(tmp_path / "photos" / "a.jpg")
+    os.symlink(tmp_path / "photos" / "a.jpg", tmp_path / "photos" / "b.jpg")
+    assert relative(find_photos(tmp_path / "photos"), tmp_path / "photos") == ["a.jpg", "b.jpg"]
+
+
+@pytest.mark.parametrize("out", ["photos/masks", "link/masks", "photos/deep/../masks"])
+def test_a_folder_inside_can_be_left_out(tmp_path: Path, out: str) -> None:
+    photos = tmp_path / "photos"
+    touch(photos / "a.jpg", photos / "masks" / "a.png", photos / "deep" / "masks" / "b.jpg")
+    os.symlink(photos, tmp_path / "link")
+    assert relative(find_photos(photos, leave_out=tmp_path / out), photos) == ["a.jpg", "deep/masks/b.jpg"]
+    assert len(find_photos(photos)) == 3
+    assert len(find_photos(photos, leave_out=photos)) == 3  # the photos' own folder is not inside
+    assert len(find_photos(photos, leave_out=tmp_path)) == 3
+
+
+def test_hidden_files_and_folders_and_other_suffixes_are_passed_over(tmp_path: Path) -> None:
+    touch(tmp_path / "a.PNG", tmp_path / ".b.png", tmp_path / ".trash" / "c.png", tmp_path / "d.txt")
+    (tmp_path / "folder.png").mkdir()
+    assert relative(find_files(tmp_path, (".png",)), tmp_path) == ["a.PNG"]
+    assert find_files(tmp_path, (".gif",)) == []
+
+
+@pytest.mark.parametrize(
+    "suffix", [".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm"]
+)
+def test_every_listed_suffix_is_found_and_read(tmp_path: Path, suffix: str) -> None:
+    assert suffix in PHOTO_SUFFIXES
+    Image.fromarray(gradient()).save(tmp_path / f"a{suffix.upper()}")
+    (photo,) = find_photos(tmp_path)
+    assert read_photo(photo).size == (20, 12)
+
+
+@pytest.mark.filterwarnings("error")
+def test_sixteen_bits_round_to_the_nearest_level(tmp_path: Path) -> None:
+    values = np.array([[0, 128, 129, 257, 385, 386, 32896, 65535]], np.uint16)
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    found = np.array(read_photo(tmp_path / "deep.png"))[0, :, 0]
+    np.testing.assert_array_equal(found, np.rint(values[0] / 65535 * 255).astype(np.uint8))
+
+
+def test_a_half_transparent_pixel_is_half_white(tmp_path: Path) -> None:
+    Image.new("RGBA", (2, 2), (255, 0, 0, 128)).save(tmp_path / "a.png")
+    assert read_photo(tmp_path / "a.png").getpixel((0, 0)) == (255, 127, 127)
+
+
+def test_near_a_size_the_shape_and_the_full_size_stay(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (1600, 800), (200, 10, 60)).save(tmp_path / "a.jpg", exif=exif)
+    photo, size = read_photo_near(tmp_path / "a.jpg", 300)
+    assert size == (1600, 800)  # turned: height first
+    assert photo.size == (200, 400)
+    whole, size = read_photo_near(tmp_path / "a.jpg", 1600)
+    assert (whole.size, size) == ((800, 1600), (1600, 800))

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from getam.data.tags import TagRow, read_tags
+from getam.data.masks import read_classes, write_classes
+from getam.data.tags import TagRow, read_tags, suggest
 from getam.errors import InputError
 
 
@@ -101,6 +102,21 @@ def test_bad_files_get_one_sentence(tmp_path: Path, content: bytes, message: str
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("header", "end"),
+    [
+        ("image;tags", "it must be 'image,tags'; separate columns by commas, tags by semicolons."),
+        ("image,tag", "it must be 'image,tags'."), ("image,tags,tags", "more than one column 'tags'; it must be"),
+        ("x" * 81, "the header '" + "x" * 80 + "…' has no column 'image'"),
+        ("x" * 80, "the header '" + "x" * 80 + "' has"),
+    ],
+)  # fmt: skip
+def test_a_wrong_header_is_shown_with_a_hint(tmp_path: Path, header: str, end: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_tags(write(tmp_path, f"{header}\na.jpg,cat\n"))
+    assert end in str(caught.value)
+
+
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.csv does not exist"):
         read_tags(tmp_path / "none.csv")
@@ -179,3 +195,48 @@ def test_any_bytes_are_read_or_refused_cleanly(
     except InputError as error:
         outcome = str(error)
     assert "tags.csv" in outcome
+
+
+# Letters
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "👨\u200d👩\u200d👧",
+        "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+        "❤️",
+        "می\u200cخواهم",
+    ],
+)
+def test_joined_letters_and_emoji_are_tags_and_classes(tmp_path: Path, tag: str) -> None:
+    table = read_tags(write(tmp_path, f"image,tags\na.jpg,{tag}\n"))
+    assert table.classes == (tag,)
+    write_classes(tmp_path, table.classes)
+    assert read_classes(tmp_path) == (tag,)
+
+
+def test_a_space_that_does_not_break_is_a_space(tmp_path: Path) -> None:
+    path = write(tmp_path, "image,tags\na.jpg,polar\u00a0bear;\u00a0cat\u2003\nb\u00a0c.jpg,polar bear\n")
+    table = read_tags(path)
+    assert table.classes == ("cat", "polar bear")
+    assert [row.tags for row in table.rows] == [("cat", "polar bear"), ("polar bear",)]
+    assert table.rows[1].image == "b\u00a0c.jpg"  # files are called what they are called
+    (tmp_path / "classes.txt").write_text("background\npolar\u00a0bear\n", encoding="utf-8")
+    assert read_classes(tmp_path) == ("polar bear",)
+
+
+@pytest.mark.parametrize("letter", ["\u200b", "\u202e", "\x07", "\u2028", "\ufeff", "\ue000"])
+def test_other_letters_that_cannot_be_seen_are_refused(tmp_path: Path, letter: str) -> None:
+    with pytest.raises(
+        InputError, match=r"line 2: the tag .* contains a line break or an invisible character"
+    ):
+        read_tags(write(tmp_path, f"image,tags\na.jpg,ca{letter}t\n"))
+
+
+def test_suggestions_name_the_closest_and_at_most_thirty() -> None:
+    known = [f"class {number}" for number in range(31)]
+    assert suggest("clas 7", known).startswith("did you mean 'class 7'? Known: class 0, class 1, ")
+    assert suggest("zzz", known).endswith("class 29 and 1 more")
+    assert suggest("zzz", known[:30]).endswith("class 28, class 29")
+    assert suggest("zzz", []) == "Known: none"

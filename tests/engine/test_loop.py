@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from getam.engine import loop
 from getam.engine.loop import _batches, fit
-from getam.engine.runfolder import RunFolder
+from getam.engine.runfolder import RunFolder, read_metadata
+from getam.errors import InputError
 from getam.nets.segmenter import Segmenter
+from getam.recipes.base import optimizer
 from getam.recipes.getam import GetamConfig, GetamRecipe
 
 SIZES: dict[str, Any] = {"backbone": "small-hybrid", "size": 32, "channels": (8, 8, 8, 8), "width": 8}
@@ -118,6 +122,359 @@ def test_a_finished_run_is_only_loaded(tmp_path: Path) -> None:
     assert not again.training
 
 
+class MovedFabric(loop.Fabric):  # type: ignore[misc]
+    """As Fabric on a machine with an accelerator, here the one without memory: `setup` moves the weights there."""
+
+    optim: torch.optim.Optimizer
+
+    def setup(self, net: Any, optim: Any) -> Any:
+        before = torch.__future__.get_swap_module_params_on_conversion()
+        torch.__future__.set_swap_module_params_on_conversion(
+            True
+        )  # the optimiser's weights move too, as on CUDA
+        net.to("meta")
+        torch.__future__.set_swap_module_params_on_conversion(before)
+        MovedFabric.optim = optim
+        return net, optim
+
+
+@pytest.mark.filterwarnings("ignore:.*no-op:UserWarning")  # weights without memory are not copied
+def test_the_optimiser_continues_on_the_device_of_the_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", -1.0)
+    with pytest.raises(StopError):
+        train(tmp_path / "run", stop_after=2)
+
+    def stop(*_: Any) -> Any:
+        raise StopError
+
+    monkeypatch.setattr(loop, "Fabric", MovedFabric)
+    monkeypatch.setattr(GetamRecipe, "losses", stop)
+    with pytest.raises(StopError):
+        train(tmp_path / "run")
+    moments = [
+        (weight, value)
+        for weight, values in MovedFabric.optim.state.items()
+        for value in values.values()
+        if value.shape == weight.shape
+    ]
+    assert len(moments) > 20
+    assert {(w.device.type, v.device.type) for w, v in moments} == {("meta", "meta")}
+
+
+def test_random_numbers_of_a_step_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dropout and the like: a recipe whose loss is drawn."""
+    drawn: list[float] = []
+
+    class Drawing(GetamRecipe):
+        def losses(self, net: Any, batch: Any, progress: float, config: Any) -> dict[str, Tensor]:
+            drawn.append(float(torch.rand(())))
+            return {"cls": drawn[-1] * net(batch["image"])[0].mean()}
+
+    monkeypatch.setitem(globals(), "GetamRecipe", Drawing)
+    train(tmp_path / "whole")
+    whole = drawn.copy()
+    drawn.clear()
+    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", -1.0)
+    with pytest.raises(StopError):
+        train(tmp_path / "parts", stop_after=3)
+    torch.rand(7)
+    train(tmp_path / "parts")
+    assert drawn == whole
+    assert len(set(whole)) == 7
+
+
+def test_states_of_the_first_version_continue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They kept the generator of the CPU alone, as "rng"."""
+    whole, _ = train(tmp_path / "whole")
+    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", -1.0)
+    with pytest.raises(StopError):
+        train(tmp_path / "parts", stop_after=3)
+    file = tmp_path / "parts" / "state.pt"
+    state = torch.load(file, weights_only=True)
+    torch.save({**state, "rng": state.pop("random")["cpu"]}, file)
+    resumed, steps = train(tmp_path / "parts")
+    assert steps == [4, 5, 6, 7]
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=1e-6, msg=name)
+
+
+def test_a_run_with_a_damaged_state_continues_from_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    whole, _ = train(tmp_path / "whole")
+    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", -1.0)
+    with pytest.raises(StopError):
+        train(tmp_path / "parts", stop_after=4)  # the state of step 3 is whole, the one of step 4 is not
+    file = tmp_path / "parts" / "state.pt"
+    file.write_bytes(file.read_bytes()[:1000])
+    resumed, steps = train(tmp_path / "parts")
+    assert steps == [4, 5, 6, 7]
+    logged = [
+        json.loads(line)["step"] for line in (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert logged == [1, 2, 3, 4, 5, 6, 7]
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=1e-6, msg=name)
+
+
+def strict(line: str) -> dict[str, float]:
+    """JSON without NaN and infinity."""
+
+    def refuse(name: str) -> float:
+        raise AssertionError(name)
+
+    return json.loads(line, parse_constant=refuse)
+
+
+@pytest.mark.parametrize("lr", [1e6, 10.0])
+def test_a_run_that_diverges_stops_and_leaves_finite_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lr: float
+) -> None:
+    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", -1.0)
+    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    config = CONFIG.model_copy(update={"lr": lr, "steps": 40})
+    with pytest.raises(
+        InputError, match=r"(not finite|is (nan|inf)), .* nothing more can be learned; "
+    ) as caught:
+        train(tmp_path / "run", config)
+    assert f"train with a smaller --lr than {lr:g} and another --out" in str(caught.value)
+    for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines():
+        strict(line)
+    weights = load_file(tmp_path / "run" / "model.safetensors")
+    assert all(bool(value.isfinite().all()) for value in weights.values())
+    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
+    assert all(bool(value.isfinite().all()) for value in state["model"].values())
+
+
+class Breaking(GetamRecipe):
+    """A recipe that goes wrong at one step, in one of three places."""
+
+    at, where = 3, "loss"
+
+    def losses(self, net: Any, batch: Any, progress: float, config: Any) -> dict[str, Tensor]:
+        scores = net(batch["image"])[0].mean()
+        if round(progress * config.steps) != self.at - 1:
+            return {"cls": scores, "sal": scores * 0}
+        if self.where == "gradient":
+            return {"cls": scores, "sal": (scores - scores.detach()).sqrt()}  # √0 has no derivative
+        if self.where == "weights":
+            with torch.no_grad():
+                net.classifier.bias[0] = torch.nan
+            return {"cls": scores}
+        return {"cls": scores, "sal": scores * torch.inf}
+
+
+@pytest.mark.parametrize(
+    ("where", "save_every", "message"),
+    [
+        (
+            "loss",
+            1e9,
+            "loss sal of step 3 is -?(inf|nan), so that nothing more can be learned; nothing had been saved",
+        ),
+        (
+            "loss",
+            -1.0,
+            "loss sal of step 3 is .*; what was saved after step 2 is kept: train with a smaller --lr",
+        ),
+        (
+            "gradient",
+            -1.0,
+            r"gradients of the loss of step 3 \(cls .*, sal 0\) are not finite, .*; what was saved after step 2 is kept",
+        ),
+        ("weights", -1.0, "weights after step 3 are not finite, .*; what was saved after step 2 is kept"),
+    ],
+)
+def test_what_is_not_finite_is_named_and_the_last_good_state_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, save_every: float, message: str
+) -> None:
+    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", save_every)
+    monkeypatch.setattr(Breaking, "where", where)
+    monkeypatch.setitem(globals(), "GetamRecipe", Breaking)
+    with pytest.raises(InputError, match=message):
+        train(tmp_path / "run")
+    state = RunFolder(tmp_path / "run").state()
+    assert (state is None) == (save_every > 0)
+    if state is not None:
+        assert state["step"] == 2
+        assert all(bool(value.isfinite().all()) for value in state["model"].values())
+        assert (tmp_path / "run" / "model.safetensors").is_file()
+
+
+def test_the_last_weights_are_finite_or_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Breaking, "where", "weights")
+    monkeypatch.setattr(Breaking, "at", 7)
+    monkeypatch.setitem(globals(), "GetamRecipe", Breaking)
+    with pytest.raises(InputError, match="weights after step 7 are not finite"):
+        train(tmp_path / "run")
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_the_network_is_in_training_mode_while_it_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes: list[bool] = []
+
+    class Watched(GetamRecipe):
+        def build(self, config: Any, classes: Any) -> Segmenter:
+            return super().build(config, classes).eval()
+
+        def losses(self, net: Any, batch: Any, progress: float, config: Any) -> dict[str, Tensor]:
+            modes.extend(module.training for module in net.modules())
+            return super().losses(net, batch, progress, config)
+
+    monkeypatch.setitem(globals(), "GetamRecipe", Watched)
+    net, _ = train(tmp_path / "run")
+    assert modes
+    assert all(modes)
+    assert not any(module.training for module in net.modules())
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_broken_photo_is_one_sentence_with_workers_too(workers: int) -> None:
+    class Broken(Halves):
+        def __getitem__(self, index: int) -> dict[str, Tensor]:
+            if index == 3:
+                raise InputError("photo 3 cannot be read")
+            return super().__getitem__(index)
+
+    with pytest.raises(InputError) as caught:
+        list(_batches(Broken(5), CONFIG, 0, workers))
+    assert str(caught.value) == "photo 3 cannot be read"
+
+
+def test_workers_give_the_same_batches() -> None:
+    alone, shared = (list(_batches(Halves(5), CONFIG, 1, workers)) for workers in (0, 2))
+    assert [step for step, _ in alone] == [step for step, _ in shared] == [1, 2, 3, 4, 5, 6]
+    for (_, one), (_, other) in zip(alone, shared):
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_the_learning_rates_follow_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "LOG_EVERY", 2)
+    config = CONFIG.model_copy(update={"lr": 0.01, "joint_lr_factor": 0.5, "poly_power": 2.0, "steps": 8})
+    train(tmp_path / "run", config)
+    logged = [strict(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in logged] == [2, 4, 6, 8]
+    expected = [0.01 * (1 - done / 8) ** 2 * (0.5 if done >= 4 else 1) for done in (1, 3, 5, 7)]
+    assert [entry["lr"] for entry in logged] == pytest.approx(expected)
+
+
+def test_training_is_the_plain_loop(tmp_path: Path) -> None:
+    """Eight lines of torch, without a run folder, give the same weights after two epochs and a half."""
+    config = CONFIG.model_copy(update={"steps": 5, "seed": 3, "joint_lr_factor": 0.5, "lr": 0.01})
+    found, _ = train(tmp_path / "run", config)
+    torch.manual_seed(3)
+    recipe, data = GetamRecipe(), Halves()
+    net = recipe.build(config, ("red", "blue")).to(memory_format=torch.channels_last).train()
+    optim = optimizer(net, config)
+    for step in range(5):
+        epoch = step // 2  # five photos make two batches of two
+        order = torch.randperm(5, generator=torch.Generator().manual_seed(3 * 1_000_003 + epoch)).tolist()
+        data.set_epoch(epoch)
+        items = [data[index] for index in order[2 * (step % 2) :][:2]]
+        batch = {name: torch.stack([item[name] for item in items]) for name in items[0]}
+        for group in optim.param_groups:
+            group["lr"] = 0.01 * (1 - step / 5) ** 0.9 * (0.5 if step / 5 >= 0.5 else 1.0)
+        optim.zero_grad()
+        sum(recipe.losses(net, batch, step / 5, config).values()).backward()  # type: ignore[union-attr]
+        optim.step()
+    for name, value in net.state_dict().items():
+        torch.testing.assert_close(found.state_dict()[name], value, rtol=0, atol=1e-6, msg=name)
+    kernels = [p for p in found.parameters() if p.ndim == 4 and min(p.shape) > 1]
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
+
+
+def test_seeds_differ(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"steps": 1})
+    first, _ = train(tmp_path / "0", config)
+    second, _ = train(tmp_path / "1", config.model_copy(update={"seed": 1}))
+    assert not torch.equal(first.classifier.weight, second.classifier.weight)
+
+
+def test_a_run_is_saved_every_two_minutes_and_at_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock where a step takes 50 seconds: 121 seconds and more after the last time."""
+    clock, saved = [1000.0], []
+    save = RunFolder.save
+
+    def watched(self: RunFolder, net: Any, record: Any, state: Any) -> None:
+        saved.append(state["step"])
+        save(self, net, record, state)
+
+    def losses(self: Any, net: Any, batch: Any, progress: float, config: Any) -> dict[str, Tensor]:
+        clock[0] += 50
+        return {"cls": net(batch["image"])[0].mean()}
+
+    monkeypatch.setattr(loop.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(loop, "LOG_EVERY", 4)
+    monkeypatch.setattr(RunFolder, "save", watched)
+    monkeypatch.setattr(GetamRecipe, "losses", losses)
+    train(tmp_path / "run", CONFIG.model_copy(update={"steps": 9}))
+    assert saved == [3, 6, 9]
+    logged = [strict(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [(entry["step"], entry["photos_per_second"]) for entry in logged] == [
+        (4, 0.04),
+        (8, 0.04),
+        (9, 0.04),
+    ]
+    assert loop.SAVE_EVERY_SECONDS == 120
+
+
+def test_the_rate_of_a_resumed_run_counts_its_own_photos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", -1.0)
+    with pytest.raises(StopError):
+        train(tmp_path / "run", stop_after=5)
+    clock = [0.0]
+
+    def losses(self: Any, net: Any, batch: Any, progress: float, config: Any) -> dict[str, Tensor]:
+        clock[0] += 1
+        return {"cls": net(batch["image"])[0].mean()}
+
+    monkeypatch.setattr(loop.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(GetamRecipe, "losses", losses)
+    train(tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "metrics.jsonl").read_text())["photos_per_second"] == 2.0
+
+
+def test_the_model_file_says_what_was_configured(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"steps": 1})
+    train(tmp_path / "run", config)
+    kind, classes, about = read_metadata(tmp_path / "run" / "model.safetensors")
+    assert (kind, classes, about) == ("segmenter", ("red", "blue"), config.model_dump(mode="json"))
+
+
+def test_photos_are_loaded_by_as_many_workers_as_asked(tmp_path: Path) -> None:
+    class Telling(Halves):
+        def __getitem__(self, index: int) -> dict[str, Tensor]:
+            info = get_worker_info()
+            raise InputError("no worker" if info is None else f"{info.num_workers} workers")
+
+    for workers, said in ((0, "no worker"), (2, "2 workers")):
+        run = RunFolder(tmp_path / str(workers))
+        run.open({})
+        with pytest.raises(InputError, match=f"^{said}$"):
+            fit(GetamRecipe(), CONFIG, Telling(), ("red", "blue"), run, record={}, workers=workers)
+
+
+def test_finite_means_every_number_of_every_tensor() -> None:
+    good = [torch.tensor([1.0, -2.0]), torch.tensor(3), torch.zeros(0), torch.full((70000,), 60000.0).half()]
+    assert loop._finite(good)
+    assert loop._finite([])
+    assert loop._finite([torch.tensor(3)])
+    for bad in (torch.nan, torch.inf, -torch.inf):
+        assert not loop._finite([*good, torch.tensor([0.0, bad, 1.0])])
+        assert not loop._finite([torch.tensor([bad]), *good])
+    assert not loop._finite([torch.tensor([torch.inf, -torch.inf])])
+
+
 def test_a_resumed_run_asks_for_no_backbone_weights(tmp_path: Path) -> None:
     asked = []
 
@@ -128,9 +485,9 @@ def test_a_resumed_run_asks_for_no_backbone_weights(tmp_path: Path) -> None:
 
     config = CONFIG.model_copy(update={"steps": 1})
     for _ in range(2):
-        run = RunFolder(tmp_path / "run")
-        run.open(config.model_dump(mode="json"))
-        fit(Watched(), config, Halves(), ("red", "blue"), run, record=config.model_dump(mode="json"))
+        with RunFolder(tmp_path / "run") as run:
+            run.open(config.model_dump(mode="json"))
+            fit(Watched(), config, Halves(), ("red", "blue"), run, record=config.model_dump(mode="json"))
     assert asked == [None, ""]
 
 

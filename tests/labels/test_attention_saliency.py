@@ -1,10 +1,11 @@
 """attention_saliency() and the registry of providers."""
 
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis.extra.numpy import array_shapes, arrays
 
 import tiny
@@ -28,6 +29,24 @@ def test_is_objectness_refined_at_the_photo_stretched_and_rooted():
     torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)
 
 
+def test_mirrored_and_at_several_sizes_it_is_the_mean_of_the_passes():
+    net = tiny.hybrid_segmenter()
+    photo = tiny.photos(1, 40, 52, net)[0].byte()
+    image, peaks = photo.float()[None], []
+    for size in ((32, 40), (40, 56)):
+        resized = F.interpolate(image, size=size, mode="bilinear", antialias=True).clamp(0, 255)
+        for mirrored in (False, True):
+            found = objectness(net, resized.flip(-1) if mirrored else resized).values
+            found = found.flip(-1) if mirrored else found
+            peaks.append(F.interpolate(found / found.max(), (5, 7), mode="bilinear", align_corners=True))
+    means = torch.stack(peaks).mean(0)
+    refined = pamr(image, means / means.max())[0, 0]
+    wanted = stretch(refined).sqrt()
+    found = attention_saliency(net, photo, [(32, 40), (40, 56)], flip=True)
+    torch.testing.assert_close(found, wanted, rtol=1e-2, atol=1e-2)
+    assert not torch.allclose(attention_saliency(net, photo, [(32, 40), (40, 56)]), found, atol=1e-2)
+
+
 def test_large_photos_are_refined_at_a_fixed_size(monkeypatch: pytest.MonkeyPatch):
     seen = []
     monkeypatch.setattr(
@@ -40,9 +59,11 @@ def test_large_photos_are_refined_at_a_fixed_size(monkeypatch: pytest.MonkeyPatc
     assert found.shape == (240, 640)
 
 
+@settings(deadline=None)
 @given(
     arrays("float32", array_shapes(min_dims=2, max_dims=3, max_side=5), elements=st.floats(0, 1, width=32))
 )
+@example(np.array([[3e-39, 0.0]], np.float32))  # below the smallest normal number
 def test_stretch_runs_from_0_to_1_and_keeps_the_order(values):
     found = stretch(torch.from_numpy(values))
     for before, after in zip(values.reshape(-1, *values.shape[-2:]), found.view(-1, *values.shape[-2:])):

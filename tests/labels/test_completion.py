@@ -141,6 +141,55 @@ def test_maps_that_are_zero_decide_nothing() -> None:
     assert not complete(torch.zeros(1, 2, 16, 16), torch.tensor([[0, 1]]), torch.zeros(1, 16, 16)).any()
 
 
+def test_the_papers_numbers_are_the_defaults() -> None:
+    maps = torch.rand(1, 2, 40, 40).square()
+    classes, salient = torch.tensor([[1, 0]]), torch.rand(1, 40, 40) < 0.7
+    found = complete(maps, classes, salient)
+    for steps in ({"quantile": 0.9}, {"background_power": 32}, {"opening": 10}):
+        assert torch.equal(found, complete(maps, classes, salient, **steps))
+    wanted = by_pixel(maps[0].numpy(), [1, 0], salient[0].numpy(), 0.9, 32, 10)
+    np.testing.assert_array_equal(found[0].numpy(), wanted)
+
+
+def test_background_wins_ties_and_the_power_decides_where() -> None:
+    maps = torch.tensor([[[[0.5, 0.51, 0.49]]]])
+    salient = torch.ones(1, 1, 3)
+    for power, wanted in ((1, [255, 3, 255]), (2, [3, 3, 3])):
+        found = complete(maps, torch.tensor([[2]]), salient, background_power=power, opening=0)
+        assert found.flatten().tolist() == wanted
+    assert arg_max_label(maps, torch.tensor([[2]])).flatten().tolist() == [3, 3, 3]  # (1 − 0.49)^32 is tiny
+    above = torch.full((1, 1, 1, 1), 1.5)  # a negative number to an odd power would be negative
+    assert arg_max_label(-above, torch.tensor([[2]]), 3).item() == 255
+    assert arg_max_label(above, torch.tensor([[2]]), 1).item() == 3
+
+
+def test_what_is_put_back_may_be_salient_or_not_by_any_dtype() -> None:
+    maps = torch.rand(1, 1, 6, 6)
+    salient = torch.zeros(1, 6, 6)
+    salient[:, :3] = torch.tensor([0.001, 0.5, 1.0])[:, None]
+    for given_saliency in (salient, salient > 0, (255 * salient).ceil().byte()):
+        found = complete(maps, torch.tensor([[0]]), given_saliency, opening=0)
+        assert torch.equal(found, complete(maps, torch.tensor([[0]]), salient > 0, opening=0))
+    assert not complete(maps, torch.tensor([[0]]), -salient, opening=0)[:, 4:].eq(255).any()
+
+
+@pytest.mark.parametrize("quantile", [0, 1, -0.1, 1.5])
+def test_a_quantile_that_is_none_is_refused(quantile: float) -> None:
+    with pytest.raises(InputError, match="must lie between 0 and 1"):
+        complete(torch.rand(1, 1, 4, 4), torch.tensor([[0]]), torch.ones(1, 4, 4), quantile=quantile)
+
+
+@pytest.mark.parametrize("side", [3, 4, 10])
+def test_a_box_of_its_own_size_is_kept_and_a_smaller_one_is_not(side: int) -> None:
+    for length, kept in ((side, True), (side - 1, False)):
+        label = torch.zeros(1, 30, 30, dtype=torch.uint8)
+        label[0, 8 : 8 + length, 9 : 9 + length] = 4
+        assert bool(open_specks(label, side).any()) == kept
+    full = torch.full((2, 12, 12), 255, dtype=torch.uint8)
+    assert torch.equal(open_specks(full), full)  # borders do not erode
+    assert open_specks(full[:0]).shape == (0, 12, 12)
+
+
 def test_the_last_class_of_an_8_bit_mask() -> None:
     assert arg_max_label(torch.ones(1, 1, 2, 2), torch.tensor([[253]])).unique().tolist() == [254]
 
@@ -156,7 +205,5 @@ def test_shape_and_dtype_of_an_empty_batch() -> None:
     [((1, 3), (1, 8, 8)), ((2, 2), (1, 8, 8)), ((1, 2), (1, 8, 9)), ((1, 2), (8, 8))],
 )
 def test_shapes_that_do_not_belong_together(classes: tuple[int, ...], saliency: tuple[int, ...]) -> None:
-    with pytest.raises(
-        InputError, match=r"do not belong together: expected \(B,K,H,W\), \(B,K\) and \(B,H,W\)"
-    ):
+    with pytest.raises(InputError, match=r"do not belong together: expected \(B,K,H,W\) and \((B,K|B,H,W)\)"):
         complete(torch.zeros(1, 2, 8, 8), torch.zeros(classes, dtype=torch.int64), torch.zeros(saliency))

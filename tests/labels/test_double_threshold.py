@@ -7,7 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from getam.errors import InputError
-from getam.labels.double_threshold import afa_label, agreed, double_threshold, irn_label
+from getam.labels import double_threshold as double_threshold_file
+from getam.labels.double_threshold import (
+    AFA_HIGH,
+    AFA_LOW,
+    IRN_HIGH,
+    IRN_LOW,
+    afa_label,
+    agreed,
+    double_threshold,
+    irn_label,
+)
 from getam.refine.crf import IRN, dense_crf, label_probabilities
 from getam.refine.par import par
 
@@ -82,6 +92,46 @@ def test_afa_is_two_softmaxes_through_par_at_half_size(scene):
     assert set(label.unique().tolist()) == {0, 8, 255}
 
 
+def test_the_levels_are_the_published_ones():
+    """IRN: conf_fg_thres 0.30 and conf_bg_thres 0.05 of run_sample.py. AFA: 0.55 and 0.35 on VOC."""
+    assert (IRN_HIGH, IRN_LOW, AFA_HIGH, AFA_LOW) == (0.30, 0.05, 0.55, 0.35)
+    maps = torch.tensor([[[[0.04, 0.05, 0.06, 0.29, 0.30, 0.31]]]])
+    assert double_threshold(maps, torch.tensor([[4]])).flatten().tolist() == [0, 0, 255, 255, 255, 5]
+
+
+@pytest.mark.parametrize("labeller", [irn_label, afa_label])
+def test_other_levels_are_used(labeller, scene):
+    photo, maps, classes, _ = scene
+    strict, loose = (labeller(maps, classes, photo, high=level, low=level) for level in (0.9, 0.02))
+    assert torch.equal(labeller(maps, classes, photo, high=0.9, low=0.02), agreed(strict, loose))
+    assert not torch.equal(strict, loose)
+
+
+@pytest.mark.parametrize("size", [(24, 1200), (23, 500)])
+def test_what_decides_sees_large_photos_as_their_copy_of_500(monkeypatch, scene, size):
+    photo, maps, classes, _ = scene
+    large = [F.interpolate(t, size, mode="bilinear") for t in (photo, maps)]
+    seen = (10, 500) if size[1] == 1200 else (23, 500)
+    asked = []
+
+    def spy(refiner):
+        def asking(images, beliefs, **options):
+            asked.append((tuple(images.shape), tuple(beliefs.shape)))
+            return refiner(images, beliefs, **options)
+
+        return asking
+
+    monkeypatch.setattr(double_threshold_file, "dense_crf", spy(dense_crf))
+    monkeypatch.setattr(double_threshold_file, "par", spy(par))
+    for labeller, scale in ((irn_label, 1), (afa_label, 2)):
+        asked.clear()
+        label = labeller(large[1], classes, large[0])
+        at = (seen[0] // scale, seen[1] // scale)
+        assert asked == [((1, 3, *at), (1, 3, *(at if labeller is irn_label else size)))] * 2
+        assert label.shape == (1, *size)
+        assert label[0, size[0] // 2, size[1] * 14 // 32] == 8  # the middle of the disc
+
+
 @pytest.mark.parametrize("labeller", [irn_label, afa_label])
 def test_photos_without_a_tag_are_background_and_batches_do_not_mix(labeller, scene):
     photo, maps, classes, _ = scene
@@ -95,8 +145,10 @@ def test_photos_without_a_tag_are_background_and_batches_do_not_mix(labeller, sc
 
 def test_misfitting_input_is_refused_by_name(scene):
     photo, maps, classes, _ = scene
-    with pytest.raises(InputError, match="0 ≤ low ≤ high ≤ 1"):
-        double_threshold(maps, classes, high=0.2, low=0.3)
+    for high, low in ((0.2, 0.3), (1.1, 0.3), (0.2, -0.1)):
+        with pytest.raises(InputError, match="0 ≤ low ≤ high ≤ 1"):
+            double_threshold(maps, classes, high=high, low=low)
+    assert double_threshold(maps, classes, high=1, low=0).shape == (1, 24, 32)
     with pytest.raises(InputError, match=r"classes \(1, 3\) do not belong together"):
         double_threshold(maps, torch.zeros(1, 3, dtype=torch.int64))
     with pytest.raises(InputError, match=r"images \(1, 3, 12, 32\)"):

@@ -1,10 +1,16 @@
 """What labels without saliency promise, however they are decided."""
 
+from typing import Any
+
 import pytest
 import torch
+import torch.nn.functional as F
 
 from getam.errors import InputError
+from getam.labels import free as free_file
+from getam.labels.completion import open_specks
 from getam.labels.free import complete_without_saliency
+from getam.refine.crf import AFA, DEEPLAB, CRFParameters, dense_crf
 
 
 def blob(height: int = 40, width: int = 48) -> torch.Tensor:
@@ -60,6 +66,69 @@ def test_the_crf_follows_the_discs(iterations: int) -> None:
     assert (label == truth).float().mean() > 0.93
 
 
+def by_hand(
+    maps: torch.Tensor,
+    classes: list[int],
+    photo: torch.Tensor,
+    *,
+    foreground: float = 0.25,
+    background: float = 0.25,
+    iterations: int = 5,
+    parameters: CRFParameters = DEEPLAB,
+    opening: int = 9,
+) -> torch.Tensor:
+    """The three steps for one photo (1,3,H,W) whose maps (1,K,H,W) all have a class; numbers as published."""
+    size = photo.shape[-2:]
+    half = (size[0] // 2, size[1] // 2)
+    small = F.interpolate(photo, half, mode="area")
+    found = []
+    for level in (foreground, background):
+        belief = torch.cat([torch.full((1, 1, *size), level), maps], 1)
+        coarse = F.interpolate(belief, half, mode="bilinear").clamp(min=1e-4)
+        coarse = coarse / coarse.sum(1, keepdim=True)
+        refined = dense_crf(small, coarse, parameters=parameters, iterations=iterations)
+        winner = F.interpolate(refined, size, mode="bilinear").argmax(1)
+        found.append(torch.tensor([0, *(c + 1 for c in classes)])[winner])
+    strict, loose = found
+    label = torch.where((strict == 0) & (loose != 0), 255, strict).to(torch.uint8)
+    return open_specks(label, opening)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"foreground": 0.6, "background": 0.1},
+        {"foreground": 0.4},
+        {"iterations": 1, "opening": 3},
+        {"parameters": AFA, "opening": 0, "background": 0.05},
+    ],
+)
+def test_is_its_steps_one_after_the_other(options: dict[str, Any]) -> None:
+    maps = (blob() + 0.3 * torch.rand(1, 2, 40, 48)) / 1.3
+    photo = (noise_free_photo() + 25 * torch.randn(1, 3, 40, 48)).clamp(0, 255)
+    found = complete_without_saliency(maps, torch.tensor([[7, 2]]), photo, **options)
+    assert torch.equal(found, by_hand(maps, [7, 2], photo, **options))
+    assert len(found.unique()) >= 3
+    slots = torch.tensor([[7, -1, 2]])
+    spread = torch.stack([maps[:, 0], torch.ones(1, 40, 48), maps[:, 1]], 1)  # a slot beyond the tags
+    assert torch.equal(complete_without_saliency(spread, slots, photo, **options), found)
+
+
+def test_without_iterations_the_levels_alone_decide() -> None:
+    maps, photo = torch.rand(1, 1, 8, 8), torch.rand(1, 3, 8, 8) * 255
+    found = complete_without_saliency(maps, torch.tensor([[1]]), photo, iterations=0, opening=0)
+    assert torch.equal(found, torch.where(maps[:, 0] > 0.25, 2, 0).byte())
+
+
+def test_no_photo_has_no_label() -> None:
+    found = complete_without_saliency(
+        torch.zeros(0, 2, 8, 9), torch.zeros(0, 2, dtype=torch.int64), torch.zeros(0, 3, 8, 9)
+    )
+    assert found.shape == (0, 8, 9)
+    assert found.dtype == torch.uint8
+
+
 def test_between_the_two_levels_a_pixel_is_undecided() -> None:
     maps = torch.tensor([0.1, 0.4, 0.8]).view(1, 1, 1, 3).expand(1, 1, 2, 3).contiguous()
     photo = torch.zeros(1, 3, 2, 3)
@@ -76,5 +145,30 @@ def test_levels_the_wrong_way_round_are_refused() -> None:
 
 
 def test_shapes_that_do_not_belong_together_are_refused() -> None:
-    with pytest.raises(InputError, match="do not belong together"):
-        complete_without_saliency(blob(), torch.tensor([[0]]), noise_free_photo())
+    photo, classes = noise_free_photo(), torch.tensor([[0, 1]])
+    for given in (
+        (blob(), torch.tensor([[0]]), photo),
+        (blob(), classes, photo[:, :, 1:]),
+        (blob(), classes, photo.expand(2, 3, 40, 48)),
+        (blob(), classes, photo[:, :1]),
+    ):
+        with pytest.raises(InputError, match="do not belong together"):
+            complete_without_saliency(*given)
+
+
+@pytest.mark.parametrize(
+    ("size", "seen"), [((30, 500), (15, 250)), ((90, 1500), (15, 250)), ((31, 41), (15, 20))]
+)
+def test_the_crf_sees_half_the_photo_or_half_its_copy_of_500(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], seen: tuple[int, int]
+) -> None:
+    asked = []
+
+    def spy(images: torch.Tensor, probabilities: torch.Tensor, **options: object) -> torch.Tensor:
+        asked.append((tuple(images.shape), tuple(probabilities.shape), options))
+        return dense_crf(images, probabilities, parameters=DEEPLAB, iterations=5)
+
+    monkeypatch.setattr(free_file, "dense_crf", spy)
+    label = complete_without_saliency(blob(*size), torch.tensor([[0, 1]]), torch.rand(1, 3, *size) * 255)
+    assert asked == [((1, 3, *seen), (1, 3, *seen), {"parameters": DEEPLAB, "iterations": 5})]
+    assert label.shape == (1, *size)

@@ -29,6 +29,13 @@ def test_weak_scores_leave_background_which_is_in_doubt_where_salient():
     assert fused([[1.0, 0.2, 0.0]], [1.0, 0.8, 0.0]) == [7, 255, 0]
 
 
+def test_the_published_numbers():
+    """gen_gt.py of arXiv 2206.09554: scores from 0.3, contradiction above 0.9, doubt from 32/255, 1 % foreground."""
+    assert fused([[1.0, 0.31, 0.29, 0.0]], [1.0, 0.75, 0.75, 0.0]) == [7, 7, 255, 0]
+    assert fused([[1.0, 0.91, 0.89, 0.0]], [1.0, 0.095, 0.095, 0.0]) == [7, 255, 255, 0]
+    assert fused([[1.0, 0.95, 0.95, 0.0]], [1.0, 0.095, 0.11, 0.0]) == [7, 255, 7, 0]
+
+
 def test_two_certain_scores_contradict_each_other():
     assert fused([[1.0, 1.0, 0.0]], [1.0, 0.02, 0.0]) == [7, 255, 0]
     assert fused([[1.0, 1.0, 0.0], [0.95, 0.0, 1.0]], [1.0, 1.0, 1.0], (6, 1)) == [255, 7, 2]
@@ -127,5 +134,15 @@ def test_misfitting_input_is_refused_by_name():
         saliency_fusion(maps, classes, torch.full((1, 2, 2), 255))
     with pytest.raises(InputError, match=r"saliency \(1, 2, 3\)"):
         saliency_fusion(maps, classes, torch.zeros(1, 2, 3))
+    for prediction, initial, tags in (
+        (torch.zeros(2, 2), torch.zeros(2, 2), classes),
+        (torch.zeros(2, 2, 2), torch.zeros(2, 2, 2), classes),
+    ):
+        with pytest.raises(InputError, match="twice"):
+            object_guided_refinement(prediction, initial, tags)
+    with pytest.raises(InputError, match=r"saliency \(2, 2, 2\)"):
+        saliency_fusion(maps, classes, torch.zeros(2, 2, 2))
+    with pytest.raises(InputError, match=r"maps \(1, 2, 2\)"):
+        saliency_fusion(maps[0], classes, torch.zeros(1, 2, 2))
     with pytest.raises(InputError, match="expected \\(B,H,W\\) twice"):
         object_guided_refinement(torch.zeros(1, 2, 2), torch.zeros(1, 2, 3), classes)

@@ -4,8 +4,12 @@ import pytest
 import torch
 
 from getam.errors import InputError
-from getam.labels.double_threshold import double_threshold
+from getam.labels.completion import complete
+from getam.labels.double_threshold import afa_label, double_threshold, irn_label
+from getam.labels.free import complete_without_saliency
+from getam.labels.fusion import object_guided_refinement, saliency_fusion
 from getam.labels.registry import LABELLERS, find_labeller, label_with
+from getam.labels.single_tag import saliency_label
 
 CLASSES = torch.tensor([[4, 2], [7, -1]])
 
@@ -40,9 +44,51 @@ def test_only_what_it_needs_is_needed(name, scene):
             label_with(name, CLASSES, **{key: value for key, value in needed.items() if key != missing})
 
 
-def test_the_name_stands_for_the_function(scene):
-    expected = double_threshold(scene["maps"], CLASSES)
-    assert torch.equal(label_with("threshold", CLASSES, maps=scene["maps"]), expected)
+@pytest.mark.parametrize("name", [name for name in LABELLERS if name != "object-guided"])  # that takes labels
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_refused_and_named(name, broken, scene):
+    for given in LABELLERS[name].needs:
+        spoilt = scene[given].clone()
+        spoilt.flatten()[7] = broken
+        with pytest.raises(InputError, match=f"the {given} holds? NaN or infinite values"):
+            label_with(name, CLASSES, **(scene | {given: spoilt}))
+
+
+@pytest.mark.parametrize("name", LABELLERS)
+@pytest.mark.parametrize(
+    "dtypes",
+    [
+        {"images": torch.uint8},
+        {"images": torch.float64, "maps": torch.float64, "saliency": torch.float64},
+        {"maps": torch.float16},
+        {"maps": torch.bfloat16, "saliency": torch.float16},
+    ],
+)
+def test_the_dtype_of_what_is_given_does_not_matter(name, dtypes, scene):
+    """Values that all of these dtypes hold exactly."""
+    scene["maps"], scene["saliency"] = ((64 * scene[key]).round() / 64 for key in ("maps", "saliency"))
+    scene["images"] = scene["images"].round()
+    given = {key: value.to(dtypes.get(key, value.dtype)) for key, value in scene.items()}
+    assert torch.equal(label_with(name, CLASSES, **given), label_with(name, CLASSES, **scene))
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "needs"),
+    [
+        ("completion", complete, ("maps", "saliency")),
+        ("free", complete_without_saliency, ("maps", "images")),
+        ("threshold", double_threshold, ("maps",)),
+        ("irn", irn_label, ("maps", "images")),
+        ("afa", afa_label, ("maps", "images")),
+        ("saliency-fusion", saliency_fusion, ("maps", "saliency")),
+        ("object-guided", object_guided_refinement, ("prediction", "initial")),
+        ("single-tag", saliency_label, ("saliency",)),
+    ],
+)
+def test_the_name_stands_for_the_function(name, function, needs, scene):
+    expected = function(classes=CLASSES, **{need: scene[need] for need in needs})
+    assert torch.equal(label_with(name, CLASSES, **scene), expected)
+    assert LABELLERS[name].needs == needs
 
 
 def test_unknown_names_are_answered_with_those_there_are():

@@ -33,6 +33,13 @@ def test_a_mask_is_saliency_too():
 def test_misfitting_input_is_refused_by_name():
     with pytest.raises(InputError, match=r"runs from 0 to 255.*/ 255"):
         saliency_label(torch.tensor([[[0, 255]]]), torch.tensor([[0]]))
+    with pytest.raises(InputError, match=r"runs from -0\.5 to 0\.5"):
+        saliency_label(torch.tensor([[[-0.5, 0.5]]]), torch.tensor([[0]]))
+    for classes in (torch.tensor([0]), torch.zeros(1, 1, 1)):
+        with pytest.raises(InputError, match=r"expected \(B,H,W\) and \(B,K\)"):
+            saliency_label(torch.zeros(1, 2, 2), classes)
+    with pytest.raises(InputError, match=r"expected \(B,H,W\) and \(B,K\)"):
+        saliency_label(torch.zeros(1, 1, 2, 2), torch.tensor([[0]]))
     with pytest.raises(InputError, match="0 ≤ low ≤ high ≤ 1"):
         saliency_label(torch.zeros(1, 2, 2), torch.tensor([[0]]), high=0.1)
     with pytest.raises(InputError, match=r"expected \(B,H,W\) and \(B,K\)"):

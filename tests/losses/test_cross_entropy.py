@@ -66,3 +66,24 @@ def test_an_empty_batch_is_zero() -> None:
     loss = sum(foreground_background_loss(logits, torch.zeros(0, 2, 2)))
     assert float(loss) == 0
     loss.backward()
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_a_set_of_one_pixel_counts_in_full(value: int) -> None:
+    logits = torch.randn(1, 3, 2, 2)
+    label = torch.full((1, 2, 2), 255)
+    label[0, 1, 0] = value
+    wanted = -float(logits[0, :, 1, 0].log_softmax(0)[value])
+    found = foreground_background_loss(logits, label)
+    assert float(found[1 - value]) == pytest.approx(wanted)
+    assert float(found[value]) == 0
+    assert float(pixel_loss(logits, label)) == pytest.approx(wanted)
+
+
+def test_half_precision_is_summed_in_full() -> None:
+    logits = torch.randn(1, 3, 4, 4).bfloat16()
+    label = torch.randint(3, (1, 4, 4))
+    losses = (*foreground_background_loss(logits, label), pixel_loss(logits, label))
+    wanted = (*foreground_background_loss(logits.float(), label), pixel_loss(logits.float(), label))
+    assert all(loss.dtype == torch.float32 for loss in losses)
+    assert torch.equal(torch.stack(losses), torch.stack(wanted))

@@ -81,6 +81,36 @@ def test_lattice_agrees_with_all_pairs_up_to_one_factor(scene):
     assert energy.item() / value.item() == pytest.approx(factor, rel=0.05)
 
 
+def test_the_papers_numbers_are_the_defaults(scene, monkeypatch):
+    """σ_rgb 15, σ_xy 100 pixels before resizing by a half, weight 1e-7 (arXiv 2112.02841, section 5)."""
+    seen = []
+
+    def spy(image, inside, values, sigma_xy, sigma_rgb):
+        seen.append((tuple(image.shape), tuple(inside.shape), sigma_xy, sigma_rgb))
+        return exact_gaussian(image, inside, values, sigma_xy, sigma_rgb)
+
+    monkeypatch.setattr(dense_energy_file, "_gaussian", spy)
+    probabilities, images, labels, roi = scene
+    energy = dense_energy(probabilities, images, labels, roi)
+    assert seen == [((3, 24, 32), (24, 32), 50.0, 15.0)] * 2
+    value, _ = exact_energy_and_gradient(probabilities.detach(), images, labels, roi, 15.0, 100.0)
+    torch.testing.assert_close(energy.detach().double(), 1e-7 * value, rtol=1e-5, atol=0)
+
+    seen.clear()
+    dense_energy(probabilities, images, labels, roi, scale=0.25, sigma_xy=40, sigma_rgb=7)
+    assert seen == [((3, 12, 16), (12, 16), 10.0, 7)] * 2
+
+
+def test_odd_sides_are_rounded_down_and_one_pixel_stays_one():
+    for size in ((1, 1), (5, 7), (1, 6)):
+        probabilities = torch.rand(1, 3, *size).softmax(1).requires_grad_()
+        energy = dense_energy(
+            probabilities, torch.rand(1, 3, *size) * 255, torch.full((1, *size), 255), torch.ones(1, *size)
+        )
+        assert energy.item() < 0
+        energy.backward()
+
+
 def test_gradient_is_zero_outside_the_region_even_where_labels_are_unknown(scene):
     probabilities, images, labels, roi = scene
     labels = labels.masked_fill(roi == 0, 255)
@@ -139,3 +169,12 @@ def test_misfitting_input_is_refused_by_name(scene):
     probabilities, images, labels, roi = scene
     with pytest.raises(InputError, match=r"labels \(2, 24, 64\)"):
         dense_energy(probabilities, images, labels[:, ::2], roi)
+    for misfit in (
+        (probabilities[0], images, labels, roi),
+        (probabilities, images[:, :1], labels, roi),
+        (probabilities, images[:1], labels, roi),
+        (probabilities, images, labels, roi[:, None]),
+        (probabilities[:0], images[:0], labels[:0], roi[:0]),
+    ):
+        with pytest.raises(InputError, match="twice"):
+            dense_energy(*misfit)

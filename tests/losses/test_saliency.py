@@ -43,3 +43,13 @@ def test_padding_has_no_gradient() -> None:
     saliency_loss(logits, torch.ones(1, 1, 2), torch.tensor([[[True, False]]])).backward()
     assert logits.grad[..., 0].any()
     assert not logits.grad[..., 1].any()
+
+
+def test_a_region_of_one_pixel_counts_in_full_and_half_precision_is_summed_in_full() -> None:
+    logits, saliency = torch.randn(1, 3, 2, 2).bfloat16(), torch.rand(1, 2, 2)
+    roi = torch.zeros(1, 2, 2, dtype=torch.bool)
+    roi[0, 1, 0] = True
+    found = saliency_loss(logits, saliency, roi)
+    p, target = float(logits.float().softmax(1)[0, 0, 1, 0]), 1 - float(saliency[0, 1, 0])
+    assert found.dtype == torch.float32
+    assert float(found) == pytest.approx(-target * math.log(p) - (1 - target) * math.log(1 - p), rel=1e-5)

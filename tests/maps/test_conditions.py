@@ -16,6 +16,7 @@ from getam.capture import capture, frozen
 from getam.errors import CaptureError
 from getam.geometry import geometry
 from getam.maps.getam import attribute, getam
+from getam.maps.registry import find_method
 from matrices import by_definition, every_matrix
 
 
@@ -143,3 +144,15 @@ def test_checkpoint_flags_come_back_after_an_error() -> None:
     with pytest.raises(KeyError), frozen(model):
         raise KeyError
     assert model.grad_checkpointing
+
+
+@pytest.mark.parametrize("compile_it", [whole, in_place])
+@pytest.mark.parametrize("method", ["gradcam", "layercam", "is-cam"])
+def test_cams_of_a_compiled_model_are_the_same(compile_it: Callable[[Any], Any], method: str) -> None:
+    """A compiled graph has no modules to listen to."""
+    images = tiny.photos(2)
+    wanted = find_method(method).make(tiny.vit(), images, [[1], [2]])
+    model = compile_it(tiny.vit())
+    with torch.no_grad():
+        model(images)
+    torch.testing.assert_close(find_method(method).make(model, images, [[1], [2]]).values, wanted.values)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import tiny
 from getam.errors import CaptureError, InputError
-from getam.maps.last_stage import last_stage
+from getam.maps.last_stage import last_grid, last_stage
 from getam.maps.registry import find_method
 from getam.nets.classifier import Classifier
 from matrices import every_matrix
@@ -112,3 +112,13 @@ def test_it_is_found_by_its_own_name_and_checks_its_options() -> None:
     assert find_method("last-stage").make is last_stage
     with pytest.raises(InputError, match="coupling"):
         last_stage(tiny.awake(swin()), tiny.photos(1), [[1]], coupling="no")
+
+
+def test_the_last_grid_is_the_photo_over_the_stride_rounded_up() -> None:
+    outer, inner = nn.Module(), nn.Module()
+    inner.feature_info = [{"reduction": 4}, {"reduction": 16}]  # type: ignore[assignment]
+    outer.inner = inner
+    assert last_grid(outer, 32, 48) == (2, 3)
+    assert last_grid(outer, 33, 31) == (3, 2)
+    outer.feature_info = [{"reduction": 8}]  # type: ignore[assignment]
+    assert last_grid(outer, 33, 31) == (5, 4)

@@ -8,6 +8,7 @@ from torch import nn
 
 import tiny
 from getam.errors import CaptureError, InputError
+from getam.geometry import Geometry, geometry
 from getam.maps.legrad import legrad
 from getam.nets.classifier import Classifier
 
@@ -100,3 +101,62 @@ def test_what_cannot_be_done_is_said() -> None:
         legrad(other, tiny.photos(1), [[1]])
     with torch.inference_mode(), pytest.raises(CaptureError, match="inference_mode"):
         legrad(tiny.vit(), tiny.photos(1), [[1]])
+
+
+def test_a_distilled_model_in_train_mode_is_read_by_both_its_heads() -> None:
+    model, image = tiny.MODELS["distilled, 2 prefix tokens"](), tiny.photos(1)
+    wanted = legrad(model, image, [[1, 2]])
+    assert wanted.values.any()
+    found = legrad(model.train(), image, [[1, 2]])
+    torch.testing.assert_close(found.values, wanted.values)
+    torch.testing.assert_close(found.scores, wanted.scores)
+
+
+@pytest.mark.parametrize(
+    ("factor", "same"), [(1 + 0.0005, True), (1 - 0.0005, True), (1.002, False), (0.998, False)]
+)
+def test_the_head_must_give_the_models_score_to_a_thousandth(factor: float, same: bool) -> None:
+    class Scaled(nn.Module):
+        """A module around a transformer that does a little more behind it."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = tiny.vit()
+
+        def geometry(self, height: int, width: int) -> Geometry:
+            return geometry(self.inner, height, width)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.inner(images) * factor
+
+    model, image = Scaled(), tiny.photos(1)
+    if same:
+        assert legrad(model, image, [[1]]).values.any()
+    else:
+        with pytest.raises(CaptureError, match="does not give the model's score"):
+            legrad(model, image, [[1]])
+
+
+def test_blocks_that_hand_on_more_than_tokens_are_refused() -> None:
+    model = tiny.vit()
+    model.blocks[1].register_forward_hook(lambda _module, _inputs, output: (output, output))
+    model.blocks[2].register_forward_pre_hook(lambda _module, inputs: (inputs[0][0],))
+    with pytest.raises(CaptureError, match="blocks of VisionTransformer hand on more than the tokens"):
+        legrad(model, tiny.photos(1), [[1]])
+
+
+def test_start_must_be_a_block() -> None:
+    with pytest.raises(InputError, match=r"start=-1 is outside 0\.\.3"):
+        legrad(tiny.vit(), tiny.photos(1), [[1]], start=-1)
+    assert torch.equal(*(legrad(tiny.vit(), tiny.photos(1), [[1]], **o).values for o in ({}, {"start": 0})))
+
+
+def test_a_block_without_attention_is_named() -> None:
+    class Nothing(nn.Module):
+        def forward(self, tokens: torch.Tensor, **_: object) -> torch.Tensor:
+            return tokens
+
+    model = tiny.vit()
+    model.blocks[1].attn = Nothing()
+    with pytest.raises(CaptureError, match=r"blocks\.1 has no attention over the patch grid"):
+        legrad(model, tiny.photos(1), [[1]])

@@ -23,7 +23,10 @@ from getam.maps.multi_layer import (
     AGGREGATES,
     WEIGHTINGS,
     binary_entropy,
+    mean_fuse,
+    min_max,
     multi_layer_cam,
+    peak_normalised,
     uncertainty_fuse,
     zoom,
 )
@@ -262,3 +265,73 @@ def test_what_cannot_be_done_is_said() -> None:
         multi_layer_cam(token, image, [[1]], layers=["blocks.0"])
     with torch.inference_mode(), pytest.raises(CaptureError, match="inference_mode"):
         zoom_cam(model, image, [[1]])
+
+
+def test_normalisations_are_of_each_map_alone() -> None:
+    maps = torch.tensor([[[[1.0, 5.0]], [[2.0, 4.0]]], [[[0.0, 0.0]], [[3.0, 3.0]]]])
+    assert peak_normalised(maps)[:, :, 0].tolist() == [
+        [[0, pytest.approx(0.8)], [0, pytest.approx(0.5)]],
+        [[0, 0], [0, 0]],
+    ]
+    assert min_max(maps)[:, :, 0].tolist() == [[[0, 1], [0, 1]], [[0, 0], [0, 0]]]
+
+
+def test_mean_by_hand() -> None:
+    coarse = torch.tensor([[[[2.0, 6.0]]]])  # 0, 1 at x = 1, 3 of 0..4 -> 0, 1/4, 3/4, 1
+    fine = torch.tensor([[[[1.0, 3.0, 1.0, 2.0]]]])  # 0, 1, 0, 1/2
+    wanted = torch.tensor([0, 1.25 / 2, 0.75 / 2, 1.5 / 2])
+    for order in ([coarse, fine], [fine, coarse]):
+        torch.testing.assert_close(mean_fuse(order)[0, 0, 0], wanted)
+    assert AGGREGATES["mean"] is mean_fuse
+    assert torch.equal(AGGREGATES["none"]([fine, coarse]), fine)
+
+
+def test_the_entropy_is_in_nats_with_the_references_constant() -> None:
+    values = torch.tensor([0.0, 0.2, 0.5, 1.0], dtype=torch.float64)
+    e = 1e-6
+    for value, found in zip(values.tolist(), binary_entropy(values).tolist()):
+        wanted = -(value * math.log(value + e) + (1 - value) * math.log(1 - value + e))
+        assert found == pytest.approx(wanted, rel=1e-6)
+
+
+def test_a_constant_gradient_may_stray_by_a_thousandth() -> None:
+    gradient = torch.ones(2, 3, 10, 10)
+    gradient[0, 1] = -2
+    torch.testing.assert_close(WEIGHTINGS["class"](gradient), gradient[:, :, :1, :1] * 100)
+    gradient[0, 0, 4, 4] = 1 + 0.0018  # of at most 2
+    WEIGHTINGS["class"](gradient)
+    gradient[0, 0, 4, 4] = 1 + 0.0022
+    with pytest.raises(CaptureError, match="linear in the average"):
+        WEIGHTINGS["class"](gradient)
+    gradient[0] = 0
+    gradient[1, 2, 3, 3] = 1.0022  # each photo against its own largest
+    with pytest.raises(CaptureError, match="linear in the average"):
+        WEIGHTINGS["class"](gradient)
+
+
+def test_layers_must_be_named() -> None:
+    with pytest.raises(InputError, match="0 layers were given"):
+        multi_layer_cam(cnn(), tiny.photos(1), [[1]], layers=[])
+    for layer in ("", "features.9"):
+        with pytest.raises(InputError, match=f"the model has no module '{layer}'"):
+            multi_layer_cam(cnn(), tiny.photos(1), [[1]], layers=[layer])
+
+
+def test_the_finest_grid_of_the_layers_is_the_maps() -> None:
+    for layers in (["features.2", "features.0", "features.1"], ["features.1", "features.2"]):
+        for aggregate in ("max", "uncertainty", "mean"):
+            maps = multi_layer_cam(cnn(), tiny.photos(1), [[1]], layers=layers, aggregate=aggregate)
+            side = 16 if "features.0" in layers else 8
+            assert maps.grid == tuple(maps.values.shape[2:]) == (side, side)
+
+
+def test_several_layers_fused_by_hand() -> None:
+    model, images = cnn(), tiny.photos(1)
+    layers = ["features.0", "features.1"]
+    single = [
+        multi_layer_cam(model, images, [[3]], layers=[layer], weighting="pooled", aggregate="none").values
+        for layer in layers
+    ]
+    for aggregate, fuse in (("mean", mean_fuse), ("uncertainty", uncertainty_fuse), ("max", zoom)):
+        found = multi_layer_cam(model, images, [[3]], layers=layers, weighting="pooled", aggregate=aggregate)
+        torch.testing.assert_close(found.values, fuse(single))

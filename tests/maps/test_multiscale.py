@@ -62,3 +62,22 @@ def test_maps_of_1e_minus_30_reach_peak_1() -> None:
         return Maps(found.values * 1e-30, found.valid, found.classes, found.scores, "faint", found.grid)
 
     assert multiscale(faint, torch.rand(1, 3, 8, 12), [(8, 12)])[0, 0].max() == pytest.approx(1)
+
+
+def test_what_a_method_sees_and_how_often() -> None:
+    photo, seen = torch.rand(1, 3, 8, 12), list[Tensor]()
+
+    def method(images: Tensor) -> Maps:
+        seen.append(images)
+        return brightness(images)
+
+    multiscale(method, photo, [(4, 6), (6, 10)])
+    assert len(seen) == 2  # mirrored only where asked for
+    for images, size in zip(seen, [(4, 6), (6, 10)]):
+        wanted = F.interpolate(photo, size=size, mode="bilinear", antialias=True)
+        assert torch.equal(images, wanted)
+    seen.clear()
+    maps = multiscale(method, photo, [(4, 6), (8, 4), (8, 12), (2, 14)], flip=True)
+    assert maps.shape == (1, 2, 4, 6)  # the grid of most patches
+    assert [image.shape[-2:] for image in seen[::2]] == [(4, 6), (8, 4), (8, 12), (2, 14)]
+    assert all(torch.equal(mirrored, plain.flip(-1)) for plain, mirrored in zip(seen[::2], seen[1::2]))

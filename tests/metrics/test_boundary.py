@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from getam.errors import InputError
-from getam.metrics.boundary import BoundaryScore, boundary_match, outline, tolerance_pixels
+from getam.metrics.boundary import BoundaryScore, boundary_match, harmonic_mean, outline, tolerance_pixels
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9)
 
@@ -37,9 +37,9 @@ def match_slowly(
     prediction: np.ndarray, truth: np.ndarray, label: int, radius: float
 ) -> tuple[float, float] | None:
     predicted, true = outline_slowly(prediction, label), outline_slowly(truth, label)
-    if not predicted and not true:
-        return None
     counted = [place for place in predicted if truth[place] != 255]
+    if not counted and not true:
+        return None
     near = [any(math.dist(p, t) <= radius for t in true) for p in counted]
     found = [any(math.dist(p, t) <= radius for p in predicted) for t in true]
     return (sum(near) / len(near) if near else 1.0), (sum(found) / len(found) if found else 1.0)
@@ -98,6 +98,28 @@ def test_outline_in_a_band_of_255_counts_for_and_not_against() -> None:
     assert boundary_match(far_inside_band, truth, 1, 1) == (1, 0)
 
 
+def test_a_class_painted_only_where_nobody_knows_does_not_occur() -> None:
+    truth = np.zeros((9, 20), np.uint8)
+    truth[:, :8], truth[:, 8:] = 1, 255
+    prediction = np.zeros_like(truth)
+    prediction[:, :4] = 1
+    prediction[2:6, 10:15] = 2  # absent from the truth, inside 255
+    assert boundary_match(prediction, truth, 2, 1) is None
+    score = BoundaryScore(classes=2)
+    score.update(prediction, truth)
+    found = score.compute()
+    assert math.isnan(found.f_per_class[1])
+    assert (found.precision, found.recall, found.f) == (0, 0, 0)  # class 1's alone, no 1.0 beside them
+
+
+@pytest.mark.filterwarnings("error")
+def test_nothing_that_could_be_scored_is_nan_everywhere() -> None:
+    score = BoundaryScore(classes=2)
+    score.update(np.array([[0, 1, 0]]), np.array([[255, 255, 255]]))
+    found = score.compute()
+    assert np.isnan([found.precision, found.recall, found.f, *found.f_per_class]).all()
+
+
 def test_an_undecided_prediction_ends_a_region() -> None:
     truth = np.zeros((6, 9), np.uint8)
     truth[:, :4] = 1
@@ -116,6 +138,36 @@ def test_an_outline_alone_has_f_zero() -> None:
 
 def test_the_tolerance_is_a_share_of_the_diagonal() -> None:
     assert tolerance_pixels((300, 400)) == math.ceil(0.0075 * 500) == 4
+    assert tolerance_pixels((300, 400), 0.01) == 5
+
+
+def test_the_tolerance_that_is_given_counts() -> None:
+    truth, prediction = np.zeros((30, 40), np.uint8), np.zeros((30, 40), np.uint8)
+    truth[5:20, 5:20], prediction[5:20, 8:23] = 1, 1  # 3 pixels of a diagonal of 50
+    found = []
+    for tolerance in (0.0401, 0.06):
+        score = BoundaryScore(1, tolerance)
+        score.update(prediction, truth)
+        found.append(score.compute().f)
+    assert found[0] == found[1] == 1
+    score = BoundaryScore(1)
+    score.update(prediction, truth)
+    assert score.compute().f < 1
+
+
+def test_scores_are_plain_numbers() -> None:
+    score = BoundaryScore(1)
+    score.update(np.array([[0, 1]]), np.array([[0, 1]]))
+    assert {type(value) for value in (*vars(score.compute()).values(), *score.compute().f_per_class)} == {
+        float,
+        tuple,
+    }
+
+
+def test_f_is_the_harmonic_mean() -> None:
+    assert harmonic_mean(0.5, 1) == pytest.approx(2 / 3)
+    assert harmonic_mean(0, 1) == harmonic_mean(0, 0) == 0
+    assert harmonic_mean(0.3, 0.3) == pytest.approx(0.3)
 
 
 def test_what_does_not_fit_is_an_error() -> None:
@@ -123,3 +175,11 @@ def test_what_does_not_fit_is_an_error() -> None:
         boundary_match(np.zeros((2, 3), int), np.zeros((3, 2), int), 1, 1)
     with pytest.raises(InputError, match="label 4 is beyond the 2 classes"):
         BoundaryScore(classes=2).update(np.full((2, 2), 4), np.zeros((2, 2), int))
+    with pytest.raises(InputError, match=r"label 3 is beyond the 2 classes"):
+        BoundaryScore(classes=2).update(np.zeros((2, 2), int), np.full((2, 2), 3))
+    with pytest.raises(InputError, match="label -1 is beyond"):
+        BoundaryScore(classes=2).update(np.full((2, 2), -1), np.zeros((2, 2), int))
+    with pytest.raises(InputError, match=r"the prediction is \(2, 2\) but the truth is \(2, 3\)"):
+        BoundaryScore(classes=2).update(np.zeros((2, 2), int), np.zeros((2, 3), int))
+    with pytest.raises(InputError, match=r"both must be \(H, W\)"):
+        boundary_match(np.zeros((1, 2, 2), int), np.zeros((1, 2, 2), int), 1, 1)

@@ -10,7 +10,7 @@ from sklearn.metrics import confusion_matrix as sklearn_confusion
 from sklearn.metrics import jaccard_score
 
 from getam.errors import InputError
-from getam.metrics.confusion import ConfusionMatrix, confusion_matrix, scores
+from getam.metrics.confusion import ConfusionMatrix, confusion_matrix, hits_and_unions, mean_iou, scores
 
 C = 4
 label_values = st.sampled_from([*range(C + 1), 255])
@@ -96,6 +96,21 @@ def test_renaming_the_classes_renames_the_scores(
     np.testing.assert_allclose(after.miou, before.miou)
 
 
+@settings(max_examples=40, deadline=None)
+@given(several=st.lists(pairs, min_size=1, max_size=3))
+def test_hits_and_unions_of_photos_add_up_to_the_mean_iou(several: list) -> None:
+    counts, whole = [], ConfusionMatrix(C)
+    for prediction, truth in several:
+        counts.append(hits_and_unions(confusion_matrix(prediction, truth, C)))
+        whole.update(prediction, truth)
+        scored = truth != 255
+        for label in range(C + 1):
+            painted, true = (prediction == label) & scored, (truth == label) & scored
+            assert counts[-1][:, label].tolist() == [(painted & true).sum(), (painted | true).sum()]
+    np.testing.assert_array_equal(float(mean_iou(sum(counts))), whole.compute().miou)
+    np.testing.assert_array_equal(mean_iou(np.stack(counts)), [float(mean_iou(each)) for each in counts])
+
+
 def test_no_label_is_a_miss_and_no_false_positive() -> None:
     truth = np.array([0, 1, 1, 2])
     found = scores(confusion_matrix(np.array([0, 1, 255, 2]), truth, 2))
@@ -141,3 +156,15 @@ def test_other_matrices_are_errors() -> None:
         scores(np.zeros((2, 5), np.int64))
     with pytest.raises(InputError, match="of 2 and 3 classes cannot be merged"):
         ConfusionMatrix(2).merge(ConfusionMatrix(3))
+
+
+def test_scores_are_plain_numbers() -> None:
+    found = scores(confusion_matrix(np.array([0, 1, 0]), np.array([0, 1, 1]), 2))
+    assert {type(value) for value in vars(found).values()} == {float, tuple}
+    assert {type(value) for value in found.iou} == {float}
+
+
+@pytest.mark.filterwarnings("error")
+def test_nothing_scored_is_nan_without_a_warning() -> None:
+    found = scores(np.zeros((3, 4), np.int64))
+    assert np.isnan([*found.iou, found.miou, found.pixel_accuracy, found.false_positive_rate]).all()

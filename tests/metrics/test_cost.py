@@ -1,5 +1,8 @@
 """The tally of tensor bytes against sums by hand."""
 
+import time
+
+import pytest
 import torch
 
 from getam.metrics.cost import peak_tensor_bytes, timed
@@ -16,6 +19,25 @@ def test_freed_tensors_make_room() -> None:
         del b, c
 
     assert peak_tensor_bytes(call) == 8 * KILO
+
+
+def test_what_is_freed_is_subtracted_and_nothing_else() -> None:
+    def call() -> None:
+        a, b, c = torch.zeros(KILO), torch.zeros(2 * KILO), torch.zeros(5 * KILO)  # 32 kB
+        del b  # 24 kB
+        d = torch.zeros(3 * KILO)  # 36 kB
+        del a, c, d  # nothing
+        torch.zeros(8 * KILO)  # 32 kB
+
+    assert peak_tensor_bytes(call) == 36 * KILO
+
+
+def test_several_results_of_one_step_count_each() -> None:
+    photo = torch.rand(KILO)
+    # values and places: 4 kB and 8 kB
+    assert peak_tensor_bytes(lambda: photo.sort()) == 12 * KILO
+    # two views of one copy
+    assert peak_tensor_bytes(lambda: photo.clone().split(KILO // 2)) == 4 * KILO
 
 
 def test_views_and_writing_in_place_cost_nothing() -> None:
@@ -53,3 +75,10 @@ def test_timed_hands_the_result_on() -> None:
     found, seconds = timed(lambda: 7)
     assert found == 7
     assert min(seconds) >= 0
+
+
+def test_seconds_are_of_the_wall_and_of_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    wall, cpu = iter([10.0, 13.0]), iter([5.0, 12.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(wall))
+    monkeypatch.setattr(time, "process_time", lambda: next(cpu))
+    assert timed(lambda: None)[1] == (3.0, 7.0)

@@ -74,6 +74,24 @@ def test_blur_is_a_gaussian_with_borders_going_on() -> None:
     )
 
 
+def test_blur_is_a_share_of_the_long_side() -> None:
+    for size in ((24, 56), (56, 24)):
+        image = torch.rand(3, *size)
+        torch.testing.assert_close(blurred(image), blurred(image, 2.5))
+        assert not torch.allclose(blurred(image), blurred(image, 2.51))
+
+
+def test_by_default_sixteen_steps_are_taken() -> None:
+    sizes = []
+
+    def score(photos: Tensor) -> Tensor:
+        sizes.append(len(photos))
+        return photos.mean((1, 2, 3))
+
+    deletion_insertion(score, torch.rand(3, 8, 8), torch.zeros(3, 8, 8), torch.rand(8, 8))
+    assert sizes == [17, 17]
+
+
 def test_blur_keeps_range_and_mean_colour() -> None:
     grey = torch.full((3, 32, 48), 77.0)
     torch.testing.assert_close(blurred(grey), grey)
@@ -84,3 +102,13 @@ def test_what_does_not_fit_is_an_error(map: Tensor, steps: int) -> None:
     image = torch.zeros(3, 4, 4)
     with pytest.raises(InputError, match="must be of one size"):
         deletion_insertion(lambda photos: photos.mean((1, 2, 3)), image, image, map, steps)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_is_an_error(value: float) -> None:
+    image, map = torch.zeros(3, 4, 4), torch.zeros(4, 4)
+    mean = lambda photos: photos.mean((1, 2, 3))  # noqa: E731
+    with pytest.raises(InputError, match="1 of 16 values of the map are not finite"):
+        deletion_insertion(mean, image, image, torch.tensor([value] + [0.0] * 15).view(4, 4), 4)
+    with pytest.raises(InputError, match="5 of 5 probabilities are not finite"):
+        deletion_insertion(lambda photos: mean(photos) + value, image, image, map, 4)

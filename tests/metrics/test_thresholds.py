@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from getam.errors import InputError
 from getam.metrics.confusion import confusion_matrix, scores
-from getam.metrics.thresholds import ThresholdSweep, threshold_curve
+from getam.metrics.thresholds import DEFAULT_THRESHOLDS, ThresholdSweep, threshold_curve
 
 C = 4
 THRESHOLDS = (0.1, 0.25, 0.5, 0.75, 1.0)
@@ -82,6 +82,29 @@ def test_thresholds_are_sorted_and_unique() -> None:
     assert ThresholdSweep(1, (0.5, 0.1, 0.5)).thresholds == (0.1, 0.5)
 
 
+def test_the_thresholds_are_hundredths_between_nothing_and_everything() -> None:
+    assert len(DEFAULT_THRESHOLDS) == 99
+    assert pytest.approx(np.arange(1, 100) / 100) == DEFAULT_THRESHOLDS
+    assert (
+        ThresholdSweep(1).thresholds
+        == threshold_curve(np.zeros((0, 1, 1)), [], np.zeros((1, 1), int), 1).thresholds
+        == DEFAULT_THRESHOLDS
+    )
+
+
+@pytest.mark.filterwarnings("error")
+def test_where_nothing_is_scored_the_lowest_threshold_stands_in() -> None:
+    threshold, best = threshold_curve(np.zeros((1, 1, 2)), [1], np.full((1, 2), 255), 1, (0.4, 0.2)).best
+    assert threshold == 0.2
+    assert np.isnan(best.miou)
+
+
+def test_the_lowest_of_equally_good_thresholds_is_the_best() -> None:
+    curve = threshold_curve(np.array([[[0.1, 0.9]]]), [1], np.array([[0, 1]]), 1)
+    assert curve.best[0] == 0.11
+    assert curve.miou[:11] == pytest.approx([0.25] * 10 + [1.0])
+
+
 def test_a_photo_without_tags_is_all_background() -> None:
     curve = threshold_curve(np.zeros((0, 2, 2)), [], np.array([[0, 1], [1, 255]]), classes=1)
     assert curve.at(0.5).iou == (pytest.approx(1 / 3), 0)
@@ -91,7 +114,10 @@ def test_a_photo_without_tags_is_all_background() -> None:
     ("maps", "ids", "truth", "message"),
     [
         (np.full((1, 2, 2), 1.5), [1], np.zeros((2, 2), int), r"maps range from 1\.5 to 1\.5: divide"),
-        (np.full((1, 2, 2), np.nan), [1], np.zeros((2, 2), int), "maps range from nan"),
+        (np.full((1, 2, 2), -0.1), [1], np.zeros((2, 2), int), r"maps range from -0\.1 to -0\.1: divide"),
+        (np.full((1, 2, 2), np.nan), [1], np.zeros((2, 2), int), "4 of 4 values of the maps are not finite"),
+        (np.array([[[0, np.inf]]]), [1], np.zeros((1, 2), int), "1 of 2 values of the maps are not finite"),
+        (np.array([[[0, np.nan]]]), [1], np.array([[0, 255]]), "1 of 2 values of the maps are not finite"),
         (np.zeros((1, 2, 2)), [1], np.zeros((2, 3), int), r"maps are \(1, 2, 2\) .* the truth is \(2, 3\)"),
         (np.zeros((1, 2, 2)), [1, 2], np.zeros((2, 2), int), "with 2 class ids"),
         (np.zeros((1, 2, 2)), [0], np.zeros((2, 2), int), r"class ids \[0\] must be labels from 1 to 2"),

@@ -1,11 +1,15 @@
 """Logits at photo size: one scale is a plain forward, scales and flips are averaged."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import tiny
-from getam.nets.inference import fit_patches, photo_logits
+from getam.errors import InputError
+from getam.nets.inference import enlarged_labels, fit_patches, photo_logits, shrunk_photo
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
@@ -47,6 +51,66 @@ def test_sizes_are_multiples_of_the_patch(
     size: tuple[int, int], long_side: int, patch: int, wanted: tuple[int, int]
 ) -> None:
     assert fit_patches(*size, long_side, patch) == wanted
+
+
+@pytest.mark.parametrize("size", [(300, 500), (333, 517), (500, 20), (37, 61)])
+@pytest.mark.parametrize("strip", [1, 5000, 2**22])
+def test_labels_are_those_of_all_values_enlarged(
+    size: tuple[int, int], strip: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("getam.nets.inference.STRIP", strip)
+    values = torch.randn(5, 37, 61, generator=torch.Generator().manual_seed(0))
+    wanted = F.interpolate(values[None], size=size, mode="bilinear", align_corners=False)[0].argmax(0)
+    found = enlarged_labels(values, size)
+    assert found.dtype == torch.uint8
+    assert found.shape == size
+    assert (found == wanted).float().mean() > 0.9999  # two classes may be equal but for rounding
+
+
+def test_labels_of_one_pixel_and_of_many_classes() -> None:
+    assert enlarged_labels(torch.tensor([[[0.0]], [[1.0]]]), (3, 4)).tolist() == [[1] * 4] * 3
+    values = torch.zeros(255, 2, 2)
+    values[254] = 1
+    assert (enlarged_labels(values, (5, 5)) == 254).all()
+
+
+def test_memory_for_labels_does_not_grow_with_the_photo() -> None:
+    values = torch.randn(21, 50, 60)
+    seen: list[int] = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, call: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            found = call(*args, **(kwargs or {}))
+            if isinstance(found, torch.Tensor):
+                seen.append(found.numel() * found.element_size())
+            return found
+
+    with Watch():
+        assert enlarged_labels(values, (2000, 3000)).shape == (2000, 3000)
+    assert max(seen) < 40e6  # 21 classes of 2000×3000 are 504 MB
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_large_photos_are_shrunk_and_others_left_alone(dtype: torch.dtype) -> None:
+    photo = (
+        (torch.rand(60, 90, 3, generator=torch.Generator().manual_seed(0)) * 255).to(dtype).permute(2, 0, 1)
+    )
+    assert shrunk_photo(photo, 90) is photo
+    assert shrunk_photo(photo, 500) is photo
+    small = shrunk_photo(photo, 30)
+    assert (small.shape, small.dtype) == ((3, 20, 30), dtype)
+    wanted = F.interpolate(photo.float()[None], size=(20, 30), mode="bilinear", antialias=True)[0]
+    torch.testing.assert_close(small.float(), wanted, rtol=0, atol=1.0)
+    assert shrunk_photo(torch.zeros(3, 1, 400), 20).shape == (3, 1, 20)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_that_are_not_finite_are_refused(value: float) -> None:
+    net = tiny.hybrid_segmenter()
+    with torch.no_grad():
+        next(net.decoder.parameters()).fill_(value)
+    with pytest.raises(InputError, match=r"logits are not finite .* smaller --lr"):
+        photo_logits(net, tiny.photos(1, 32, 40, net)[0], (40,))
 
 
 def test_a_white_photo_stays_white_and_is_not_mirrored_unasked() -> None:

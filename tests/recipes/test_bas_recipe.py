@@ -2,13 +2,17 @@
 
 from pathlib import Path
 
+import pytest
 import timm
 import torch
+import torch.nn.functional as F
+from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import tiny
 from getam.engine.model import load_model
+from getam.errors import InputError
 from getam.maps.registry import find_method
 from getam.nets.bas import BASNetwork
 from getam.recipes.bas import PRESETS, BASConfig, BASRecipe, draw_targets
@@ -30,6 +34,14 @@ def test_targets_are_drawn_uniformly_from_the_tags() -> None:
     assert draw_targets(tags)[1].tolist() == [True, True, False]
 
 
+def test_one_class_is_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"recipe bas .* learns nothing from one \(cat\): .* --recipe classifier"
+    ):
+        RECIPE.build(CONFIG, ("cat",))
+    assert RECIPE.build(CONFIG, ("cat", "dog")).classes == ("cat", "dog")
+
+
 def test_losses_are_the_weighted_terms() -> None:
     net = RECIPE.build(CONFIG, tiny.CLASSES).eval()
     images, tags = tiny.photos(2, model=net), torch.tensor([[1.0, 0, 0], [0, 1, 0]])
@@ -42,6 +54,92 @@ def test_losses_are_the_weighted_terms() -> None:
     assert RECIPE.losses(net, {"image": images, "tags": tags}, 0.0, free)["area"].item() == 0
     assert (CONFIG.foreground_weight, CONFIG.area_weight) == (0.2, 1.2)
     assert all(BASConfig(**preset) for preset in PRESETS.values())
+
+
+def test_a_step_is_made_of_its_published_parts() -> None:
+    """L = L_cls + a·L_frg + L_bas + b·L_area, spelled out photo by photo; photo 2 has no tag."""
+    net = RECIPE.build(CONFIG, tiny.CLASSES).eval()
+    net.generator.weight.data.normal_(0, 0.5)
+    images, tags = tiny.photos(3, model=net), torch.tensor([[0.0, 0, 1], [0, 1, 0], [0, 0, 0]])
+    config = CONFIG.model_copy(update={"foreground_weight": 0.7, "area_weight": 0.3})
+    found = RECIPE.losses(net, {"image": images, "tags": tags}, 0.0, config)
+    cls, frg, bas, area = [], [], [], []
+    with torch.no_grad():
+        for photo, target in ((0, 2), (1, 1)):
+            features = net.low(net.normalised(images[photo : photo + 1]))
+            class_map, m = net.high(features), torch.sigmoid(net.generator(features))[:, target]
+            z, left = (
+                class_map.mean((2, 3))[0],
+                net.high(features * (1 - m[:, None])).mean((2, 3))[0, target].relu(),
+            )
+            whole = z[target].relu()
+            others = torch.cat([z[:target], z[target + 1 :]]).exp().sum()
+            cls.append(-(z[target].exp() / (z[target].exp() + others)).log())
+            shrunk = F.adaptive_avg_pool2d(m[:, None], class_map.shape[-2:])
+            frg.append(-(class_map * shrunk).mean((2, 3))[0].log_softmax(0)[target])
+            bas.append(torch.ones(()) if left > whole else left / (whole + 1e-8))
+            area.append(m.mean())
+    expected = {
+        "cls": sum(cls) / 3, "frg": 0.7 * sum(frg) / 2, "bas": sum(bas) / 2, "area": 0.3 * sum(area) / 2,
+    }  # fmt: skip
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(
+            found[name].detach(), value, rtol=1e-4, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+def test_the_numbers_of_the_reference() -> None:
+    """VOC from tags (WSSS): a 0.2, b 1.2; crop 448, batch 16, 10 epochs, 0.005 and heads × 10, decay 1e-4, poly 0.9."""
+    config = BASConfig(**PRESETS["paper-voc"])
+    assert (config.foreground_weight, config.area_weight) == (0.2, 1.2)
+    assert (config.backbone, config.size, config.batch_size, config.output_stride) == (
+        "resnet50",
+        448,
+        16,
+        16,
+    )
+    assert config.steps == 6610 == 10 * (10_582 // 16)
+    assert (config.optimizer, config.momentum, config.weight_decay) == ("sgd", 0.0, 1e-4)
+    assert (config.lr, config.pretrained_lr) == (0.05, 0.005)
+    assert (config.warmup, config.poly_power) == (0.0, 0.9)
+    light = BASConfig(**PRESETS["light"])
+    assert (light.lr, light.pretrained_lr, light.output_stride) == (1e-3, 1e-4, 16)
+    assert list(PRESETS) == ["light", "paper-voc"]
+    assert (RECIPE.name, RECIPE.needs, RECIPE.config_type) == ("bas", (), BASConfig)
+    assert RECIPE.presets is PRESETS
+
+
+@pytest.mark.parametrize(
+    ("allowed", "refused"),
+    [
+        ({"output_stride": 32}, {"output_stride": 8}), ({"foreground_weight": 0.0}, {"foreground_weight": -0.1}),
+        ({"area_weight": 0.0}, {"area_weight": -0.1}), ({"lr": 1e-9}, {"lr": 0.0}),
+    ],
+)  # fmt: skip
+def test_the_range_of_every_option(allowed: dict[str, float], refused: dict[str, float]) -> None:
+    BASConfig(**allowed)
+    with pytest.raises(ValidationError):
+        BASConfig(**refused)
+
+
+def test_the_rate_warms_up_and_falls() -> None:
+    config = BASConfig(warmup=0.2, poly_power=2.0)
+    assert RECIPE.lr_factor(0.099, config) == pytest.approx(0.5 * 0.901**2)
+    assert RECIPE.lr_factor(0.5, config) == pytest.approx(0.25)
+
+
+def test_the_network_is_the_configured_one(tmp_path: Path) -> None:
+    model = timm.create_model("test_resnet")
+    save_file(model.state_dict(), tmp_path / "w.safetensors")
+    config = CONFIG.model_copy(update={"weights": str(tmp_path / "w.safetensors"), "output_stride": 32})
+    net = RECIPE.build(config, tiny.CLASSES)
+    assert torch.equal(net.low.get_submodule("layer1")[0].conv1.weight, model.layer1[0].conv1.weight)
+    coarse, fine = (RECIPE.build(BASConfig(backbone="resnet18", weights="", size=64, output_stride=s), ("a", "b"))
+                    for s in (32, 16))  # fmt: skip
+    assert (coarse.patch, fine.patch) == (32, 16)
+    with pytest.raises(InputError, match="size 40 is not a multiple of the 16-pixel"):
+        RECIPE.build(CONFIG.model_copy(update={"size": 40}), tiny.CLASSES)
 
 
 def test_suppression_reaches_the_lower_half_through_the_map_alone() -> None:

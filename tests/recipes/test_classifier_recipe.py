@@ -6,6 +6,7 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
+from pydantic import ValidationError
 from safetensors.torch import save_file
 
 import tiny
@@ -85,3 +86,45 @@ def test_a_kind_of_a_later_version_is_refused(tmp_path: Path) -> None:
 
 def test_files_without_a_kind_hold_segmenters() -> None:
     assert load_segmenter().kind == "segmenter"  # the embedded model was written before there was another
+
+
+def test_the_defaults_and_the_presets() -> None:
+    """The head's rate is ten times the backbone's (IRN, SIPE); transformers are tuned gently, at rates of ours."""
+    config = ClassifierConfig()
+    assert (config.lr, config.pretrained_lr, config.output_stride, config.optimizer) == (
+        1e-3,
+        1e-4,
+        16,
+        "adamw",
+    )
+    assert PRESETS == {"light": {}, "vit": {"lr": 5e-4, "pretrained_lr": 2e-5, "weight_decay": 0.05}}
+    assert (RECIPE.name, RECIPE.needs, RECIPE.config_type) == ("classifier", (), ClassifierConfig)
+    assert RECIPE.presets is PRESETS
+    with pytest.raises(ValidationError):
+        ClassifierConfig(output_stride=4)
+    with pytest.raises(ValidationError):
+        ClassifierConfig(lr=0.0)
+
+
+def test_the_rate_warms_up_and_falls() -> None:
+    config = ClassifierConfig(warmup=0.2, poly_power=2.0)
+    assert RECIPE.lr_factor(0.099, config) == pytest.approx(0.5 * 0.901**2)
+    assert RECIPE.lr_factor(0.5, config) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("stride", [8, 16, 32])
+def test_the_output_stride_is_the_networks(stride: int) -> None:
+    net = RECIPE.build(
+        ClassifierConfig(backbone="resnet18", weights="", size=64, output_stride=stride), ("cat",)
+    )
+    assert net.patch == stride
+    assert net.model.forward_features(torch.zeros(1, 3, 64, 64)).shape[-1] == 64 // stride
+
+
+def test_the_weights_are_loaded(tmp_path: Path) -> None:
+    model = timm.create_model("test_resnet")
+    save_file(model.state_dict(), tmp_path / "w.safetensors")
+    config = ClassifierConfig(backbone="test_resnet", weights=str(tmp_path / "w.safetensors"), size=32)
+    net = RECIPE.build(config, tiny.CLASSES)
+    assert torch.equal(net.model.conv1[0].weight, model.conv1[0].weight)
+    assert net.classes == tiny.CLASSES

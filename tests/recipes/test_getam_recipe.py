@@ -6,15 +6,21 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import Tensor, nn
 
 import tiny
 from getam.errors import InputError
+from getam.labels.completion import complete
+from getam.labels.free import complete_without_saliency
+from getam.losses.dense_energy import dense_energy
+from getam.maps.getam import getam
 from getam.recipes import find_recipe
 from getam.recipes import getam as module
 from getam.recipes.base import Config
 from getam.recipes.getam import PRESETS, GetamConfig, GetamRecipe, pseudo_labels, unwrap
+from getam.refine.pamr import pamr
 
 RECIPE = GetamRecipe()
 CONFIG = GetamConfig(backbone="small-hybrid", size=32, joint_from=0.5, pamr_iterations=2)
@@ -181,3 +187,131 @@ def test_labels_do_not_change_what_is_learned_from_the_scores() -> None:
     pseudo_labels(net, tap, scores, data, CONFIG)
     after = torch.autograd.grad(scores.sum(), net.classifier.weight)[0]
     assert torch.equal(before, after)
+
+
+OTHER = {
+    "coupling": "grad", "start": 1, "pamr_scale": 0.75, "pamr_iterations": 3, "quantile": 0.6, "opening": 3,
+    "foreground": 0.4, "background": 0.1, "crf_iterations": 1, "dense_weight": 30.0, "saliency_weight": 2.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("saliency", [False, True])
+@pytest.mark.parametrize("options", [{}, OTHER], ids=["defaults", "other options"])
+def test_a_joint_step_is_made_of_its_published_parts(saliency: bool, options: dict[str, Any]) -> None:
+    """Maps, PAMR, labels and losses one after the other, each called by hand with what the options say."""
+    said = {
+        "coupling": "attn_grad", "start": None, "pamr_scale": 0.5, "pamr_iterations": 10, "quantile": 0.9,
+        "opening": 10 if saliency else 9, "foreground": 0.25, "background": 0.25, "crf_iterations": 5,
+        "dense_weight": 1e-7, "saliency_weight": 0.0, **options,
+    }  # fmt: skip
+    net = tiny.hybrid_segmenter()
+    data = batch(**({"saliency": torch.rand(2, 32, 32)} if saliency else {}))
+    images, tags, roi = data["image"], data["tags"], data["roi"]
+    # photo 0 has the classes 0 and 2, photo 1 has class 1
+    maps = getam(net, images, [[0, 2], [1]], coupling=said["coupling"], start=said["start"])
+    side = int(32 * said["pamr_scale"])
+    small = F.interpolate(images, size=(side, side), mode="area")
+    peaks = maps.values / maps.values.amax((2, 3), keepdim=True).clamp(min=1e-30)
+    fine = F.interpolate(
+        pamr(small, peaks, iterations=said["pamr_iterations"]),
+        size=(32, 32),
+        mode="bilinear",
+        align_corners=True,
+    )
+    fine = fine / (fine.amax((2, 3), keepdim=True) + 1e-5)
+    if saliency:
+        label = complete(
+            fine, maps.classes, data["saliency"] > 0.5, quantile=said["quantile"], opening=said["opening"]
+        )
+    else:
+        label = complete_without_saliency(
+            fine, maps.classes, images, foreground=said["foreground"], background=said["background"],
+            iterations=said["crf_iterations"], opening=said["opening"],
+        )  # fmt: skip
+    label[~roi] = 255
+    with torch.no_grad():
+        scores, logits = net(images)
+    pixelwise = F.cross_entropy(logits, label.long(), ignore_index=255, reduction="none")
+    expected = {
+        "cls": F.multilabel_soft_margin_loss(scores, tags),
+        "fg": pixelwise[(label > 0) & (label < 255)].sum() / max(1, int(((label > 0) & (label < 255)).sum())),
+        "bg": pixelwise[label == 0].sum() / max(1, int((label == 0).sum())),
+        "dense": said["dense_weight"] * dense_energy(logits.softmax(1), images, label, roi, weight=1.0),
+    }
+    if saliency and options:
+        all_classes, objects, wanted = logits.logsumexp(1), logits[:, 1:].logsumexp(1), data["saliency"]
+        cross = -(1 - wanted) * (logits[:, 0] - all_classes) - wanted * (objects - all_classes)
+        expected["sal"] = 2.0 * cross[roi].mean()
+    found = RECIPE.losses(net, data, 0.9, GetamConfig(backbone="small-hybrid", size=32, **options))
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(
+            found[name].detach(), value, rtol=1e-4, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+@pytest.mark.parametrize(("saliency", "default"), [(True, 10), (False, 9)])
+def test_specks_are_opened_with_the_box_of_each_rule(
+    seen: dict[str, Any], saliency: bool, default: int
+) -> None:
+    extra = {"saliency": torch.rand(2, 32, 32)} if saliency else {}
+    rule = "complete" if saliency else "complete_without_saliency"
+    for opening, box in ((None, default), (0, 0), (4, 4)):
+        config = CONFIG.model_copy(update={"opening": opening})
+        RECIPE.losses(tiny.hybrid_segmenter(), batch(**extra), 0.9, config)
+        assert seen[rule][1]["opening"] == box
+
+
+def test_salient_is_above_half(seen: dict[str, Any]) -> None:
+    maps = torch.tensor([0.49, 0.5, 0.51, 1.0]).repeat(2, 32, 8)
+    RECIPE.losses(tiny.hybrid_segmenter(), batch(saliency=maps), 0.9, CONFIG)
+    assert seen["complete"][0][2][0, 0, :4].tolist() == [False, False, True, True]
+
+
+def test_no_dense_energy_without_a_weight() -> None:
+    none = CONFIG.model_copy(update={"dense_weight": 0.0})
+    assert list(RECIPE.losses(tiny.hybrid_segmenter(), batch(), 0.9, none)) == ["cls", "fg", "bg"]
+
+
+def test_the_schedule_of_any_configuration() -> None:
+    config = GetamConfig(warmup=0.2, poly_power=2.0, joint_from=0.25, joint_lr_factor=0.5)
+    assert RECIPE.lr_factor(0.099, config) == pytest.approx(0.5 * 0.901**2)  # halfway up
+    assert RECIPE.lr_factor(0.24, config) == pytest.approx(0.76**2)
+    assert RECIPE.lr_factor(0.25, config) == pytest.approx(0.5 * 0.75**2)
+    assert RECIPE.lr_factor(0.8, config) == pytest.approx(0.5 * 0.2**2)
+
+
+def test_the_defaults() -> None:
+    """What `train` does unless it is told otherwise; the numbers of docs/results.md were measured with them."""
+    common = {
+        "backbone": "tf_efficientnet_lite0", "weights": None, "size": 224, "batch_size": 16, "steps": 1000, "seed": 0,
+        "optimizer": "adamw", "lr": 5e-4, "pretrained_lr": 1e-4, "weight_decay": 0.02, "momentum": 0.0,
+        "warmup": 0.05, "poly_power": 0.9, "channels": (48, 64, 128, 192), "width": 64, "enlarge": 1,
+    }  # fmt: skip
+    own = {
+        "joint_from": 0.4, "joint_lr_factor": 1.0, "coupling": "attn_grad", "start": None, "pamr_scale": 0.5,
+        "pamr_iterations": 10, "quantile": 0.9, "foreground": 0.25, "background": 0.25, "crf_iterations": 5,
+        "opening": None, "dense_weight": 1e-7, "saliency_weight": 0.0,
+    }  # fmt: skip
+    assert GetamConfig().model_dump() == {**common, **own}
+    assert GetamConfig(**PRESETS["light"]) == GetamConfig()
+    assert (RECIPE.name, RECIPE.needs, find_recipe("getam").config_type) == ("getam", (), GetamConfig)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "refused"),
+    [
+        ({"joint_from": 0.0}, {"joint_from": -0.1}), ({"joint_from": 1.0}, {"joint_from": 1.1}),
+        ({"joint_lr_factor": 0.01}, {"joint_lr_factor": 0.0}), ({"pamr_scale": 1.0}, {"pamr_scale": 1.1}),
+        ({"pamr_scale": 0.1}, {"pamr_scale": 0.0}), ({"pamr_iterations": 0}, {"pamr_iterations": -1}),
+        ({"quantile": 0.99}, {"quantile": 1.0}), ({"quantile": 0.01}, {"quantile": 0.0}),
+        ({"foreground": 1.0}, {"foreground": 1.1}), ({"foreground": 0.0}, {"foreground": -0.1}),
+        ({"background": 1.0}, {"background": 1.1}), ({"background": 0.0}, {"background": -0.1}),
+        ({"crf_iterations": 0}, {"crf_iterations": -1}), ({"opening": 0}, {"opening": -1}),
+        ({"dense_weight": 0.0}, {"dense_weight": -1e-9}), ({"saliency_weight": 0.0}, {"saliency_weight": -0.1}),
+    ],
+)  # fmt: skip
+def test_the_range_of_every_option(allowed: dict[str, float], refused: dict[str, float]) -> None:
+    GetamConfig(**allowed)
+    with pytest.raises(ValidationError):
+        GetamConfig(**refused)

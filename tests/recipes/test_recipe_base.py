@@ -90,3 +90,74 @@ def test_values_out_of_range_are_refused(options: dict[str, object]) -> None:
 
 def test_total_is_the_sum() -> None:
     assert float(total([torch.tensor(1.0), torch.tensor(2.5)])) == 3.5
+
+
+@pytest.mark.parametrize(
+    ("allowed", "refused"),
+    [
+        ({"size": 32}, {"size": 31}), ({"batch_size": 1}, {"batch_size": 0}), ({"steps": 1}, {"steps": 0}),
+        ({"seed": 0}, {"seed": -1}), ({"optimizer": "sgd"}, {"optimizer": "adam"}), ({"lr": 1e-9}, {"lr": 0.0}),
+        ({"pretrained_lr": 1e-9}, {"pretrained_lr": 0.0}), ({"weight_decay": 0.0}, {"weight_decay": -0.1}),
+        ({"momentum": 0.0}, {"momentum": -0.1}), ({"momentum": 0.9}, {"momentum": 1.0}),
+        ({"warmup": 0.0}, {"warmup": -0.1}), ({"warmup": 0.9}, {"warmup": 1.0}),
+        ({"poly_power": 0.0}, {"poly_power": -0.1}), ({"width": 8}, {"width": 7}), ({"enlarge": 2}, {"enlarge": 0}),
+        ({"channels": (8, 8, 8, 8)}, {"channels": (8, 8, 8)}),
+    ],
+)  # fmt: skip
+def test_the_range_of_every_option(allowed: dict[str, object], refused: dict[str, object]) -> None:
+    Config(**allowed)
+    with pytest.raises(ValidationError):
+        Config(**refused)
+
+
+def test_a_configuration_does_not_change() -> None:
+    with pytest.raises(ValidationError):
+        Config().lr = 1.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("size", "near"), [(45, 48), (43, 40), (33, 32), (60, 64)]
+)  # 60 is halfway: to the even
+def test_the_nearest_size_is_proposed(size: int, near: int) -> None:
+    with pytest.raises(InputError, match=f"size {size} is not a multiple of the 8-pixel .*: use {near}$"):
+        Config(backbone="x", size=size).require_multiple(8)
+    Config(size=near).require_multiple(8)
+
+
+def test_a_size_below_a_patch_is_proposed_one_patch() -> None:
+    with pytest.raises(InputError, match=r"use 80$"):
+        Config(size=32).require_multiple(80)
+
+
+def test_a_backbone_is_pretrained_unless_it_has_no_weights() -> None:
+    assert Config().pretrained
+    assert Config(weights="w.safetensors").pretrained
+    assert not Config(weights="").pretrained
+    assert not Config(backbone="small-hybrid").pretrained
+
+
+def test_build_uses_every_size() -> None:
+    config = Config(backbone="small-hybrid", size=32, channels=(8, 16, 24, 32), width=24, enlarge=2)
+    net, plain = config.build(("cat",)), config.model_copy(update={"enlarge": 1}).build(("cat",))
+    shapes = [tuple(p.shape) for p in net.decoder.parameters()]
+    assert {8, 16, 24, 32} <= {side for shape in shapes for side in shape}
+    assert net.classifier.weight.shape == (1, 32)
+    with torch.no_grad():
+        assert net(torch.zeros(1, 3, 32, 32)).logits.shape == plain(torch.zeros(1, 3, 32, 32)).logits.shape
+    assert (net.decoder.enlarge, plain.decoder.enlarge) == (2, 1)
+
+
+def test_one_dimensional_weights_do_not_decay() -> None:
+    found = groups(Config(backbone="resnet18", lr=3.0, pretrained_lr=1.0, weight_decay=0.5))
+    shapes = dict(tiny.hybrid_segmenter().named_parameters())
+    for name, (_, decay) in found.items():
+        assert decay == (0.5 if shapes[name].ndim > 1 else 0.0), name
+    assert {decay for _, decay in found.values()} == {0.0, 0.5}
+
+
+def test_warm_up_is_linear_and_ends_at_one() -> None:
+    assert poly(0.0, 0.1, 0.0) == pytest.approx(0.01)  # 1e-3 / 0.1: not nothing
+    assert poly(0.024, 0.1, 0.0) == pytest.approx(0.25)
+    assert poly(0.1, 0.1, 0.0) == poly(0.5, 0.1, 0.0) == 1.0
+    assert poly(0.5, 0.1, 2.0) == pytest.approx(0.25)
+    assert poly(1.5, 0.0, 1.0) == 0.0

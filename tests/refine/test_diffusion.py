@@ -46,6 +46,28 @@ def test_equals_plain_loops(direction, steps, restart, sharpness):
             torch.testing.assert_close(diffused[photo, slot].flatten(), torch.tensor(expected))
 
 
+def test_by_default_half_is_restarted_five_times_and_activation_scattered():
+    maps, attention = torch.rand(1, 1, 2, 3), torch.rand(1, 6, 6).softmax(-1) + torch.eye(6)
+    expected = diffused_in_plain_loops(
+        maps.flatten().tolist(), attention[0].tolist(), steps=5, restart=0.5, sharpness=1, direction="scatter"
+    )
+    torch.testing.assert_close(attention_diffusion(maps, attention).flatten(), torch.tensor(expected))
+    sharper = neighbourhood_similarity(attention) ** 3 * attention
+    torch.testing.assert_close(conservative_affinity(attention, sharpness=3), sharper)
+    torch.testing.assert_close(
+        conservative_affinity(attention), neighbourhood_similarity(attention) * attention
+    )
+
+
+def test_the_likeness_of_neighbourhoods_is_their_cosine_whatever_their_magnitude():
+    attention = torch.rand(1, 5, 5)
+    cosine = torch.nn.functional.cosine_similarity(attention[0][:, None], attention[0][None], dim=-1)
+    torch.testing.assert_close(neighbourhood_similarity(attention)[0], cosine)
+    torch.testing.assert_close(neighbourhood_similarity(1e-30 * attention)[0], cosine)
+    attention[0, 2] = 0
+    assert not neighbourhood_similarity(attention)[0, 2].any()
+
+
 @settings(max_examples=20, deadline=None)
 @given(
     height=st.integers(1, 5),
@@ -113,7 +135,9 @@ def test_a_patch_that_attends_to_nothing_keeps_its_activation():
     torch.testing.assert_close(attention_diffusion(maps, attention), maps)
 
 
-@pytest.mark.parametrize("options", [{"restart": 1.5}, {"steps": -1}, {"sharpness": -1}, {"direction": "up"}])
+@pytest.mark.parametrize(
+    "options", [{"restart": 1.5}, {"restart": -0.1}, {"steps": -1}, {"sharpness": -1}, {"direction": "up"}]
+)
 def test_numbers_out_of_range_are_refused(options):
     with pytest.raises(InputError, match="restart within 0 and 1"):
         attention_diffusion(torch.zeros(1, 1, 1, 2), torch.ones(1, 2, 2), **options)

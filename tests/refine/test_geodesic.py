@@ -112,6 +112,84 @@ def test_equals_plain_loops(fall_off, contrast, margin):
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
 
 
+def assert_equals_plain_loops(image, given_map, **options):
+    """Without options: the defaults of the function, and the numbers of the paper in the loops."""
+    numbers = {"fall_off": 1.0, "contrast": 1.0, "margin": 5} | options
+    unit = ((given_map - given_map.min()) / (given_map.max() - given_map.min())).double()
+    expected = expanded_in_plain_loops(
+        image.tolist(), {at: float(v) for at, v in np.ndenumerate(unit.numpy())}, **numbers
+    )
+    height, width = given_map.shape
+    wanted = torch.tensor([[expected[y, x] for x in range(width)] for y in range(height)])
+    found = geodesic_expansion(image[None], given_map[None, None], **options)[0, 0]
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def two_tones(shape=(17, 19), inside=np.s_[6:11, 7:12]):
+    image = 20 * torch.rand(3, *shape, generator=torch.Generator().manual_seed(2)).double()
+    image[:, *inside] += 120
+    return image
+
+
+def test_the_numbers_of_the_paper_are_the_defaults():
+    image, spot = two_tones(), torch.zeros(17, 19)
+    spot[7:10, 8:11] = 1
+    assert_equals_plain_loops(image, spot)  # r = 1, λ = 1, margin 5
+
+
+@pytest.mark.parametrize("largest", [0, 1, 2])
+def test_the_seed_is_the_largest_component_wherever_it_lies(largest):
+    image, spots = two_tones(), torch.zeros(17, 19)
+    corners = [(1, 2), (7, 12), (13, 4)]
+    for place, (y, x) in enumerate(corners):
+        side = 3 if place == largest else 2
+        spots[y : y + side, x : x + side] = 1
+        image[:, y : y + side, x : x + side] += 60
+    assert_equals_plain_loops(image, spots)
+
+
+def test_where_everything_is_near_the_seed_the_result_still_runs_from_0_to_1():
+    spot = 0.1 * torch.rand(17, 19)
+    spot[8, 9] = 1
+    assert_equals_plain_loops(two_tones(), spot, fall_off=0.02, margin=0)
+
+
+def test_pixels_that_touch_at_a_corner_are_one_component():
+    image, spots = two_tones(), torch.zeros(17, 19)
+    for step in range(5):  # 5 on a diagonal against 4 in a square
+        spots[2 + step, 2 + step] = 1
+    spots[12:14, 12:14] = 1
+    image[:, spots > 0] += 60
+    assert_equals_plain_loops(image, spots)
+
+
+@pytest.mark.parametrize("level", [0.05, 0.07, 0.5, 0.93, 0.97])
+def test_thresholds_run_from_a_twentieth_to_nineteen(level):
+    image, steps = two_tones(), torch.zeros(17, 19)
+    steps[6:11, 7:12] = level
+    steps[8, 9] = 1
+    image[:, 8, 9] += 5
+    assert_equals_plain_loops(image, steps)
+
+
+def test_the_last_threshold_splits_a_bright_pixel_from_what_is_hardly_weaker():
+    image, steps = 20 * torch.rand(3, 17, 19).double(), torch.zeros(17, 19)
+    steps[6:11, 7:12] = 0.93
+    steps[8, 9] = 1
+    image[:, 8, 9] += 200
+    assert_equals_plain_loops(image, steps)
+
+
+def test_photos_of_a_batch_and_maps_of_a_photo_do_not_mix():
+    images = torch.stack([two_tones(), two_tones(inside=np.s_[2:8, 3:9])])
+    maps = torch.rand(2, 2, 17, 19)
+    together = geodesic_expansion(images, maps)
+    for photo in range(2):
+        for slot in range(2):
+            alone = geodesic_expansion(images[photo : photo + 1], maps[photo : photo + 1, slot : slot + 1])
+            torch.testing.assert_close(together[photo, slot], alone[0, 0])
+
+
 def disc_photo(noise=0.0):
     y, x = torch.meshgrid(torch.arange(40), torch.arange(48), indexing="ij")
     disc = (y - 20) ** 2 + (x - 24) ** 2 <= 10**2
@@ -180,7 +258,7 @@ def test_inputs_are_left_alone():
 
 def test_numbers_out_of_range_are_refused():
     photo, _ = disc_photo()
-    for options in ({"fall_off": 0}, {"contrast": 1.1}, {"margin": -1}):
+    for options in ({"fall_off": 0}, {"contrast": 1.1}, {"contrast": -0.1}, {"margin": -1}):
         with pytest.raises(InputError, match="contrast within 0 and 1"):
             geodesic_expansion(photo, torch.rand(1, 1, 4, 4), **options)
     with pytest.raises(InputError, match="same batch"):

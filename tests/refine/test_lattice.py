@@ -185,6 +185,16 @@ def test_order_of_points_does_not_matter():
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int64, torch.uint8])
+def test_features_of_other_dtypes_are_worked_on_in_float32(dtype):
+    features = torch.randint(0, 9, (40, 3), generator=torch.Generator().manual_seed(4))
+    values = torch.rand(40, 2)
+    filtered = PermutohedralLattice(features.to(dtype)).filter(values.double())
+    assert filtered.dtype == torch.float32
+    torch.testing.assert_close(filtered, PermutohedralLattice(features.float()).filter(values))
+    assert PermutohedralLattice(features.double()).filter(values).dtype == torch.float64
+
+
 def test_distant_points_do_not_hear_each_other():
     lattice = PermutohedralLattice(torch.tensor([[0.0, 0.0], [30.0, 0.0]]))
     filtered = lattice.filter(torch.tensor([[1.0], [0.0]]))
@@ -218,6 +228,8 @@ def test_a_selection_of_pixels_is_filtered_on_its_own():
         (torch.zeros(5), r"\(5,\)"),
         (torch.tensor([[0.0], [float("nan")]]), "NaN"),
         (torch.eye(12) * 1e4, "standard deviations"),
+        (torch.eye(5) * 1e25, "standard deviations"),
+        (torch.eye(5) * 3e38, "standard deviations"),
     ],
 )
 def test_impossible_features_are_refused_by_name(features, complaint):
@@ -225,6 +237,22 @@ def test_impossible_features_are_refused_by_name(features, complaint):
         PermutohedralLattice(features)
 
 
+def test_means_and_symmetric_filtering_are_the_matrix_with_its_row_sums():
+    features = torch.randn(30, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(6))
+    lattice = PermutohedralLattice(features)
+    W = lattice.filter(torch.eye(30, dtype=torch.float64))
+    D = W.sum(1)
+    values = torch.rand(30, 3, dtype=torch.float64)
+    torch.testing.assert_close(lattice.row_sums, D)
+    torch.testing.assert_close(lattice.filter_mean(values), W @ values / D[:, None])
+    root = D.rsqrt()
+    torch.testing.assert_close(
+        lattice.filter_symmetric(values), root[:, None] * (W @ (root[:, None] * values))
+    )
+
+
 def test_values_for_other_points_are_refused_by_name():
+    with pytest.raises(InputError, match="this lattice filters"):
+        PermutohedralLattice(torch.randn(5, 2)).filter(torch.zeros(5))
     with pytest.raises(InputError, match=r"\(4, 1\).*\(5,C\)"):
         PermutohedralLattice(torch.randn(5, 2)).filter(torch.zeros(4, 1))

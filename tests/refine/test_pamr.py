@@ -65,6 +65,20 @@ def test_equals_the_published_implementation():
     torch.testing.assert_close(refined, arrays["refined"], rtol=1e-5, atol=0)
 
 
+def test_the_published_example_was_made_with_the_defaults():
+    arrays = golden("pamr")
+    assert (int(arrays["num_iter"]), arrays["dilations"].tolist()) == (10, [1, 2, 4, 8, 12, 24])
+
+
+@pytest.mark.parametrize("budget", [1, 40, 1 << 20])
+@pytest.mark.parametrize("photos", [1, 3, 5])
+def test_photos_worked_on_together_are_as_alone(monkeypatch, budget, photos):
+    monkeypatch.setattr(neighbours, "CPU_STRIP", budget)
+    images, maps = torch.rand(photos, 3, 6, 5) * 255, torch.rand(photos, 2, 6, 5)
+    alone = [pamr(images[i : i + 1], maps[i : i + 1], dilations=(1, 2)) for i in range(photos)]
+    torch.testing.assert_close(pamr(images, maps, dilations=(1, 2)), torch.cat(alone))
+
+
 @pytest.mark.parametrize("strip", [1, 20, 1 << 14])
 def test_equals_plain_loops_however_the_photo_is_cut(monkeypatch, strip):
     monkeypatch.setattr(neighbours, "CPU_STRIP", strip)
@@ -137,10 +151,18 @@ def test_normalised_maps_peak_at_one_and_empty_maps_stay_empty():
     normalised = normalise_maps(maps)
     assert normalised[0, 0].max() == pytest.approx(3 / (3 + 1e-5))
     assert (normalised[0, 1] == 0).all()
+    assert normalise_maps(maps, eps=1.0)[0, 0].max() == pytest.approx(3 / 4)
 
 
 def test_misfitting_input_is_refused_by_name():
     with pytest.raises(InputError, match=r"\(2, 3, 8, 8\).*\(1, 1, 8, 8\)"):
         pamr(torch.zeros(2, 3, 8, 8), torch.zeros(1, 1, 8, 8))
-    with pytest.raises(InputError, match="dilations"):
-        pamr(torch.zeros(1, 3, 8, 8), torch.zeros(1, 1, 8, 8), dilations=(0, 1))
+    for images, maps in (
+        (torch.zeros(3, 8, 8), torch.zeros(3, 1, 8, 8)),
+        (torch.zeros(1, 3, 8, 8), torch.zeros(1, 8, 8)),
+    ):
+        with pytest.raises(InputError, match="of the same batch"):
+            pamr(images, maps)
+    for dilations in ((0, 1), (), (1, -1)):
+        with pytest.raises(InputError, match="each 1 pixel or more"):
+            pamr(torch.zeros(1, 3, 8, 8), torch.zeros(1, 1, 8, 8), dilations=dilations)

@@ -60,6 +60,21 @@ def test_equals_plain_loops(walk):
             torch.testing.assert_close(walked[photo, slot].flatten(), torch.tensor(expected))
 
 
+def test_the_presets_are_the_published_numbers():
+    assert Walk(power=2, steps=1, normalise="gather", radius=8) == AFA  # arXiv 2203.02664
+    assert Walk(power=10, steps=256, normalise="gather", radius=5) == IRN  # arXiv 1904.05044
+    assert Walk(power=1, steps=1, normalise="none", radius=None) == ACR  # arXiv 2308.04321
+    assert Walk(power=1, steps=1, normalise="gather", radius=None) == Walk()
+
+
+def test_without_a_walk_it_is_afas_on_a_grid_that_shows_its_radius():
+    maps, affinity = torch.rand(1, 1, 11, 10), torch.rand(1, 110, 110) + 0.1
+    walked = walk_in_plain_loops(maps.flatten().tolist(), affinity[0].tolist(), (11, 10), AFA)
+    torch.testing.assert_close(random_walk(maps, affinity).flatten(), torch.tensor(walked))
+    wider = dataclasses.replace(AFA, radius=9)
+    assert not torch.allclose(random_walk(maps, affinity, walk=wider), random_walk(maps, affinity))
+
+
 @pytest.mark.parametrize("normalise", ["gather", "scatter"])
 def test_the_magnitude_of_affinities_does_not_matter(normalise):
     maps, affinity = torch.rand(1, 2, 2, 3), torch.rand(1, 6, 6) + 0.1
@@ -132,9 +147,21 @@ def test_misfitting_input_is_refused_by_name():
         random_walk(torch.zeros(1, 1, 4, 4), torch.ones(1, 9, 9))
     with pytest.raises(InputError, match="negative"):
         random_walk(torch.zeros(1, 1, 1, 2), torch.tensor([[[1.0, -0.1], [0.0, 1.0]]]))
-    with pytest.raises(InputError, match="power"):
-        Walk(power=0)
+    for impossible in ({"power": 0}, {"power": -1}, {"steps": -1}, {"radius": -1}):
+        with pytest.raises(InputError, match="the power must be above 0"):
+            Walk(**impossible)
+    assert Walk(steps=0, radius=0).radius == 0
     with pytest.raises(InputError, match="gather, scatter or none"):
         Walk(normalise="rows")
-    with pytest.raises(InputError, match="T > prefix"):
-        attention_affinity([torch.ones(1, 2, 3, 3)], prefix=3)
+    with pytest.raises(InputError, match="not yet enlarged"):
+        random_walk(torch.zeros(1, 4, 4), torch.ones(1, 16, 16))
+    with pytest.raises(InputError, match="not yet enlarged"):
+        random_walk(torch.zeros(2, 1, 1, 2), torch.ones(1, 2, 2))
+    one = torch.ones(1, 2, 3, 3)
+    for attentions, prefix in (
+        ([one], 3), ([one], -1), ([], 1), ([one[0]], 1), ([one, one[..., :2, :2]], 1), ([one[..., :2]], 1),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match="T > prefix"):
+            attention_affinity(attentions, prefix=prefix)
+    assert attention_affinity([one], prefix=2).shape == (1, 1, 1)
+    assert attention_affinity([one], prefix=0).shape == (1, 3, 3)

@@ -1,15 +1,18 @@
 """The report: one file that loads nothing, says everything in text too, and escapes what it is given."""
 
+import base64
+import io
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from getam.errors import InputError
 from getam.report.gallery import LARGE_SIDE, SMALL_SIDE, ReportRow, render, write_report
-from getam.report.overlay import label_colours
+from getam.report.overlay import heat_colours, heat_overlay, label_colours, label_overlay
 
 NAMES = ["cat", "dog"]
 NASTY = "<script>alert('x')</script> & \"quotes\" {{ 7*7 }}"
@@ -200,3 +203,132 @@ def test_a_file_in_the_way_is_named(tmp_path):
 def test_misfits_name_the_row(row, message):
     with pytest.raises(InputError, match=message):
         render(title="T", rows=[full_row(), row], class_names=NAMES)
+
+
+def picture(image):
+    """The pixels a browser shows."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(image["src"].partition(",")[2]))).convert("RGB"))
+
+
+def repeated(array, times):
+    return np.kron(array, np.ones((times, times, *[1] * (array.ndim - 2)), array.dtype))
+
+
+def test_pictures_show_photo_maps_and_masks_whole_times_larger():
+    row = full_row()
+    large = repeated(row.photo, 22)  # 12 pixels wide: the first whole times beyond 256
+    expected = [
+        large,
+        heat_overlay(large, row.heat_maps["cat"]),
+        heat_overlay(large, row.heat_maps["dog"]),
+        *(label_overlay(large, repeated(mask(label), 22)) for label in (255, 1, 2)),
+    ]
+    images = page().all("img")
+    for image, pixels in zip(images, expected, strict=True):
+        assert (int(image["width"]), int(image["height"])) == (264, 176)
+        np.testing.assert_array_equal(picture(image), pixels)
+
+
+def test_large_photos_shrink_smoothly_and_their_masks_keep_their_labels():
+    # smooth, so that JPEG keeps it
+    y, x = np.indices((800, 1600))
+    large = np.stack([y // 4, x // 8, (x + y) // 12], axis=2).astype(np.uint8)
+    labels = np.where(x < 803, 1, 2).astype(np.uint8)
+    shown, truth = page(rows=[ReportRow(large, truth=labels)]).all("img")
+    assert (int(shown["width"]), int(shown["height"])) == (LARGE_SIDE, 320) == (640, 320)
+    small = np.asarray(Image.fromarray(large).resize((640, 320), Image.Resampling.LANCZOS))
+    assert np.abs(picture(shown).astype(int) - small).max() <= 8
+    nearest = np.asarray(Image.fromarray(labels).resize((640, 320), Image.Resampling.NEAREST))
+    assert np.abs(picture(truth).astype(int) - label_overlay(small, nearest)).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("side", "kind", "shown"), [(256, "jpeg", 256), (255, "png", 510), (640, "jpeg", 640), (641, "jpeg", 640)]
+)
+def test_where_magnifying_ends_and_shrinking_begins(side, kind, shown):
+    image = page(rows=[ReportRow(photo(64, side))]).all("img")[0]
+    assert image["src"].startswith(f"data:image/{kind}")
+    assert int(image["width"]) == shown
+    figures = [
+        a["class"]
+        for a in page(rows=[ReportRow(photo(64, side))]).all("div")
+        if "figures" in a.get("class", "")
+    ]
+    assert figures == (["figures large"] if kind == "jpeg" else ["figures"])
+
+
+def test_a_very_long_photo_keeps_a_row_of_pixels():
+    image = page(rows=[ReportRow(photo(1, 3000))]).all("img")[0]
+    assert (int(image["width"]), int(image["height"])) == (640, 1)
+
+
+def test_captions_name_the_kind_and_the_tag():
+    text = render(title="T", rows=[full_row()], class_names=NAMES)
+    captions = re.findall("<figcaption>(.*?)</figcaption>", text)
+    assert captions == [
+        "Photo", "Heat map: <b>cat</b>", "Heat map: <b>dog</b>", "Pseudo label", "Prediction", "Truth",
+    ]  # fmt: skip
+
+
+def test_the_legend_lists_all_classes_of_the_row_in_order_of_their_labels():
+    both = mask(2)
+    both[0, 0] = 1
+    text = render(title="T", rows=[ReportRow(photo(), prediction=both)], class_names=NAMES)
+    listed = re.findall(r'background: (#\w{6})"></span>(\w+)</li>', text)
+    colours = ["#" + bytes(label_colours()[label].tolist()).hex() for label in (1, 2)]
+    assert listed == list(zip(colours, NAMES))
+    alts = [image["alt"] for image in Page(text).all("img")]
+    assert alts[1] == "Prediction (cat, dog): Photo 1"
+    assert "ignored" not in text.partition("<main>")[2]
+    assert 'class="legend"' not in render(title="T", rows=[ReportRow(photo())], class_names=NAMES)
+
+
+def test_numbers_are_marked_as_numbers_and_shares_have_bars():
+    table = [
+        {
+            "a": "x",
+            "int": 3,
+            "text": "y",
+            "none": None,
+            "zero": 0.0,
+            "one": 1.0,
+            "less": -0.1,
+            "np": np.float32(0.5),
+        }
+    ]
+    text = render(title="T", rows=[], class_names=[], table=table)
+    cells = re.findall(r"<td( class=\"number\")?>(.*?)</td>", text)
+    shown = [
+        (bool(number), re.sub("<.*", "", cell), re.findall(r"share: (.*?)%", cell)) for number, cell in cells
+    ]
+    assert shown == [
+        (True, "3", []), (False, "y", []), (True, "–", []), (True, "0.000", ["0.0"]), (True, "1.000", ["100.0"]),
+        (True, "-0.100", []), (True, "0.500", ["50.0"]),
+    ]  # fmt: skip
+
+
+def test_the_scale_beside_the_heat_maps_has_their_colours():
+    text = render(title="T", rows=[full_row()], class_names=NAMES)
+    colours = ["#" + bytes(c.tolist()).hex() for c in heat_colours(np.linspace(0, 1, 32))]
+    stops = re.findall(r"#[0-9a-f]{6}", re.search(r"\.ramp[^}]*\}", text, re.S).group())
+    assert stops == colours
+    assert "Heat maps, each relative" not in render(title="T", rows=[], class_names=NAMES)
+
+
+def test_labels_up_to_the_last_class_are_taken_and_255_is_no_class():
+    assert render(title="T", rows=[ReportRow(photo(), truth=mask(2))], class_names=NAMES)
+    assert render(title="T", rows=[ReportRow(photo(), truth=mask(255))], class_names=[])
+    with pytest.raises(
+        InputError, match=r'row 1 of the report \("Photo 1"\): a mask holds label 1 but there are 0'
+    ):
+        render(title="T", rows=[ReportRow(photo(), truth=mask(1))], class_names=[])
+
+
+def test_notes_are_paragraphs_above_the_table(tmp_path):
+    text = write_report(
+        tmp_path, title="T", rows=[], class_names=[], table=[{"a": "b"}], notes=["One.", "Two."]
+    ).read_text()
+    assert re.findall("<p>(.*?)</p>", text) == ["One.", "Two."]
+    assert text.index("<p>Two.</p>") < text.index("<table>")
+    assert 'class="notes"' not in render(title="T", rows=[], class_names=[])
+    assert "<table>" not in render(title="T", rows=[], class_names=[])

@@ -132,6 +132,57 @@ def test_labels_colour_their_pixels_and_nothing_else():
     assert len(np.unique(hatched)) == len(HATCH_GREYS)
 
 
+def test_colours_are_blended_by_their_opacity() -> None:
+    labels = np.zeros((24, 32), np.uint8)
+    labels[4:12, 4:12] = 2
+    labels[14:22, 14:22] = 255
+    shown = label_overlay(GREY, labels)
+    assert tuple(shown[7, 7]) == (25, 121, 25)  # a quarter of 100, three of (0, 128, 0)
+    assert tuple(shown[4, 5]) == (209, 228, 209)  # the outline: four fifths of white over that
+    for y in range(14, 22):
+        for x in range(14, 22):  # stripes of four pixels, of 96 and 176
+            assert tuple(shown[y, x]) == ((97,) * 3 if (y + x) % 8 < 4 else (157,) * 3)
+
+
+def test_heat_covers_the_photo_by_its_strength() -> None:
+    heat = np.array([[0.0, 1.0], [0.25, 1.0]])
+    shown = heat_overlay(GREY[:2, :2], heat)
+    table = heat_table().astype(float)
+    for y, x, strength, opacity in ((0, 0, 0, 0.0), (0, 1, 255, 0.85), (1, 0, 64, 0.85 / 2)):
+        expected = 55 * (1 - opacity) + table[strength] * opacity
+        np.testing.assert_allclose(shown[y, x], expected, atol=0.51)
+
+
+def test_the_heat_colours_begin_and_end_as_designed() -> None:
+    """OKLCH of the five stops, by the published matrices forwards: sRGB → OKLab."""
+    to_cones = np.array(
+        [
+            [0.4122214708, 0.5363325363, 0.0514459929],
+            [0.2119034982, 0.6806995451, 0.1073969566],
+            [0.0883024619, 0.2817188376, 0.6299787005],
+        ]
+    )
+    to_lab = np.array(
+        [
+            [0.2104542553, 0.7936177850, -0.0040720468],
+            [1.9779984951, -2.4285922050, 0.4505937099],
+            [0.0259040371, 0.7827717662, -0.8086757660],
+        ]
+    )
+    designed = {  # place in the table: lightness, hue
+        64: (0.35, 315.0),
+        128: (0.56, 15.0),
+        191: (0.76, 55.0),
+        255: (0.97, 105.0),
+    }
+    for place, (lightness, hue) in designed.items():
+        c = heat_table()[place] / 255.0
+        linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+        found, a, b = to_lab @ np.cbrt(to_cones @ linear)
+        assert found == pytest.approx(lightness, abs=0.01)
+        assert np.degrees(np.arctan2(b, a)) % 360 == pytest.approx(hue, abs=4)
+
+
 def test_misfits_name_both_sides():
     with pytest.raises(InputError, match=r"\(5, 5\).*\(24, 32\)"):
         label_overlay(GREY, np.zeros((5, 5), np.uint8))
@@ -139,6 +190,23 @@ def test_misfits_name_both_sides():
         label_overlay(GREY, np.zeros((24, 32), np.int64))
     with pytest.raises(InputError, match="float64"):
         label_overlay(GREY / 255.0, np.zeros((24, 32), np.uint8))
+
+
+@pytest.mark.parametrize(
+    "bad", [GREY / 255.0, GREY[:, :, 0], GREY[:, :, :2], GREY[:0], np.zeros((2, 3, 4, 3), np.uint8)]
+)
+def test_other_photos_are_refused(bad):
+    with pytest.raises(InputError, match=r"give \(H, W, 3\) uint8 RGB"):
+        heat_overlay(bad, np.ones((2, 2)))
+    with pytest.raises(InputError, match=r"give \(H, W, 3\) uint8 RGB"):
+        label_overlay(bad, np.zeros(bad.shape[:2], np.uint8))
+
+
+def test_a_map_with_a_single_infinite_value_is_refused():
+    heat = np.ones((2, 2))
+    heat[0, 1] = np.inf
+    with pytest.raises(InputError, match="finite"):
+        heat_overlay(GREY, heat)
 
 
 def test_inputs_are_left_alone():

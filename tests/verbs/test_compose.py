@@ -22,6 +22,7 @@ from getam.data.masks import read_mask
 from getam.errors import CaptureError, InputError
 from getam.labels.completion import complete
 from getam.labels.double_threshold import irn_label
+from getam.labels.enlarge import enlarged
 from getam.labels.free import complete_without_saliency
 from getam.labels.registry import LABELLERS
 from getam.labels.single_tag import saliency_label
@@ -124,6 +125,99 @@ def test_without_a_refiner_maps_stay_on_their_grid() -> None:
     assert parse_pipeline("getam:threshold", scales=(32,)).label(net, photo(), [0], None).shape == PHOTO
 
 
+def passes(net: Any, image: Tensor, method: Any, sizes: list[tuple[int, int]], *, flip: bool) -> Tensor:
+    """Mean over sizes, and their mirror images, of maps of peak 1 at the largest grid: (1,K,h,w)."""
+    found = []
+    for size in sizes:
+        resized = F.interpolate(image, size=size, mode="bilinear", antialias=True)
+        found.append(scale_to_peak(method(resized)))
+        if flip:
+            found.append(scale_to_peak(method(resized.flip(-1)).flip(-1)))
+    finest = max((m.shape[-2:] for m in found), key=lambda grid: grid[0] * grid[1])
+    same = [F.interpolate(m, size=finest, mode="bilinear", align_corners=True) for m in found]
+    return torch.stack(same).mean(0)
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_maps_are_averaged_over_scales_and_mirrored_only_where_asked(flip: bool) -> None:
+    net, given_photo = tiny.vit_segmenter(), photo(24, 48)
+    image = given_photo.float()[None]
+
+    def method(resized: Tensor) -> Tensor:
+        return getam_maps(net, resized, [[2, 0]], coupling="attn_grad").values
+
+    wanted = {f: passes(net, image, method, [(16, 32), (24, 48)], flip=f) for f in (True, False)}
+    found = Pipeline(refine=(), scales=(32, 48), flip=flip).maps(net, given_photo, [2, 0])
+    torch.testing.assert_close(found, scale_to_peak(wanted[flip]))
+    assert not torch.allclose(wanted[True], wanted[False], atol=1e-2)
+
+
+@pytest.mark.parametrize("scales", [(32, 48), (48, 32)])
+def test_walks_follow_the_attention_of_the_largest_scale(scales: tuple[int, ...]) -> None:
+    net, given_photo = tiny.vit_segmenter(), photo(24, 48)
+    image = given_photo.float()[None]
+    maps = passes(
+        net, image, lambda resized: gradcam(net, resized, [[1]]).values, [(16, 32), (24, 48)], flip=False
+    )
+    affinity = model_affinity(net, image)[0]  # the photo's own size is the largest scale
+    wanted = scale_to_peak(random_walk(maps, affinity))
+    found = parse_pipeline("gradcam+walk-afa", scales=scales, flip=False).maps(net, given_photo, [1])
+    torch.testing.assert_close(found, wanted)
+
+
+def test_maps_of_another_grid_are_brought_to_that_of_the_patches() -> None:
+    net, given_photo = tiny.hybrid_segmenter(), photo(32, 48)
+    image = given_photo.float()[None]
+    options = {"layers": ("encoder.stem.layers.0",)}  # of half the photo's size
+    raw = REGISTRY["zoom-cam"].make(net, image, [[1, 2]], **options).values
+    affinity, grid = model_affinity(net, image)
+    assert raw.shape[-2:] != grid
+    on_patches = F.interpolate(scale_to_peak(raw), grid, mode="bilinear", align_corners=True)
+    wanted = scale_to_peak(random_walk(on_patches, affinity))
+    pipeline = parse_pipeline("zoom-cam+walk-afa", scales=(48,), flip=False, options=options)
+    found = pipeline.maps(net, given_photo, [1, 2])
+    torch.testing.assert_close(found, wanted)
+
+
+def test_of_several_walks_the_last_says_whether_the_minimum_is_subtracted() -> None:
+    net, given_photo = tiny.vit_segmenter(), photo(32, 32)
+
+    def least(text: str) -> float:
+        return parse_pipeline(text, scales=(32,)).maps(net, given_photo, [1]).min().item()
+
+    assert least("getam+walk-acr+walk-afa") > 0
+    assert least("getam+walk-afa+walk-acr") == 0
+    image = given_photo.float()[None]
+    raw = scale_to_peak(getam_maps(net, image, [[1]], coupling="attn_grad").values)
+    walked = random_walk(
+        random_walk(raw, model_affinity(net, image)[0]), model_affinity(net, image)[0], walk=ACR
+    )
+    lowered = (walked - walked.min()) / (walked.max() - walked.min())
+    small = F.interpolate(image, (16, 16), mode="area")
+    refined = F.interpolate(par(small, lowered), (32, 32), mode="bilinear", align_corners=True)
+    found = parse_pipeline("getam+walk-afa+walk-acr+par", scales=(32,), flip=False).maps(
+        net, given_photo, [1]
+    )
+    torch.testing.assert_close(found, normalise_maps(refined))
+
+
+def test_the_defaults_are_what_the_docs_say() -> None:
+    assert Pipeline() == Pipeline(
+        method="getam", refine=("pamr",), labels="completion", scales=(224, 320), flip=True, options={}
+    )
+    assert Pipeline().method_options == {"coupling": "attn_grad"}
+    assert Pipeline(options={"coupling": "grad2", "start": 2}).method_options == {
+        "coupling": "grad2",
+        "start": 2,
+    }
+    assert Pipeline("gradcam").method_options == {}
+    assert str(Pipeline("cam", ("walk-afa", "par"), "irn")) == "cam+walk-afa+par:irn"
+    assert parse_pipeline("cam", scales=(64,), flip=False, labels="afa") == Pipeline(
+        "cam", (), "afa", (64,), flip=False
+    )
+    assert parse_pipeline("cam:irn", labels="afa").labels == "afa"
+
+
 def test_what_attention_lifts_is_put_down_where_the_paper_does_so() -> None:
     net, given_photo = tiny.vit_segmenter(), photo(32, 32)
     image = given_photo.float()[None]
@@ -199,6 +293,67 @@ def test_every_combination_labels_or_says_why(
     assert set(label.unique().tolist()) <= {0, 255, *(c + 1 for c in present)}
 
 
+# Large photos: labelled as their copy of 500
+
+
+def halves(height: int, width: int) -> Tensor:
+    """Dark on the left, bright on the right, with a little noise."""
+    bright = (torch.arange(width) >= width // 2).float() * 120 + 60
+    return (bright + 20 * torch.rand(3, height, width)).byte()
+
+
+@pytest.mark.parametrize("text", ["getam+pamr", "getam+par:irn", "getam+walk-afa:afa", "getam:threshold"])
+def test_a_large_photo_is_labelled_as_its_copy_and_the_label_enlarged(text: str) -> None:
+    net, large = tiny.vit_segmenter(), halves(96, 1200)
+    pipeline = parse_pipeline(text, scales=(48,), flip=False)
+    image = large.float()[None]
+    copy = F.interpolate(image, (40, 500), mode="area")
+    raw = multiscale(
+        lambda resized: getam_maps(net, resized, [[1, 0]], coupling="attn_grad"), image, [(8, 48)]
+    )
+    if "walk" in text:
+        resized = F.interpolate(image, (8, 48), mode="bilinear", antialias=True)
+        raw = scale_to_peak(random_walk(raw, model_affinity(net, resized)[0]))
+    chain = {"getam+pamr": pamr, "getam+par:irn": par}.get(text)
+    if chain is not None:
+        small = F.interpolate(copy, (20, 250), mode="area")
+        raw = chain(small, scale_to_peak(raw))
+    maps = normalise_maps(F.interpolate(raw, (40, 500), mode="bilinear", align_corners=True))
+
+    label = pipeline.label(net, large, [1, 0], None)
+
+    classes = torch.tensor([[1, 0]])
+    rule = LABELLERS[pipeline.labeller(saliency=False)]
+    needed = {"maps": maps, "images": copy}
+    wanted = rule.function(classes=classes, **{need: needed[need] for need in rule.needs})[0]
+    assert label.shape == (96, 1200)
+    assert (label == enlarged(wanted, (96, 1200))).float().mean() > 0.99
+
+
+@pytest.mark.parametrize("labels", ["completion", "saliency-fusion", "single-tag"])
+def test_so_is_its_saliency(labels: str) -> None:
+    net, large = tiny.vit_segmenter(), halves(96, 1200)
+    saliency = F.interpolate(torch.rand(1, 1, 4, 6), (96, 1200), mode="bilinear")[0, 0]
+    pipeline = parse_pipeline(f"getam+pamr:{labels}", scales=(48,), flip=False)
+    maps = pipeline.maps(net, large, [1])
+    assert maps.shape == (1, 1, 40, 500)
+    salient = F.interpolate(saliency[None, None], (40, 500), mode="area")[:, 0]
+    if labels == "completion":
+        salient = salient > 127 / 255
+    rule, classes = LABELLERS[labels], torch.tensor([[1]])
+    needed = {"maps": maps, "saliency": salient}
+    wanted = rule.function(classes=classes, **{need: needed[need] for need in rule.needs})[0]
+    label = pipeline.label(net, large, [1], saliency)
+    assert torch.equal(label, enlarged(wanted, (96, 1200)))
+    assert len(label.unique()) > 1
+
+
+def test_without_tags_the_label_of_a_large_photo_has_its_size() -> None:
+    pipeline, net = Pipeline(scales=(32,)), tiny.vit_segmenter()
+    assert pipeline.label(net, photo(20, 600), [], None).shape == (20, 600)
+    assert pipeline.maps(net, photo(20, 600), []).shape == (1, 0, 17, 500)
+
+
 # What makes no sense
 
 
@@ -239,6 +394,60 @@ def test_a_cnn_has_no_attention_to_walk_along(text: str, message: str) -> None:
         parse_pipeline(text).check(saliency=False, net=Cnn())
     with pytest.raises(InputError, match=message):
         parse_pipeline(text, scales=(32,)).label(Cnn(), photo(), [1], None)
+
+
+@pytest.mark.parametrize("scales", [(), (0,), (32, 0), (-32,)])
+def test_scales_that_are_none_are_refused(scales: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="one or more positive long sides"):
+        Pipeline(scales=scales).check(saliency=False)
+    Pipeline(scales=(1,)).check(saliency=False)
+
+
+def test_rules_that_use_no_map_ask_nothing_of_the_method_or_the_network() -> None:
+    pipeline = parse_pipeline("rollout:single-tag", scales=(32,))
+    pipeline.check(saliency=True, several_tags=True, net=Cnn())
+    with pytest.raises(InputError, match="gives all tags of a photo the same map"):
+        parse_pipeline("rollout:threshold", scales=(32,)).check(saliency=False, several_tags=True)
+
+
+def test_saliency_is_not_asked_for_by_rules_that_do_without() -> None:
+    for rule in ("free", "threshold", "irn", "afa", "completion"):
+        parse_pipeline(f"getam:{rule}").check(saliency=False)
+        parse_pipeline(f"getam:{rule}").check(saliency=True)
+    with pytest.raises(InputError, match=r"choose one of free, threshold, irn, afa$"):
+        parse_pipeline("getam:single-tag").check(saliency=False)
+
+
+def test_the_trial_is_one_square_of_noise_at_the_smallest_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[Any, ...]] = []
+    real = Pipeline.maps
+
+    def spy(self: Pipeline, net: Any, given_photo: Tensor, present: list[int]) -> Tensor:
+        seen.append(
+            (self, tuple(given_photo.shape), given_photo.dtype, present, float(given_photo.float().std()))
+        )
+        return real(self, net, given_photo, present)
+
+    monkeypatch.setattr(Pipeline, "maps", spy)
+    Pipeline(scales=(48, 32)).check(saliency=False, net=tiny.vit_segmenter())
+    ((pipeline, shape, dtype, present, spread),) = seen
+    assert (pipeline, shape, dtype, present) == (
+        Pipeline(refine=(), scales=(32,), flip=False), (3, 32, 32), torch.uint8, [0],
+    )  # fmt: skip
+    assert spread > 60
+
+
+def test_maps_that_are_not_finite_are_refused_before_they_pass_for_background() -> None:
+    net = tiny.vit_segmenter()
+    with torch.no_grad():
+        next(net.parameters()).fill_(torch.nan)
+    for text in ("getam+pamr", "getam:threshold", "gradcam+walk-afa:irn"):
+        with pytest.raises(InputError, match="NaN"):
+            parse_pipeline(text, scales=(32,)).label(net, photo(), [1], None)
+    saliency = torch.full(PHOTO, torch.nan)
+    for labels in ("completion", "single-tag", "saliency-fusion"):
+        with pytest.raises(InputError, match="the saliency holds NaN"):
+            Pipeline(labels=labels, scales=(32,)).label(tiny.vit_segmenter(), photo(), [1], saliency)
 
 
 def test_options_are_tried_before_photos_are_read() -> None:
@@ -338,6 +547,35 @@ def test_label_composes_by_name(
         (line,) = capsys.readouterr().err.strip().splitlines()
         assert sentence in line
     assert not Path(nowhere).exists()
+
+
+def test_every_option_of_label_reaches_the_pipeline(
+    scenes: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[tuple[Pipeline, list[int], Any]] = []
+
+    def spy(
+        self: Pipeline, net: Any, given_photo: Tensor, present: list[int], salient: Tensor | None
+    ) -> Tensor:
+        used.append((self, present, None if salient is None else float(salient.max())))
+        return torch.zeros(given_photo.shape[-2:], dtype=torch.uint8)
+
+    monkeypatch.setattr(Pipeline, "label", spy)
+    (tmp_path / "tags.csv").write_text("image,tags\nscene2.png,red;blue\n")
+    saliency = tmp_path / "saliency"
+    saliency.mkdir()
+    Image.fromarray(np.full((20, 24), 51, np.uint8)).save(saliency / "scene2.png")
+    data = {"data": scenes / "photos", "tags": tmp_path / "tags.csv", "model": trained, "overwrite": True}
+    getam.label(**data, out=tmp_path / "labels")
+    getam.label(
+        **data, out=tmp_path / "labels", saliency=saliency, method="acr", refine=("par",), labels="afa",
+        scales=(40, 24), flip=False, coupling="grad2", start=1, rows="cls",
+    )  # fmt: skip
+    options = {"coupling": "grad2", "start": 1, "rows": "cls"}
+    assert used == [
+        (Pipeline(), [0, 1], None),
+        (Pipeline("acr", ("par",), "afa", (40, 24), False, options), [0, 1], pytest.approx(0.2)),
+    ]
 
 
 def test_the_protocol_says_what_was_used(scenes: Path, trained: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,11 @@ import pytest
 import tyro
 from PIL import Image
 
-from getam.data.masks import write_classes, write_mask
+from getam.cli import main
+from getam.data.masks import read_mask, write_classes, write_mask
 from getam.errors import InputError
+from getam.metrics.bootstrap import Bootstrap, difference_interval, interval
+from getam.metrics.confusion import mean_iou
 from getam.verbs.evaluate import evaluate
 
 PREDICTED, TRUE = ("cat", "dog"), ("dog", "sofa", "cat")
@@ -80,6 +84,121 @@ def test_json_holds_scores_and_protocol(folders: tuple[Path, Path], tmp_path: Pa
         evaluate(*folders, out=out)
     evaluate(*folders, out=out, overwrite=True)
     assert json.loads(out.read_text())["protocol"]["photos"] == 2
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """Masks, another system's masks with other label numbers, and truth, of eight photos."""
+    random = np.random.default_rng(0)
+    masks, others, truth = tmp_path / "masks", tmp_path / "others", tmp_path / "truth"
+    write_classes(masks, PREDICTED)
+    write_classes(others, ("dog", "cat"))
+    write_classes(truth, TRUE)
+    for number in range(8):
+        label = random.choice([0, 1, 3, 255], (6, 9)).astype(np.uint8)
+        write_mask(truth / f"{number}.png", label)
+        for folder, table, right in ((masks, [0, 2, 255, 1], 0.8), (others, [0, 1, 255, 2], 0.5)):
+            said = np.append(table, [255] * 252)[label].astype(np.uint8)
+            write_mask(folder / f"{number}.png", np.where(random.random((6, 9)) < right, said, 0))
+    return masks, others, truth
+
+
+def counts_slowly(masks: Path, order: tuple[str, ...], truth: Path) -> np.ndarray:
+    """(N,2,3) of the photos of a folder by name; cat before dog."""
+    counts = np.zeros((8, 2, 3), int)
+    for number in range(8):
+        true, said = read_mask(truth / f"{number}.png"), read_mask(masks / f"{number}.png")
+        for place, (name, label) in enumerate((("background", 0), ("cat", 3), ("dog", 1))):
+            own = (said == (("background", *order).index(name))) & (true != 255)
+            counts[number, :, place] = (own & (true == label)).sum(), (own | (true == label)).sum()
+    return counts
+
+
+def test_the_interval_is_that_of_drawing_photos(many: tuple[Path, Path, Path]) -> None:
+    masks, _others, truth = many
+    result = evaluate(masks, truth)
+    counts = counts_slowly(masks, PREDICTED, truth)
+    assert result.miou == float(mean_iou(counts.sum(0)))
+    assert result.interval == interval(counts)
+    assert result.interval is not None
+    assert result.interval[0] < result.miou < result.interval[1]
+    assert result.against is None
+    assert result.protocol.intervals == Bootstrap(resamples=2000, level=0.95, seed=0)
+
+
+def test_another_folder_gives_a_difference_on_the_same_draws(many: tuple[Path, Path, Path]) -> None:
+    masks, others, truth = many
+    ours, theirs = (
+        counts_slowly(masks, PREDICTED, truth),
+        counts_slowly(others, ("dog", "cat"), truth),
+    )
+    result = evaluate(masks, truth, against=others)
+    assert result.miou == evaluate(masks, truth).miou
+    found = result.against
+    assert found is not None
+    assert found.masks == str(others)
+    assert found.miou == evaluate(others, truth).miou
+    assert found.interval == interval(theirs)
+    assert found.difference == pytest.approx(result.miou - found.miou)
+    assert found.difference > 0
+    assert found.difference_interval == difference_interval(ours, theirs)
+    content = json.loads(result.as_json())
+    assert content["interval"] == list(result.interval or ())
+    assert content["against"]["difference_interval"] == list(found.difference_interval or ())
+    assert content["protocol"]["intervals"] == {
+        "method": "percentile bootstrap over photos", "resamples": 2000, "level": 0.95, "seed": 0,
+    }  # fmt: skip
+
+
+def test_the_other_folder_is_scored_on_the_chosen_classes_and_photos(
+    many: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    masks, others, truth = many
+    (tmp_path / "some.txt").write_text("1\n4\n6\n")
+    options = {"classes": ("cat",), "split": tmp_path / "some.txt"}
+    found = evaluate(masks, truth, against=others, **options).against
+    alone = evaluate(others, truth, **options)
+    assert found is not None
+    assert (found.miou, found.interval) == (alone.miou, alone.interval)
+    for number in (0, 2, 3, 5, 7):
+        (others / f"{number}.png").unlink()
+    assert evaluate(masks, truth, against=others, **options).against == found
+    with pytest.raises(InputError, match=r"5 of 8 true masks have no predicted one in .*others"):
+        evaluate(masks, truth, against=others)
+    (others / "classes.txt").write_text("background\ndog\ncow\n")
+    with pytest.raises(InputError, match=r"masks in .*others have no class 'cat'"):
+        evaluate(masks, truth, against=others)
+    with pytest.raises(InputError, match="nowhere does not exist"):
+        evaluate(masks, truth, against=tmp_path / "nowhere")
+
+
+def test_the_other_masks_may_lie_in_folders_of_their_own(many: tuple[Path, Path, Path]) -> None:
+    masks, others, truth = many
+    expected = evaluate(masks, truth, against=others)
+    (others / "images").mkdir()
+    for file in others.glob("*.png"):
+        file.rename(others / "images" / file.name)
+    assert evaluate(masks, truth, against=others) == expected
+
+
+def test_one_photo_has_no_interval(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "easy.txt").write_text("a\n")
+    result = evaluate(*folders, split=tmp_path / "easy.txt", against=folders[0])
+    assert result.interval is None
+    assert result.against is not None
+    assert result.against.difference == 0
+    assert result.against.difference_interval is None
+    assert json.loads(result.as_json())["interval"] is None
+
+
+def test_the_command_line_prints_intervals(
+    many: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    masks, others, truth = many
+    assert main(["evaluate", str(masks), str(truth), "--against", str(others)]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert list(printed)[:2] == ["miou", "interval"]
+    assert printed == json.loads(evaluate(masks, truth, against=others).as_json())
 
 
 def delete(path: str) -> Callable[[Path], None]:
@@ -175,3 +294,66 @@ def test_command_line_is_generated_from_the_signature(
     assert "hard photos cannot be left out unnoticed" in " ".join(
         capsys.readouterr().out.replace("│", " ").split()
     )
+
+
+# Names and files
+
+
+def test_the_suffix_may_be_written_in_any_case(folders: tuple[Path, Path]) -> None:
+    masks, truth = folders
+    wanted = evaluate(*folders)
+    (truth / "b.png").rename(truth / "b.PNG")
+    (masks / "a.png").rename(masks / "a.Png")
+    assert evaluate(*folders) == wanted
+    write_mask(truth / "b.png", np.zeros((2, 2), np.uint8))
+    with pytest.raises(InputError, match=r"truth has two masks for 'b', b\.PNG and b\.png: remove one"):
+        evaluate(*folders)
+
+
+def test_masks_in_a_linked_folder_count_and_hidden_ones_do_not(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    wanted = evaluate(*folders)
+    folders[1].rename(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / ".c.png").write_bytes(b"")
+    folders[1].symlink_to(tmp_path / "elsewhere")
+    assert evaluate(*folders) == wanted
+
+
+def test_names_that_are_not_utf8(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in folders:
+        (folder / "a.png").rename(folder / os.fsdecode(b"caf\xe9.png"))
+    result = evaluate(*folders)
+    assert result.protocol.ids_sha256 == hashlib.sha256(b"b\ncaf\xe9\n").hexdigest()
+    print(result.as_json())
+
+
+@pytest.mark.parametrize("file", ["run/masks/a.png", "data/truth/b.png", "data/classes.txt", "easy.txt"])
+def test_the_scores_are_not_written_over_what_is_scored(
+    folders: tuple[Path, Path], tmp_path: Path, file: str
+) -> None:
+    (tmp_path / "easy.txt").write_text("a\n")
+    before = (tmp_path / file).read_bytes()
+    with pytest.raises(InputError, match="is read here and would be written over"):
+        evaluate(*folders, split=tmp_path / "easy.txt", out=tmp_path / file, overwrite=True)
+    assert (tmp_path / file).read_bytes() == before
+
+
+def test_rates_are_means_over_background_and_classes(folders: tuple[Path, Path]) -> None:
+    # scored pixels as predicted/true: in a 0/0, cat/cat, cat/0; in b dog/dog, 0/0, cat/dog
+    # background: TP 2, FN 1; cat: TP 1, FP 2; dog: TP 1, FN 1
+    result = evaluate(*folders)
+    assert result.false_positive_rate == pytest.approx((0 + 2 / 3 + 0) / 3)
+    assert result.false_negative_rate == pytest.approx((1 / 3 + 0 + 1 / 2) / 3)
+    assert result.protocol.split is None
+    assert result.protocol.metric.startswith("one confusion matrix over all pixels")
+
+
+def test_a_name_in_another_folder_matches_only_where_it_is_the_only_one(folders: tuple[Path, Path]) -> None:
+    masks, _ = folders
+    for sub in ("x", "y"):
+        write_mask(masks / sub / "a.png", np.zeros((1, 4), np.uint8))
+    for name in ("a.png", "b.png"):
+        (masks / name).unlink()
+    with pytest.raises(InputError, match=r"2 of 2 photos have no true mask"):
+        evaluate(*folders)

@@ -39,6 +39,9 @@ def test_one_line_per_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines["rollout"][1:3] == ["no", "photo"]
     assert lines["par"] == ["the photo", "photo", "AFA, arXiv 2203.02664"]
     assert lines["walk-irn"][1] == "patch grid"
+    assert lines["walk-irn"][0] == "attention, before those that need the photo"
+    assert lines["rollout"][3] == "—"
+    assert lines["getam"][1:4] == ["yes", "class", "--coupling --start --rows"]
     assert lines["saliency-fusion"][0] == "maps, saliency"
 
 

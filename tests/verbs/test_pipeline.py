@@ -23,7 +23,7 @@ from getam.verbs.predict import decide
 
 def test_train_writes_its_run(trained: Path) -> None:
     assert {file.name for file in trained.iterdir()} == {
-        "config.yaml", "env.json", "metrics.jsonl", "model.safetensors", "state.pt",
+        ".lock", "config.yaml", "data.jsonl", "env.json", "metrics.jsonl", "model.safetensors", "state.pt",
     }  # fmt: skip
     (entry,) = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     assert entry["step"] == 4

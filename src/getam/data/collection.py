@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from getam.data.masks import CLASSES_FILE, VOID, LabelMap, read_label_names, read_mask, remap
@@ -80,7 +81,9 @@ def names_hash(names: Iterable[str]) -> str:
     >>> names_hash(["b", "a"]) == hashlib.sha256(b"a" + bytes([10]) + b"b" + bytes([10])).hexdigest()
     True
     """
-    return hashlib.sha256("".join(f"{name}\n" for name in sorted(names)).encode()).hexdigest()
+    return hashlib.sha256(
+        "".join(f"{name}\n" for name in sorted(names)).encode(errors="surrogateescape")
+    ).hexdigest()
 
 
 def load_collection(
@@ -92,12 +95,14 @@ def load_collection(
     saliency: Path | str | None = None,
     masks: Path | str | None = None,
     background: Sequence[str] = (),
+    inside: bool = False,
 ) -> Collection:
     """Find and check everything a run will read, before it starts.
 
     Two layouts are known. A folder of photos: the `image` column of tags.csv is relative to it or else to
     tags.csv. VOC: `JPEGImages/`, `ImageSets/Segmentation/{split}.txt`, and `SegmentationClass/`, the default
-    of `masks`; the `image` column is an id, a file of `JPEGImages/` or a path in `data`.
+    of `masks`; the `image` column is an id, a file of `JPEGImages/` or a path in `data`. In both, a name in another
+    case or without its suffix will do where only one photo fits.
 
     Args:
         data: The folder.
@@ -110,6 +115,8 @@ def load_collection(
             is `void` instead of `background`, label 0 is ignored.
         background: Classes of the masks that count as background, such as grass and sky; without it they are ignored
             as all classes outside `classes` are.
+        inside: Refuse photos that do not lie in `data`, links followed. For whoever serves others: a tags.csv can name
+            any file of the machine.
 
     Raises `InputError` for anything missing, naming the line of tags.csv where there is one.
     """
@@ -124,7 +131,7 @@ def load_collection(
     if split is not None:
         lists = data / "ImageSets" / "Segmentation" if is_voc else data
         rows = _select(rows, lists / f"{split}.txt", tags)
-    photos = {name: _find_photo(row, data, tags, is_voc) for name, row in rows.items()}
+    photos = _find_photos(rows, data, tags, is_voc, inside)
 
     mask_files: dict[str, Path] = {}
     mask_classes: tuple[str, ...] = ()
@@ -230,22 +237,52 @@ def _select(rows: dict[str, TagRow], path: Path, tags: Path) -> dict[str, TagRow
     return selected
 
 
-def _find_photo(row: TagRow, data: Path, tags: Path, is_voc: bool) -> Path:
-    places = [data / row.image, tags.parent / row.image]
-    if is_voc:
-        places = [
-            data / row.image,
-            data / "JPEGImages" / row.image,
-            data / "JPEGImages" / f"{row.image}.jpg",
-            places[1],
-        ]
-    for place in places:
-        if place.is_file():
-            return place
-    raise InputError(
-        f"{tags}, line {row.line}: photo {row.image} is not in {data}; correct the name, add the photo or"
-        " delete the row."
-    )
+def _find_photos(
+    rows: dict[str, TagRow], data: Path, tags: Path, is_voc: bool, inside: bool
+) -> dict[str, Path]:
+    """Sample name → file: as the row spells it or, where only one photo fits, in another case or with its suffix."""
+    root = data.resolve()
+
+    def allowed(place: Path) -> bool:
+        return not inside or place.resolve().is_relative_to(root)
+
+    @lru_cache
+    def listed(folder: Path) -> dict[str, list[Path]]:
+        by_name: dict[str, list[Path]] = {}
+        for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if file.suffix.lower() in PHOTO_SUFFIXES and allowed(file):
+                for name in {file.name.casefold(), file.stem.casefold()}:
+                    by_name.setdefault(name, []).append(file)
+        return by_name
+
+    def find(row: TagRow) -> Path:
+        places = [data / row.image, tags.parent / row.image]
+        if is_voc:
+            jpegs = data / "JPEGImages"
+            places[1:1] = [jpegs / row.image, jpegs / f"{row.image}.jpg"]
+        places = [place for place in places if allowed(place)]
+        if not places:
+            raise InputError(
+                f"{tags}, line {row.line}: photo {row.image} lies outside {data}: only photos inside are read here."
+            )
+        for place in places:
+            if place.is_file():
+                return place
+        for place in places:
+            near = listed(place.parent).get(place.name.casefold(), [])
+            if len(near) == 1:
+                return near[0]
+            if near:
+                raise InputError(
+                    f"{tags}, line {row.line}: photo {row.image} could be {near[0].name} or {near[1].name} in"
+                    f" {place.parent}; write the name as the file's is."
+                )
+        raise InputError(
+            f"{tags}, line {row.line}: photo {row.image} is not in {data}; correct the name, add the photo or"
+            " delete the row."
+        )
+
+    return {name: find(row) for name, row in rows.items()}
 
 
 def _match_files(folder: Path, photos: dict[str, Path], what: str, required: bool) -> dict[str, Path]:

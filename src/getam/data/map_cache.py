@@ -64,8 +64,13 @@ def write_grey(path: Path, values: npt.NDArray[np.float32]) -> None:
     Raises:
         InputError: another shape, or values outside [0,1].
     """
+    write_atomically(path, encode_grey(values))
+
+
+def encode_grey(values: npt.NDArray[np.float32]) -> bytes:
+    """The 8-bit grey PNG of a map (H,W) in [0,1]; raises as `write_grey`."""
     if values.ndim != 2 or values.size == 0 or not (values.min() >= 0 and values.max() <= 1):
-        raise InputError(f"{path} was to be written from {values.shape} values: a map is (H,W) in [0,1]")
+        raise InputError(f"a map is (H,W) in [0,1], but one was to be written from {values.shape} values")
     encoded = io.BytesIO()
     Image.fromarray((values * 255 + 0.5).astype(np.uint8)).save(encoded, format="PNG")
-    write_atomically(path, encoded.getvalue())
+    return encoded.getvalue()

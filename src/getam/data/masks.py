@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import io
 import os
-import threading
-from collections.abc import Sequence
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from getam.data.tags import BACKGROUND, MAX_CLASSES
+from getam.data.tags import BACKGROUND, MAX_CLASSES, clean_name, is_one_line
 from getam.errors import InputError
 
 IGNORE = 255
 """The label that is neither trained on nor scored."""
 
 CLASSES_FILE = "classes.txt"
+
+PARTIAL = ".partial"
+"""Suffix of the hidden files that a killed process may leave behind where it was writing."""
 
 VOID = "void"
 """First line of a `classes.txt` whose label 0 is no background but pixels nobody labelled, as in MSRC."""
@@ -49,15 +54,20 @@ def write_mask(path: Path | str, label: LabelMap) -> None:
 
     The folder is made when needed. Raises `InputError` for another shape or dtype.
     """
+    write_atomically(Path(path), encode_mask(label))
+
+
+def encode_mask(label: LabelMap) -> bytes:
+    """The palette PNG of a (H, W) uint8 label map. Raises `InputError` for another shape or dtype."""
     if label.ndim != 2 or label.dtype != np.uint8 or label.size == 0:
         raise InputError(
-            f"a mask is (H, W) uint8, but {path} was to be written from {label.shape} {label.dtype}."
+            f"a mask is (H, W) uint8, but one was to be written from {label.shape} {label.dtype}."
         )
     image = Image.fromarray(np.ascontiguousarray(label))
     image.putpalette(voc_palette())  # turns mode L into P and keeps the numbers
     encoded = io.BytesIO()
     image.save(encoded, format="PNG", optimize=False)
-    write_atomically(Path(path), encoded.getvalue())
+    return encoded.getvalue()
 
 
 def read_mask(path: Path | str, size: tuple[int, int] | None = None) -> LabelMap:
@@ -127,7 +137,7 @@ def read_label_names(folder: Path | str) -> tuple[str, tuple[str, ...]]:
             " of the labels."
         )
     try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        names = [clean_name(line) for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path} is not UTF-8 text: write one class name a line, the first 'background'."
@@ -179,15 +189,40 @@ def remap(
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write to a hidden neighbour of `path`, then rename: a crash leaves the old file or the new one."""
+    """Write to a hidden neighbour of `path`, then rename: a crash leaves the old file or the new one, whole."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """As `write_atomically`, for what is written bit by bit: the file takes its place when the block ends well.
+
+    The file is on the disk before the rename and the folder after it, so that a power cut leaves no empty file. The
+    neighbour's name is short, however long the file's own is, and nobody else's, whoever writes it at the same time.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.partial")
+    partial = path.with_name(f".{secrets.token_hex(8)}{PARTIAL}")
     try:
-        partial.write_bytes(content)
+        with partial.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(partial, path)
+        _sync_folder(path.parent)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows opens no folders, and keeps renames by itself
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _no_background(path: Path, first: str) -> InputError:
@@ -204,7 +239,7 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
             f"{path}: {len(names)} classes besides background; between 1 and {MAX_CLASSES} are possible."
         )
     for number, name in enumerate(names, start=1):
-        if name != name.strip() or not name or not name.isprintable():
+        if name != name.strip() or not name or not is_one_line(name):
             raise InputError(
                 f"{path}: {name!r} is no class name (label {number}); give every label a one-line name."
             )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,9 @@ from getam.errors import InputError
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
 """What a folder is searched for, in any case; a photo named by itself may have any suffix."""
+
+MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)
+"""Pillow's own limit, 179 million: what claims to be larger is taken for a file made to fill the memory."""
 
 _ORIENTATION_TAG = 0x0112  # EXIF 2.32, section 4.6.4 A
 _UPRIGHT = {
@@ -27,11 +32,11 @@ _UPRIGHT = {
 _WIDE_INTEGERS = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
-def find_photos(path: Path | str) -> list[Path]:
+def find_photos(path: Path | str, *, leave_out: Path | str | None = None) -> list[Path]:
     """The photo `path`, or every photo in the folder `path` and its subfolders, sorted.
 
-    Files are recognised by their suffix (`PHOTO_SUFFIXES`, in any case); hidden files and folders are passed
-    over. A file named by itself is returned as it is. Raises `InputError` when `path` does not exist or the
+    Files are recognised by their suffix (`PHOTO_SUFFIXES`, in any case); see `find_files` for the folders that are
+    searched. A file named by itself is returned as it is. Raises `InputError` when `path` does not exist or the
     folder holds no photo.
     """
     path = Path(path)
@@ -39,18 +44,40 @@ def find_photos(path: Path | str) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise InputError(f"{path} does not exist: give a photo or a folder of photos.")
-    photos = [
-        found
-        for found in path.rglob("*")
-        if found.suffix.lower() in PHOTO_SUFFIXES
-        and not any(part.startswith(".") for part in found.relative_to(path).parts)
-        and found.is_file()
-    ]
+    photos = find_files(path, PHOTO_SUFFIXES, leave_out=leave_out)
     if not photos:
         raise InputError(
             f"{path} holds no photo: files ending in {', '.join(PHOTO_SUFFIXES)} are looked for."
         )
-    return sorted(photos)
+    return photos
+
+
+def find_files(
+    folder: Path | str, suffixes: Sequence[str], *, leave_out: Path | str | None = None
+) -> list[Path]:
+    """The files of `folder` and its subfolders that end in one of `suffixes`, in any case, sorted.
+
+    Hidden files and folders are passed over, and so is the subfolder `leave_out`. Links to folders are followed, but
+    every folder is searched once, by its own name rather than by a link: links in a circle end.
+    """
+    folder = Path(folder)
+    left_out = None if leave_out is None else Path(leave_out).resolve()
+    files: list[Path] = []
+    searched: set[Path] = set()
+    places, links = [folder], deque[Path]()
+    while places or links:
+        place = places.pop() if places else links.popleft()
+        if (real := place.resolve()) in searched or (place != folder and real == left_out):
+            continue
+        searched.add(real)
+        for found in sorted(place.iterdir()):
+            if found.name.startswith("."):
+                continue
+            if found.is_dir():
+                (links if found.is_symlink() else places).append(found)
+            elif found.suffix.lower() in suffixes and found.is_file():
+                files.append(found)
+    return sorted(files)
 
 
 def read_photo(path: Path | str) -> Image.Image:
@@ -58,7 +85,7 @@ def read_photo(path: Path | str) -> Image.Image:
 
     The EXIF orientation is applied; CMYK, grey, palette and 16-bit files are converted, of 16 bits the full
     range 0–65535 to 0–255; transparent ones are laid on white; of an animation the first frame is taken.
-    Raises `InputError` when the file is missing, truncated or no photo.
+    Raises `InputError` when the file is missing, truncated, no photo, or has more than `MAX_PIXELS` pixels.
     """
     return _decode(Path(path), long_side=None)[0]
 
@@ -97,6 +124,11 @@ def _decode(path: Path, long_side: int | None) -> tuple[Image.Image, tuple[int, 
             photo = _as_rgb(image, path)
     except (InputError, MemoryError):
         raise
+    except Image.DecompressionBombError:
+        raise InputError(
+            f"photo {path} cannot be read: it has more than {MAX_PIXELS / 1e6:.0f} million pixels, as a decompression"
+            " bomb does; make it smaller first, or remove it."
+        ) from None
     except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, … on broken files
         reason = f"{error}".strip().rstrip(".") or type(error).__name__
         raise InputError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,10 @@ from getam.errors import InputError
 
 MAX_CLASSES = 254
 """Masks are 8-bit: 0 is background and 255 is ignore, which leaves 1–254."""
+
+JOINERS = "\u200c\u200d"
+FLAG_LETTERS = range(0xE0020, 0xE0080)
+"""They follow the black flag, for England and others."""
 
 BACKGROUND = "background"
 """The name of label 0: never a tag."""
@@ -85,6 +90,26 @@ def suggest(name: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     listed = ", ".join(known[:30]) + (f" and {len(known) - 30} more" if len(known) > 30 else "")
     return (f"did you mean {close[0]!r}? " if close else "") + f"Known: {listed or 'none'}"
+
+
+def clean_name(text: str) -> str:
+    """A tag or class name without space around; every kind of space inside, such as one that does not break, is one.
+
+    >>> clean_name(" polar\u00a0bear ")
+    'polar bear'
+    """
+    return "".join(" " if unicodedata.category(letter) == "Zs" else letter for letter in text).strip()
+
+
+def is_one_line(name: str) -> bool:
+    """Whether a name can be seen on one line: no line breaks, no control characters and no other invisible ones.
+
+    Joiners, with which some scripts join letters and emoji make families, and the letters of flags are seen.
+
+    >>> is_one_line("👩\u200d👧"), is_one_line("a\u200bb")
+    (True, False)
+    """
+    return all(letter.isprintable() or letter in JOINERS or ord(letter) in FLAG_LETTERS for letter in name)
 
 
 def _check_classes(path: Path, classes: tuple[str, ...], known: list[str]) -> tuple[str, ...]:
@@ -199,7 +224,7 @@ def _check_row(path: Path, cells: list[str], columns: list[str], line: int) -> t
     if not image:
         raise InputError(f"{path}, line {line}: the image cell is empty; write the photo's file name.")
     tags = tuple(
-        dict.fromkeys(tag for tag in (t.strip() for t in cells[columns.index("tags")].split(";")) if tag)
+        dict.fromkeys(tag for tag in map(clean_name, cells[columns.index("tags")].split(";")) if tag)
     )
     for tag in tags:
         if tag.casefold() == BACKGROUND:
@@ -208,8 +233,8 @@ def _check_row(path: Path, cells: list[str], columns: list[str], line: int) -> t
                 " means none"
                 " of the classes)."
             )
-        if not tag.isprintable():
+        if not is_one_line(tag):
             raise InputError(
-                f"{path}, line {line}: the tag {tag!r} contains a line break or control character; rename it."
+                f"{path}, line {line}: the tag {tag!r} contains a line break or an invisible character; rename it."
             )
     return image, tags

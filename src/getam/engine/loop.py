@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeVar
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
-from getam.engine.runfolder import STATE, RunFolder
+from getam.engine.runfolder import RunFolder
+from getam.engine.state import random_state, restore_random
+from getam.errors import GetamError, InputError
 from getam.nets.build import FROM_NOTHING
 from getam.nets.network import Network
 from getam.recipes.base import CommonConfig, Recipe, optimizer, total
@@ -55,51 +58,92 @@ def fit(
 
     Returns:
         The trained network, in eval mode, on the device it was trained on.
+
+    Raises:
+        InputError: a photo cannot be read, everything that was saved is damaged, or losses, gradients or weights are
+            no longer finite; what was saved before is then still there, and whole.
     """
     fabric = Fabric(accelerator="auto", devices=1)
     torch.manual_seed(config.seed)
-    resumed = (run.path / STATE).is_file()
+    saved = run.state()
     # A resumed run has all its weights: it needs neither the backbone's file nor the hub.
-    net = recipe.build(config.model_copy(update={"weights": FROM_NOTHING}) if resumed else config, classes)
-    optim = optimizer(net, config)
-    start = 0
-    if resumed:
-        saved = run.state()
-        net.load_state_dict(saved["model"])
-        optim.load_state_dict(saved["optimizer"])
-        torch.set_rng_state(saved["rng"])
-        start = int(saved["step"])
-    run.rewind(start)
+    net = recipe.build(config.model_copy(update={"weights": FROM_NOTHING}) if saved else config, classes)
     net = net.to(memory_format=torch.channels_last)  # convolutions run up to twice as fast, on CPUs too
-    model, optim = fabric.setup(net, optim)
+    model, optim = fabric.setup(net, optimizer(net, config))
+    start = _resume(net, optim, saved) if saved else 0
+    run.rewind(start)
     model.train()
+    kept = start  # steps done in what was saved last
 
-    def keep(step: int) -> None:
-        state = {"optimizer": optim.state_dict(), "step": step, "rng": torch.get_rng_state()}
-        run.save(net, record, state)
+    def keep(done: int) -> None:
+        nonlocal kept
+        if not _finite(net.state_dict().values()):
+            raise FloatingPointError(f"weights after step {done} are not finite")
+        run.save(net, record, {"optimizer": optim.state_dict(), "step": done, "random": random_state()})
+        kept = done
 
     saved_at, began = time.monotonic(), time.monotonic()
-    for step, batch in _batches(data, config, start, workers):
-        batch = fabric.to_device(batch)
-        progress = step / config.steps
-        for group in optim.param_groups:
-            group["lr"] = group["initial_lr"] * recipe.lr_factor(progress, config)
-        losses = recipe.losses(model, batch, progress, config)
-        fabric.backward(total(losses.values()))
-        optim.step()
-        optim.zero_grad(set_to_none=True)
-        numbers = {name: float(value.detach()) for name, value in losses.items()}
-        if (step + 1) % LOG_EVERY == 0 or step + 1 == config.steps:
-            rate = (step + 1 - start) * len(batch["image"]) / (time.monotonic() - began)
-            lr = optim.param_groups[0]["lr"]
-            run.log({"step": step + 1, **numbers, "lr": lr, "photos_per_second": round(rate, 2)})
-        if time.monotonic() - saved_at > SAVE_EVERY_SECONDS and step + 1 < config.steps:
-            keep(step + 1)
-            saved_at = time.monotonic()
-        advance(step + 1, numbers)
-    if start < config.steps:
-        keep(config.steps)
+    try:
+        for step, batch in _batches(data, config, start, workers):
+            numbers = _train_step(recipe, config, fabric, model, optim, batch, step)
+            if (step + 1) % LOG_EVERY == 0 or step + 1 == config.steps:
+                rate = (step + 1 - start) * len(batch["image"]) / (time.monotonic() - began)
+                lr = optim.param_groups[0]["lr"]
+                run.log({"step": step + 1, **numbers, "lr": lr, "photos_per_second": round(rate, 2)})
+            if time.monotonic() - saved_at > SAVE_EVERY_SECONDS and step + 1 < config.steps:
+                keep(step + 1)
+                saved_at = time.monotonic()
+            advance(step + 1, numbers)
+        if start < config.steps:
+            keep(config.steps)
+    except FloatingPointError as error:
+        there = f"what was saved after step {kept} is kept" if kept else "nothing had been saved yet"
+        raise InputError(
+            f"{run.path}: the {error}, so that nothing more can be learned; {there}: train with a smaller --lr than "
+            f"{config.lr:g} and another --out"
+        ) from None
     return net.eval()
+
+
+def _train_step(
+    recipe: Recipe[N], config: CommonConfig, fabric: Fabric, model: Any, optim: Any, batch: Any, step: int
+) -> dict[str, float]:
+    """One step of the optimiser; the losses by name.
+
+    Raises:
+        FloatingPointError: a loss or a gradient is not finite; the weights are as they were.
+    """
+    batch = fabric.to_device(batch)
+    progress = step / config.steps
+    for group in optim.param_groups:
+        group["lr"] = group["initial_lr"] * recipe.lr_factor(progress, config)
+    losses = recipe.losses(model, batch, progress, config)
+    numbers = {name: float(value.detach()) for name, value in losses.items()}
+    for name, number in numbers.items():
+        if not math.isfinite(number):
+            raise FloatingPointError(f"loss {name} of step {step + 1} is {number}")
+    fabric.backward(total(losses.values()))
+    if not _finite(p.grad for p in model.parameters() if p.grad is not None):
+        found = ", ".join(f"{name} {number:.3g}" for name, number in numbers.items())
+        raise FloatingPointError(f"gradients of the loss of step {step + 1} ({found}) are not finite")
+    optim.step()
+    optim.zero_grad(set_to_none=True)
+    return numbers
+
+
+def _resume(net: Network, optim: Any, saved: dict[str, Any]) -> int:
+    """Put back what was saved, on the devices where weights and optimiser are by now; the number of steps done."""
+    net.load_state_dict(saved["model"])
+    optim.load_state_dict(saved["optimizer"])
+    # before there was more than the CPU's generator, it was kept as "rng"
+    restore_random(saved["random"] if "random" in saved else {"cpu": saved["rng"]})
+    return int(saved["step"])
+
+
+def _finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether all floating-point numbers are finite; asks the device once."""
+    sums = [t.detach().sum(dtype=torch.float32) for t in tensors if t.is_floating_point()]
+    return not sums or bool(torch.stack(sums).isfinite().all())
 
 
 def _batches(
@@ -115,8 +159,32 @@ def _batches(
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + epoch)
         order = torch.randperm(len(data), generator=generator).tolist()
         todo = [order[i * size : (i + 1) * size] for i in range(skipped, per_epoch)][: config.steps - step]
-        dataset: Dataset[dict[str, Tensor]] = data
-        # With its own generator the loader leaves the global one alone, which a resumed run continues exactly.
-        for batch in DataLoader(dataset, batch_sampler=todo, num_workers=workers, generator=generator):
+        loader = DataLoader(
+            _ErrorsAsItems(data), batch_sampler=todo, num_workers=workers, collate_fn=_collate,
+            # With its own generator the loader leaves the global one alone, which a resumed run continues exactly.
+            generator=generator,
+        )  # fmt: skip
+        for batch in loader:
+            if isinstance(batch, GetamError):
+                raise batch
             yield step, batch
             step += 1
+
+
+class _ErrorsAsItems(Dataset[Any]):
+    """The same data, its errors handed over instead of raised: a worker's would arrive as the text of a traceback."""
+
+    def __init__(self, data: EpochDataset) -> None:
+        self.data = data
+
+    def __getitem__(self, index: int) -> dict[str, Tensor] | GetamError:
+        try:
+            return self.data[index]
+        except GetamError as error:
+            return error
+
+
+def _collate(items: list[dict[str, Tensor] | GetamError]) -> Any:
+    """One batch, or the first error among its items."""
+    error = next((item for item in items if isinstance(item, GetamError)), None)
+    return default_collate(items) if error is None else error

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from getam.engine.runfolder import MODEL, read_metadata
-from getam.errors import InputError, WeightsError
+from getam.errors import GetamError, InputError, WeightsError
 from getam.nets.bas import BASNetwork, build_bas
 from getam.nets.build import FROM_NOTHING, build_segmenter
 from getam.nets.classifier import Classifier, build_classifier
@@ -20,11 +20,12 @@ from getam.nets.weights import read_weights
 EMBEDDED = "animals.safetensors"  # the model card is docs/model-card.md
 
 
-def load_model(path: Path | str | None = None) -> Network:
-    """A trained network in eval mode, on the CPU, float32.
+def load_model(path: Path | str | None = None, *, device: torch.device | str = "cpu") -> Network:
+    """A trained network in eval mode, float32.
 
     Args:
         path: run folder, or model file written by a run; None: the model embedded in the package.
+        device: where it is put; `getam.engine.device.choose_device` knows what there is.
 
     Raises:
         InputError: there is nothing at the path, or a run folder without a model yet.
@@ -40,28 +41,45 @@ def load_model(path: Path | str | None = None) -> Network:
     if not file.is_file():
         raise InputError(f"model {file} does not exist: give a run folder or a .safetensors file")
     kind, classes, config = read_metadata(file)
-    with torch.random.fork_rng(devices=[]):  # building draws initial weights; loading a model must not
-        net = _build(kind, classes, config, file)
+    try:
+        with torch.random.fork_rng(devices=[]):  # building draws initial weights; loading a model must not
+            net = _build(kind, classes, config, file)
+    except GetamError:
+        raise
+    except Exception as error:  # whatever a network raises that is built from nonsense
+        reason = f"{error} is missing" if isinstance(error, KeyError) else _one_line(error)
+        raise WeightsError(
+            f"the metadata of {file} describes no network that can be built ({reason}): copy the {MODEL} of its run "
+            "again"
+        ) from None
     try:
         net.load_state_dict(read_weights(file))
     except RuntimeError as error:
-        raise WeightsError(f"{file} does not fit the network its metadata describes: {error}") from None
-    return net.to(memory_format=torch.channels_last).eval()
+        raise WeightsError(
+            f"{file} does not fit the network its metadata describes: {_one_line(error)}"
+        ) from None
+    return net.to(device).to(memory_format=torch.channels_last).eval()
 
 
-def load_segmenter(path: Path | str | None = None) -> Segmenter:
+def load_segmenter(path: Path | str | None = None, *, device: torch.device | str = "cpu") -> Segmenter:
     """As `load_model`, for those who need masks.
 
     Raises:
         InputError: as `load_model`, or the network has no decoder.
     """
-    net = load_model(path)
+    net = load_model(path, device=device)
     if not isinstance(net, Segmenter):
         raise InputError(
             f"{path} holds a {net.kind} without a decoder, which cannot predict masks: use `getam label` with tags or "
             "`getam explain`, or train with --recipe getam"
         )
     return net
+
+
+def _one_line(error: Exception) -> str:
+    """The first line that says something, of errors that list every tensor."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2]) if lines else type(error).__name__
 
 
 def _build(kind: str, classes: tuple[str, ...], config: dict[str, Any], file: Path) -> Network:

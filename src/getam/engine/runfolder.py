@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import sys
@@ -14,59 +15,143 @@ from typing import Any
 
 import torch
 import yaml
+from filelock import FileLock, Timeout
 from safetensors import safe_open
 from safetensors.torch import save
 
-from getam.data.masks import write_atomically
+from getam.data.fingerprint import Fingerprint, changes, read_fingerprint
+from getam.data.masks import PARTIAL, write_atomically
+from getam.engine.state import STATE, STATE_BEFORE, read_state, write_state
 from getam.errors import InputError, WeightsError
 from getam.nets.network import Network
 
-MODEL, STATE, CONFIG, METRICS, ENVIRONMENT = (
-    "model.safetensors", "state.pt", "config.yaml", "metrics.jsonl", "env.json",
+MODEL, CONFIG, DATA, METRICS, ENVIRONMENT = (
+    "model.safetensors", "config.yaml", "data.jsonl", "metrics.jsonl", "env.json",
 )  # fmt: skip
+LOCK = ".lock"
+DATA_KEYS = "data."  # options of config.yaml that tell of the data, not of what was asked
 SEGMENTER = "segmenter"  # what files hold that were written before there was another kind
 FORMAT = "getam-1"  # key in the metadata of model files: what they hold, for `load_model`
 
+logger = logging.getLogger(__name__)
+
 
 class RunFolder:
-    """Paths of a run and the few writes that must never be half done."""
+    """Paths of a run and the few writes that must never be half done; one process at a time.
+
+    `open` holds the folder until `close`, the end of the `with` block, or the end of the process, however it comes.
+    """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        self._lock = FileLock(self.path / LOCK, timeout=0)
 
-    def open(self, config: Mapping[str, Any]) -> bool:
-        """Create the folder, or check that it holds an unfinished run of the same configuration.
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def open(self, config: Mapping[str, Any], data: Fingerprint | None = None) -> bool:
+        """Create the folder, or check that it holds an unfinished run of the same configuration and data.
+
+        Args:
+            config: what config.yaml says.
+            data: the content the run reads; None: it is made from `config` alone.
 
         Returns:
             True when there is something to continue.
 
         Raises:
-            InputError: the path is a file, a folder that is not a run, or a run of another configuration that has
-                logged or saved something.
+            InputError: the path is a file, a folder that is not a run, a run that another process is at, or a run of
+                another configuration or of other data that has logged or saved something.
         """
+        config = yaml.safe_load(yaml.safe_dump(dict(config)))  # as it will be read again
+        self._refuse_others(config, data)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._hold()
+        try:
+            self._refuse_others(config, data)  # again: until now another process may have been at it
+            self._write(config, data)
+        except BaseException:
+            self.close()
+            raise
+        return any((self.path / name).is_file() for name in (STATE, STATE_BEFORE))
+
+    def close(self) -> None:
+        """Let other processes have the folder."""
+        self._lock.release()
+
+    def _hold(self) -> None:
+        if self._lock.is_locked:
+            return
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise InputError(
+                f"{self.path} is in use: another process is training there; wait for it, or give another --out"
+            ) from None
+
+    def _files(self) -> set[str]:
+        """Names of what is in the folder, but for the lock and what a killed process left half written."""
+        if not self.path.is_dir():
+            return set()
+        return {f.name for f in self.path.iterdir() if f.name != LOCK and f not in self._leftovers()}
+
+    def _leftovers(self) -> list[Path]:
+        return list(self.path.glob(f".*{PARTIAL}"))
+
+    def _refuse_others(self, config: Mapping[str, Any], data: Fingerprint | None) -> None:
+        """Raise where the folder holds anything but this run."""
         if self.path.is_file():
             raise InputError(f"{self.path} is a file: give a folder for the run with --out")
-        if (self.path / CONFIG).is_file():
-            before = self._config()
-            now = yaml.safe_load(yaml.safe_dump(dict(config)))
-            changed = [k for k in sorted({*before, *now}) if before.get(k) != now.get(k)]
-            if changed and {file.name for file in self.path.iterdir()} == {CONFIG, ENVIRONMENT}:
-                # The run stopped before anything was worth keeping, perhaps on an option that was wrong.
-                write_atomically(self.path / CONFIG, yaml.safe_dump(dict(config), sort_keys=False).encode())
-                return False
-            if changed:
-                key = changed[0]
-                raise InputError(
-                    f"{self.path} holds a run with {key}={before.get(key)!r}, now {key}={now.get(key)!r} was asked: "
-                    "give another --out, or the same options to continue it"
+        there = self._files()
+        if CONFIG not in there:
+            if there:
+                raise InputError(f"{self.path} is not empty and holds no run: give a new folder with --out")
+            return
+        before, now = _flat(self._config()), _flat(config)
+        if ENVIRONMENT in there and there <= {CONFIG, ENVIRONMENT, DATA}:
+            return  # It stopped before anything was worth keeping, perhaps on an option that was wrong.
+        differ = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+        for key in differ:
+            if not key.startswith(DATA_KEYS):
+                raise self._holds(
+                    f"{key}={before.get(key)!r}, now {key}={now.get(key)!r} was asked", "options"
                 )
-            return (self.path / STATE).is_file()
-        if self.path.is_dir() and any(self.path.iterdir()):
-            raise InputError(f"{self.path} is not empty and holds no run: give a new folder with --out")
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path / CONFIG, yaml.safe_dump(dict(config), sort_keys=False).encode())
-        write_atomically(self.path / ENVIRONMENT, json.dumps(environment(), indent=1).encode())
-        return False
+        if (
+            data is not None
+            and DATA in there
+            and (found := changes(read_fingerprint(self.path / DATA), data))
+        ):
+            raise self._holds(f"other data: {'; '.join(found)}", "data")
+        if differ:
+            key = differ[0]
+            raise self._holds(f"{key}={before.get(key)!r}, now it is {now.get(key)!r}", "data")
+
+    def _holds(self, what: str, same: str) -> InputError:
+        return InputError(
+            f"{self.path} holds a run with {what}: give another --out, or the same {same} to continue it"
+        )
+
+    def _write(self, config: Mapping[str, Any], data: Fingerprint | None) -> None:
+        """Whatever is missing or was asked differently; needs the lock."""
+        for leftover in self._leftovers():
+            leftover.unlink(missing_ok=True)
+        there = self._files()
+        if CONFIG not in there or self._config() != config:
+            write_atomically(self.path / CONFIG, yaml.safe_dump(dict(config), sort_keys=False).encode())
+        if ENVIRONMENT not in there:
+            write_atomically(self.path / ENVIRONMENT, json.dumps(environment(), indent=1).encode())
+        if data is None:
+            return
+        if DATA not in there and there & {STATE, STATE_BEFORE, METRICS, MODEL}:
+            logger.warning(
+                "%s was begun without a record of its data's content: it continues with the data as it is now",
+                self.path,
+            )
+        if DATA not in there or (self.path / DATA).read_bytes() != data.to_bytes():
+            write_atomically(self.path / DATA, data.to_bytes())
 
     def _config(self) -> dict[str, Any]:
         """What config.yaml says, checked to be a run's."""
@@ -81,29 +166,54 @@ class RunFolder:
         return before
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Append one line to metrics.jsonl."""
+        """Append one line to metrics.jsonl; its numbers are finite."""
+        line = json.dumps(dict(record), allow_nan=False)
         with (self.path / METRICS).open("a") as file:
-            file.write(json.dumps(dict(record)) + "\n")
+            file.write(line + "\n")
 
     def rewind(self, step: int) -> None:
-        """Forget what was logged after `step`: a run that was killed continues from there and logs it again."""
+        """Forget what was logged after `step`: a run that was killed continues from there and logs it again.
+
+        Lines that cannot be read, cut off or full of NUL bytes as a power cut leaves them, go too.
+        """
         if not (path := self.path / METRICS).is_file():
             return
         lines = path.read_bytes().splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith(b"\n") and json.loads(line)["step"] <= step]
+        kept = [line for line in lines if line.endswith(b"\n") and 0 <= _logged_step(line) <= step]
         if kept != lines:
             write_atomically(path, b"".join(kept))
 
     def save(self, net: Network, config: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         """Write the model file, then all that continues the run, its weights too, as one file; by atomic renames."""
         save_model(self.path / MODEL, net, config)
-        temporary = self.path / f".{STATE}.tmp"
-        torch.save({**state, "model": net.state_dict()}, temporary)
-        os.replace(temporary, self.path / STATE)
+        write_state(self.path, {**state, "model": net.state_dict()})
 
-    def state(self) -> dict[str, Any]:
-        """What `save` was given, and the weights as "model", on the CPU."""
-        return torch.load(self.path / STATE, map_location="cpu", weights_only=True)
+    def state(self) -> dict[str, Any] | None:
+        """What `save` was given last, and the weights as "model", on the CPU; None where nothing was saved yet.
+
+        Raises:
+            InputError: everything that was saved is damaged.
+        """
+        return read_state(self.path)
+
+
+def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by name, those in a part of config.yaml as "part.name"."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= (
+            {f"{key}.{inner}": v for inner, v in value.items()} if isinstance(value, dict) else {key: value}
+        )
+    return flat
+
+
+def _logged_step(line: bytes) -> float:
+    """The step of a line of metrics.jsonl; -1 where it is none."""
+    try:
+        step = json.loads(line)["step"]
+    except (ValueError, TypeError, KeyError):
+        return -1
+    return step if isinstance(step, int) else -1
 
 
 def save_model(path: Path, net: Network, config: Mapping[str, Any], *, half: bool = False) -> None:
@@ -138,8 +248,20 @@ def read_metadata(path: Path) -> tuple[str, tuple[str, ...], dict[str, Any]]:
         raise WeightsError(
             f"{path} is not a model of getam (no {FORMAT} metadata): give a run folder or its {MODEL}"
         )
-    kind = about.get("network", SEGMENTER)
-    return kind, tuple(json.loads(about["classes"])), json.loads(about["config"])
+    try:
+        classes, config = json.loads(about["classes"]), json.loads(about["config"])
+    except (KeyError, ValueError):
+        classes, config = None, None
+    if not isinstance(config, dict) or not _are_names(classes):
+        raise WeightsError(
+            f"{path} does not say which classes and options its network has (its metadata is incomplete or damaged): "
+            f"copy the {MODEL} of its run again"
+        )
+    return about.get("network", SEGMENTER), tuple(classes), config
+
+
+def _are_names(classes: Any) -> bool:
+    return isinstance(classes, list) and bool(classes) and all(isinstance(name, str) for name in classes)
 
 
 def environment() -> dict[str, Any]:

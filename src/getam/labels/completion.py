@@ -12,7 +12,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from getam.errors import InputError
-from getam.labels.inputs import IGNORE
+from getam.labels.inputs import IGNORE, require_fitting
 
 BACKGROUND_POWER = 32  # bg = (1 − max map)^32
 COMPLETION_QUANTILE = 0.9  # VOC; the paper's COCO setting is 0.95
@@ -47,13 +47,12 @@ def complete(
         (B,H,W) uint8 on the device of `maps`: 0 background, class index + 1, 255 ignore.
 
     Raises:
-        InputError: shapes that do not belong together.
+        InputError: shapes that do not belong together, values that are not finite, or a quantile outside (0,1).
     """
-    if saliency.shape != (maps.shape[0], *maps.shape[-2:]) or classes.shape != maps.shape[:2]:
-        raise InputError(
-            f"maps {tuple(maps.shape)}, classes {tuple(classes.shape)} and saliency {tuple(saliency.shape)} "
-            "do not belong together: expected (B,K,H,W), (B,K) and (B,H,W)"
-        )
+    require_fitting(maps, classes, saliency=saliency)
+    if not 0 < quantile < 1:
+        raise InputError(f"the quantile {quantile} must lie between 0 and 1, both excluded.")
+    maps = maps.float()
     label = arg_max_label(maps, classes, background_power)
     label[saliency <= 0] = 0
     label = _put_back(label, maps, classes, quantile)
@@ -87,8 +86,7 @@ def _put_back(label: Tensor, maps: Tensor, classes: Tensor, quantile: float) -> 
         positive = values[values > 0]
         if positive.numel() == 0:
             continue
-        rank = min(int(quantile * positive.numel()), positive.numel() - 1)
-        threshold = positive.kthvalue(rank + 1).values
+        threshold = positive.kthvalue(int(quantile * positive.numel()) + 1).values
         completed[photo][(completed[photo] == 0) & (values > threshold)] = c + 1
     return completed
 

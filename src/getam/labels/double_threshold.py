@@ -14,6 +14,7 @@ from torch import Tensor
 from getam.labels.inputs import IGNORE, require_fitting, require_levels
 from getam.refine.crf import IRN, dense_crf, label_probabilities
 from getam.refine.par import par
+from getam.refine.scaled import seen_size, shrunk
 
 IRN_HIGH, IRN_LOW = (
     0.30,
@@ -51,7 +52,8 @@ def double_threshold(
         (B,H,W) uint8: 0 background, class index + 1, 255 undecided.
 
     Raises:
-        InputError: shapes that do not belong together, levels out of order, or `decide` without photos.
+        InputError: shapes that do not belong together, values that are not finite, levels out of order, or `decide`
+            without photos.
 
     >>> maps = torch.tensor([[[[0.02, 0.2, 0.9]]]])
     >>> double_threshold(maps, torch.tensor([[4]])).tolist()
@@ -78,6 +80,7 @@ def irn_label(
 ) -> Tensor:
     """IRN: `double_threshold` whose two hard labels go through a dense CRF each (`refine.crf.IRN`, belief 0.7).
 
+    The CRF sees photos larger than 500 as their copy of that size (`refine.scaled.shrunk`).
     Shapes, result and errors as `double_threshold`.
     """
     return double_threshold(maps, classes, images, high=high, low=low, decide=_crf_of_hard_label)
@@ -86,7 +89,7 @@ def irn_label(
 def afa_label(
     maps: Tensor, classes: Tensor, images: Tensor, *, high: float = AFA_HIGH, low: float = AFA_LOW
 ) -> Tensor:
-    """AFA: `double_threshold` where `softmax_c [β, maps]` goes through PAR on the photo at half size.
+    """AFA: `double_threshold` where `softmax_c [β, maps]` goes through PAR on the photo at half size, 250 at most.
 
     Shapes, result and errors as `double_threshold`.
     """
@@ -107,12 +110,17 @@ def _crf_of_hard_label(image: Tensor, beliefs: Tensor) -> Tensor:
     classes = beliefs.shape[1]
     if classes == 1:  # background only
         return beliefs
-    return dense_crf(image, label_probabilities(beliefs.argmax(1), classes), parameters=IRN)
+    small = shrunk(image)
+    if small is image:
+        return dense_crf(image, label_probabilities(beliefs.argmax(1), classes), parameters=IRN)
+    hard = shrunk(beliefs).argmax(1)
+    refined = dense_crf(small, label_probabilities(hard, classes), parameters=IRN)
+    return F.interpolate(refined, size=image.shape[-2:], mode="bilinear")
 
 
 def _par_of_softmax(image: Tensor, beliefs: Tensor) -> Tensor:
     height, width = image.shape[-2:]
-    half = (max(1, int(height * PAR_SCALE)), max(1, int(width * PAR_SCALE)))
-    small = F.interpolate(image.float(), size=half, mode="bilinear", align_corners=False)
+    half = seen_size(height, width, PAR_SCALE)
+    small = F.interpolate(shrunk(image).float(), size=half, mode="bilinear", align_corners=False)
     refined = par(small, beliefs.softmax(1))
     return F.interpolate(refined, size=(height, width), mode="bilinear", align_corners=False)

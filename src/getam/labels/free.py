@@ -13,12 +13,13 @@ from torch import Tensor
 from getam.errors import InputError
 from getam.labels.completion import open_specks
 from getam.labels.double_threshold import agreed
+from getam.labels.inputs import require_fitting
 from getam.refine.crf import DEEPLAB, CRFParameters, dense_crf
 from getam.refine.scaled import shrunk
 
 FOREGROUND = 0.25  # background belief against maps whose peak is 1; chosen on 80 training photos
 BACKGROUND = 0.25  # the same: nothing is undecided by default
-CRF_SCALE = 0.5  # of the photo; the CRF's pixels are these
+CRF_SCALE = 0.5  # of the photo, or of its copy of 500 if it is larger; the CRF's pixels are these
 CRF_ITERATIONS = 5
 CRF_PARAMETERS = DEEPLAB
 OPENING = 9  # odd, so that the box is centred: unlike the paper's 10 it moves nothing
@@ -46,24 +47,20 @@ def complete_without_saliency(
     Args:
         maps: (B,K,H,W) float in [0,1], refined and normalised.
         classes: (B,K) int64 class index per slot, −1 where there is none.
-        images: (B,3,H,W) in 0–255.
+        images: (B,3,H,W), any dtype, in 0–255.
         foreground: the strict background level, in [0,1].
         background: the loose one, ≤ `foreground`.
         iterations: of the mean field; 0 leaves the CRF out.
-        parameters: of the CRF, in pixels of the photo at half size.
+        parameters: of the CRF, in pixels of the photo at half size, 250 at most.
         opening: side of the box that specks must hold, pixels; 0 or 1 keeps everything.
 
     Returns:
         (B,H,W) uint8: 0 background, class index + 1, 255 undecided.
 
     Raises:
-        InputError: shapes that do not belong together, or background > foreground.
+        InputError: shapes that do not belong together, values that are not finite, or background > foreground.
     """
-    if classes.shape != maps.shape[:2] or images.shape[-2:] != maps.shape[-2:] or len(images) != len(maps):
-        raise InputError(
-            f"maps {tuple(maps.shape)}, classes {tuple(classes.shape)} and images {tuple(images.shape)} do not "
-            "belong together: expected (B,K,H,W), (B,K) and (B,3,H,W)"
-        )
+    require_fitting(maps, classes, images=images)
     if background > foreground:
         raise InputError(
             f"the background level {background} must not be above the foreground level {foreground}"
@@ -84,7 +81,7 @@ def complete_without_saliency(
 
 def _winner(maps: Tensor, image: Tensor, level: float, iterations: int, parameters: CRFParameters) -> Tensor:
     """Maps (K,H,W) of one photo → (H,W) int64: 0 where the background level wins, else slot + 1."""
-    belief = torch.cat([torch.full_like(image[:1], level), maps.to(image.dtype)])
+    belief = F.pad(maps.float(), (0, 0, 0, 0, 1, 0), value=level)
     if iterations and len(maps):
         small = shrunk(image[None], CRF_SCALE)
         coarse = F.interpolate(belief[None], size=small.shape[-2:], mode="bilinear").clamp(min=SMALLEST)

@@ -35,7 +35,7 @@ def saliency_fusion(maps: Tensor, classes: Tensor, saliency: Tensor) -> Tensor:
         (B,H,W) uint8: 0 background, class index + 1, 255 undecided.
 
     Raises:
-        InputError: shapes that do not belong together, or saliency outside [0,1].
+        InputError: shapes that do not belong together, values that are not finite, or saliency outside [0,1].
 
     >>> maps = torch.tensor([[[[0.0, 1.0, 0.6, 1.0]]]])
     >>> saliency = torch.tensor([[[0.0, 1.0, 0.3, 0.05]]])  # agrees, agrees, hardly, contradicts
@@ -43,10 +43,10 @@ def saliency_fusion(maps: Tensor, classes: Tensor, saliency: Tensor) -> Tensor:
     [[[0, 7, 255, 255]]]
     """
     require_fitting(maps, classes, saliency=saliency)
-    salient = unit_saliency(saliency)
+    maps, salient = maps.float(), unit_saliency(saliency)
     valid = (classes >= 0)[..., None, None]
     low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
-    unit = torch.where(valid & (high > low), (maps - low) / torch.where(high > low, high - low, 1), 0).float()
+    unit = torch.where(valid & (high > low), (maps - low) / torch.where(high > low, high - low, 1), 0)
     scores = torch.cat([1 - salient[:, None], unit], 1)
     scores = torch.where(scores < LEAST_SCORE, 0, scores)
     names = torch.cat([classes.new_zeros(len(classes), 1), classes.clamp(min=-1) + 1], 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from getam.errors import InputError
+from getam.refine.inputs import require_finite
 
 IGNORE = 255
 
@@ -17,7 +18,10 @@ def require_fitting(
     needs_images: bool = False,
     saliency: Tensor | None = None,
 ) -> None:
-    """Raises InputError unless maps (B,K,H,W), classes (B,K), images (B,3,H,W) and saliency (B,H,W) belong together."""
+    """Raises InputError unless maps (B,K,H,W), classes (B,K), images (B,3,H,W) and saliency (B,H,W) belong together.
+
+    NaN and infinite values are refused as well: no rule could tell what they stand for.
+    """
     if needs_images and images is None:
         raise InputError("these labels look at the photos: pass images (B,3,H,W) in 0–255.")
     size = tuple(maps.shape[-2:])
@@ -34,6 +38,7 @@ def require_fitting(
                 f"maps {tuple(maps.shape)} and {name} {tuple(tensor.shape)} do not belong together: "
                 f"expected (B,K,H,W) and {letters}."
             )
+    require_finite(maps=maps, images=images, saliency=saliency)
 
 
 def require_levels(*, high: float, low: float) -> None:
@@ -52,6 +57,7 @@ def unit_saliency(saliency: Tensor) -> Tensor:
     >>> unit_saliency(torch.tensor([True, False])).tolist()
     [1.0, 0.0]
     """
+    require_finite(saliency=saliency)
     unit = saliency.float()
     if unit.numel() and not (float(unit.min()) >= 0 and float(unit.max()) <= 1):
         raise InputError(

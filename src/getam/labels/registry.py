@@ -67,7 +67,7 @@ def label_with(
     """Pseudo labels (B,H,W) uint8 by the labeller of that name with its defaults; what it does not need is not used.
 
     Raises:
-        InputError: an unknown name, or a need that is not met.
+        InputError: an unknown name, a need that is not met, or values that are not finite.
     """
     labeller = find_labeller(name)
     given = {

@@ -65,13 +65,13 @@ def attention_saliency(
         flip: average with the mirrored photo.
 
     Returns:
-        (H,W) float32 in [0,1].
+        (H,W) float32 in [0,1], on the model's device.
 
     Raises:
         CaptureError: the model has no attention that maps can be read from.
     """
     height, width = photo.shape[-2:]
-    image = photo.float()[None]
+    image = photo.to(next(model.parameters()).device, torch.float32)[None]
     maps = multiscale(lambda resized: objectness(model, resized.clamp(0, 255)), image, sizes, flip=flip)
     scale = min(1.0, PAMR_SIDE / max(height, width))
     small = F.interpolate(
@@ -88,6 +88,4 @@ def stretch(maps: Tensor) -> Tensor:
     [[0.0, 0.25, 1.0]]
     """
     least, most = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
-    return torch.where(
-        most > least, (maps - least) / (most - least).clamp(min=torch.finfo(maps.dtype).tiny), 0.0
-    )
+    return (maps - least) / torch.where(most > least, most - least, 1)

@@ -27,7 +27,7 @@ def saliency_label(saliency: Tensor, classes: Tensor, *, high: float = HIGH, low
         (B,H,W) uint8: 0 background, class index + 1, 255 undecided.
 
     Raises:
-        InputError: shapes that do not belong together, saliency outside [0,1], or levels out of order.
+        InputError: shapes that do not belong together, saliency outside [0,1] or not finite, or levels out of order.
 
     >>> saliency_label(torch.tensor([[[0.0, 0.3, 0.9]]]), torch.tensor([[-1, 11]])).tolist()
     [[[0, 255, 12]]]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from getam.capture import Call, Geometry, capture, frozen, global_calls
+from getam.capture import Call, Geometry, capture, global_calls
 from getam.maps.base import Maps, class_slots, geometry_of, slot_scores
 from getam.maps.getam import attribute, class_scores, require_gradients
 from getam.refine.random_walk import attention_affinity
@@ -29,7 +30,7 @@ def model_affinity(model: nn.Module, images: Tensor) -> tuple[Tensor, tuple[int,
         CaptureError, InputError: as `getam.maps.getam.getam`; and windowed or class-attention models have none.
     """
     place = geometry_of(model, images)
-    with frozen(model), capture(model) as tap:
+    with capture(model, freeze=True) as tap:
         class_scores(model, images)
     return affinity_of(global_calls(tap, place), place), place.grid
 
@@ -56,9 +57,9 @@ def spread_maps(
     require_gradients()
     place = geometry_of(model, images, rows)
     # From block 0: of attentions below `leaf_from` only shapes are kept, and the spreading reads them all.
-    with torch.enable_grad(), frozen(model), capture(model, leaf_from=0) as tap:
+    with torch.enable_grad(), capture(model, leaf_from=0, freeze=True) as tap:
         scores = class_scores(model, images)
     slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
     values = attribute(tap, scores, slots, place, coupling=coupling, start=start)
-    values = spread(values, global_calls(tap, place), place)
-    return Maps(values, valid, slots, slot_scores(scores, slots), method, place.grid, place.rows)
+    maps = Maps(values, valid, slots, slot_scores(scores, slots), method, place.grid, place.rows)
+    return replace(maps, values=spread(values, global_calls(tap, place), place))

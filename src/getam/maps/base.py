@@ -24,6 +24,9 @@ class Maps:
         method: name of the method, with the options that define it.
         grid: (h, w) patch grid.
         rows: which query rows were read ("cls", "patches", "pool"), "" where the method reads none.
+
+    Raises:
+        InputError: a score or a map is not finite; refiners would spread it over the photo.
     """
 
     values: Tensor
@@ -33,6 +36,26 @@ class Maps:
     method: str
     grid: tuple[int, int]
     rows: str = ""
+
+    def __post_init__(self) -> None:
+        for what, numbers in (("class scores", self.scores), ("maps", self.values)):
+            finite = numbers.isfinite().flatten(1).all(1).tolist()
+            if False in finite:
+                raise InputError(
+                    f"photo {finite.index(False)} of the batch has {what} that are not finite (NaN or infinite): the "
+                    "photo or the network's weights hold such numbers, or half precision overflowed"
+                )
+
+
+def check_photos(images: Tensor) -> None:
+    """Raise `InputError` where `images` is not (B, channels, H, W) with at least one photo."""
+    if not isinstance(images, Tensor):
+        raise InputError(f"images are a {type(images).__name__}, not a tensor of shape (B, channels, H, W)")
+    if images.ndim != 4:
+        remedy = ": for one photo pass images[None]" if images.ndim == 3 else ""
+        raise InputError(f"images are {tuple(images.shape)}, not (B, channels, H, W){remedy}")
+    if not len(images):
+        raise InputError(f"images are {tuple(images.shape)}: there must be at least one photo")
 
 
 def class_slots(
@@ -44,7 +67,7 @@ def class_slots(
     """Turn per-photo class lists, or multi-hot tags, into slots.
 
     Args:
-        classes: one list of class indices per photo, e.g. [[3, 7], [1]]; or tags (B,C), non-zero = present.
+        classes: one list of class indices per photo, e.g. [[3, 7], [1]]; or finite tags (B,C), non-zero = present.
         batch: B, the number of photos.
         class_count: C, the number of scores the model gives.
         device: where the slots go.
@@ -53,7 +76,7 @@ def class_slots(
         classes (B,K) int64, −1 beyond a photo's own list, and valid (B,K) bool. K may be 0.
 
     Raises:
-        InputError: another number of lists than photos, or an index outside 0..C−1.
+        InputError: another number of lists than photos, an index outside 0..C−1, or a tag that is NaN or infinite.
 
     >>> class_slots([[3, 7], [1]], batch=2, class_count=10)[0].tolist()
     [[3, 7], [1, -1]]
@@ -62,6 +85,11 @@ def class_slots(
         if classes.shape != (batch, class_count):
             raise InputError(
                 f"tags are {tuple(classes.shape)} but {batch} photos × {class_count} classes were expected"
+            )
+        if len(unclear := (~classes.isfinite()).nonzero()):
+            photo, c = unclear[0].tolist()
+            raise InputError(
+                f"the tags of photo {photo} say {classes[photo, c].item()} for class {c}: 0 or 1 is meant"
             )
         lists = [row.nonzero().flatten().tolist() for row in classes]
     else:

@@ -17,6 +17,7 @@ from timm.models import beit, eva, vision_transformer
 from torch import Tensor, nn
 
 from getam.capture import attentions
+from getam.threads import Hooks
 
 BLOCKS = (
     vision_transformer.Block,
@@ -36,23 +37,20 @@ def class_row_graph(model: nn.Module, first: int) -> Iterator[None]:
     Elsewhere (blocks that are not timm's own, or not all of the model's attentions) nothing happens. Gradients of what
     comes before the attention of block `first`, and of rows of its output other than the first, are not to be taken.
     """
-    hooks: list[Any] = []
-    for module in _cut_at(model, first):
-        given: list[Tensor] = []
+    with Hooks() as hooks:
+        for module in _cut_at(model, first):
+            given: list[Tensor] = []
 
-        def detach(_module: nn.Module, inputs: Any, given: list[Tensor] = given) -> Any:
-            given.append(inputs[0])
-            return (inputs[0].detach(), *inputs[1:])
+            def detach(_module: nn.Module, inputs: Any, given: list[Tensor] = given) -> Any:
+                given.append(inputs[0])
+                return (inputs[0].detach(), *inputs[1:])
 
-        def join(module: nn.Module, _inputs: Any, output: Tensor, given: list[Tensor] = given) -> Tensor:
-            return torch.cat((module.forward(given.pop()[:, :1]), output[:, 1:]), 1)
+            def join(module: nn.Module, _inputs: Any, output: Tensor, given: list[Tensor] = given) -> Tensor:
+                return torch.cat((module.forward(given.pop()[:, :1]), output[:, 1:]), 1)
 
-        hooks += [module.register_forward_pre_hook(detach), module.register_forward_hook(join)]
-    try:
+            hooks.before(module, detach)
+            hooks.after(module, join)
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _cut_at(model: nn.Module, first: int) -> list[nn.Module]:

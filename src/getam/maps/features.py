@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from getam.capture import attentions, frozen, geometry
 from getam.errors import CaptureError, InputError
 from getam.maps.getam import class_scores
+from getam.threads import Hooks
 
 POOLING = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)  # what they give is no feature map any more
 QUARTERS = 4  # of a transformer's depth, as DPT (arXiv 2103.13413) taps it; a CNN's resolutions are as many
@@ -35,7 +36,7 @@ def feature_taps(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, 
 
     Raises:
         InputError: the model has no such module.
-        CaptureError: a layer gives no tensor, or ran twice.
+        CaptureError: a layer gives no tensor, ran twice, or did not run.
     """
     seen: dict[str, Tensor] = {}
     attending = {name for name, _ in attentions(model)}
@@ -64,17 +65,15 @@ def feature_taps(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, 
 
         return hook
 
-    hooks = [
-        modules[name].register_forward_pre_hook(input_hook(name))
-        if name in attending
-        else modules[name].register_forward_hook(output_hook(name))
-        for name in layers
-    ]
-    try:
+    with Hooks() as hooks:
+        for layer in layers:
+            if layer in attending:
+                hooks.before(modules[layer], input_hook(layer))
+            else:
+                hooks.after(modules[layer], output_hook(layer))
         yield seen
-    finally:
-        for hook in hooks:
-            hook.remove()
+    if missing := [layer for layer in layers if layer not in seen]:
+        raise CaptureError(f"{missing[0]} did not run in the forward: name another layer")
 
 
 def on_grid(features: Tensor, model: nn.Module, images: Tensor, layer: str) -> Tensor:
@@ -158,17 +157,12 @@ def _feature_maps(model: nn.Module, image: Tensor) -> list[tuple[str, tuple[int,
 
         return hook
 
-    hooks = [
-        module.register_forward_hook(note(name))
-        for name, module in model.named_modules()
-        if name and not isinstance(module, POOLING) and not name.startswith(inside)
-    ]
-    try:
+    with Hooks() as hooks:
+        for name, module in model.named_modules():
+            if name and not isinstance(module, POOLING) and not name.startswith(inside):
+                hooks.after(module, note(name))
         with frozen(model):
             class_scores(model, image)
-    finally:
-        for hook in hooks:
-            hook.remove()
     return [(name, grid) for name, grid in ran if times[name] == 1]
 
 

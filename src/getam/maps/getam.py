@@ -15,7 +15,6 @@ from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from getam.capture import (
     Call,
@@ -23,15 +22,15 @@ from getam.capture import (
     Tap,
     attentions,
     capture,
-    frozen,
     global_calls,
     pools,
     token_calls,
 )
 from getam.errors import CaptureError, InputError
-from getam.maps.base import Maps, class_slots, geometry_of, slot_scores, slot_sum
+from getam.maps.base import Maps, check_photos, class_slots, geometry_of, slot_scores, slot_sum
 from getam.maps.class_row import class_row_graph
 from getam.maps.token_rows import token_rows_only
+from getam.threads import plain_kernel
 
 ROW_CHUNK_BYTES = 64 << 20  # patch rows of average-pooled models are read in strips of this size
 
@@ -82,10 +81,9 @@ def getam(
     spared = class_row_graph(model, first) if place.rows == "cls" else nullcontext()
     with (
         torch.enable_grad(),
-        frozen(model),
         token_rows_only(model),
         spared,
-        capture(model, leaf_from=first) as tap,
+        capture(model, leaf_from=first, freeze=True) as tap,
     ):
         scores = class_scores(model, images)
     slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
@@ -117,12 +115,13 @@ def differentiable_maps(
         CaptureError: as `getam`.
     """
     require_gradients()
+    check_photos(images)
     if not (images.requires_grad or any(p.requires_grad for p in model.parameters())):
         raise InputError(
             "neither the photos nor any parameter requires gradients: use getam() for plain maps"
         )
     place = geometry_of(model, images, rows)
-    with torch.enable_grad(), capture(model) as tap, sdpa_kernel(SDPBackend.MATH):
+    with torch.enable_grad(), capture(model) as tap, plain_kernel():
         scores = class_scores(model, images)
         slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
         couple = _coupling(coupling)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from getam.capture import Call, Geometry, Tap, capture, frozen, geometry, global_calls
+from getam.capture import Call, Geometry, Tap, capture, geometry, global_calls
 from getam.errors import CaptureError
 from getam.maps.base import Maps, class_slots, slot_scores, slot_sum
 from getam.maps.getam import class_scores, require_gradients
@@ -31,7 +31,7 @@ def gradient_rollout(model: nn.Module, images: Tensor, classes: Sequence[Sequenc
     """
     require_gradients()
     place = geometry(model, images.shape[-2], images.shape[-1])
-    with torch.enable_grad(), frozen(model), capture(model, leaf_from=0) as tap:
+    with torch.enable_grad(), capture(model, leaf_from=0, freeze=True) as tap:
         scores = class_scores(model, images)
     slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
     calls = global_calls(tap, place)

@@ -7,16 +7,16 @@ and the map is the resemblance of every position to that. The objective of SIPE 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from getam.capture import frozen
-from getam.maps.base import Maps
+from getam.errors import InputError
+from getam.maps.base import Maps, class_slots, slot_scores
 from getam.maps.features import default_layers, feature_taps, on_grid
-from getam.maps.getam import class_scores
+from getam.maps.getam import class_scores, require_gradients
 from getam.maps.multi_layer import multi_layer_cam
 
 BACKGROUND_WEIGHT = 0.5  # of the background's IoU, reference
@@ -34,7 +34,8 @@ def is_cam(
 
     SIPE reads its features through side branches that its training learns. Without training they are the layers' own,
     L2-normalised per position, brought to the grid of the last layer but one and concatenated; and the first map is
-    Grad-CAM, which on SIPE's network is its CAM. The background's map is left out (`image_specific_cam` has it).
+    Grad-CAM, which on SIPE's network is its CAM. It takes that of every class of the model, a partial backward each, to
+    know the background, whose own map is left out (`image_specific_cam` has it).
 
     Args: model, images, classes, layers and errors as `getam.maps.multi_layer.multi_layer_cam`; the last of `layers`
         gives the Grad-CAM.
@@ -42,42 +43,51 @@ def is_cam(
     Returns:
         `Maps` with values in [0,1].
     """
+    require_gradients()
     layers = list(layers) if layers is not None else default_layers(model, images)
-    first = multi_layer_cam(model, images, classes, layers=layers[-1:], weighting="pooled", aggregate="none")
+    if not layers:
+        raise InputError("0 layers were given: name at least one, the last for the Grad-CAM")
     with torch.no_grad(), frozen(model), feature_taps(model, layers) as taps:
-        class_scores(model, images)
+        scores = class_scores(model, images)
+    slots, valid = class_slots(classes, len(images), scores.shape[1], scores.device)
     found = [on_grid(taps[layer], model, images, layer) for layer in layers]
     grid = (int(found[-2:][0].shape[2]), int(found[-2:][0].shape[3]))
-    features = torch.cat([F.interpolate(F.normalize(f, dim=1), size=grid, mode="bilinear") for f in found], 1)
-    cams = F.interpolate(first.values, size=grid, mode="bilinear") if first.values.shape[1] else first.values
-    values = first.values.new_zeros(*first.valid.shape, *grid)
-    if first.values.shape[1]:
-        peaks = cams.amax((2, 3), keepdim=True)
-        values = image_specific_cam(features, cams / (peaks + EPSILON), first.valid)[:, 1:]
-    return replace(first, values=values, method="is-cam", grid=grid)
+    values = torch.zeros(*slots.shape, *grid, device=scores.device)
+    if slots.shape[1]:
+        every = [range(scores.shape[1])] * len(images)
+        first = multi_layer_cam(
+            model, images, every, layers=layers[-1:], weighting="pooled", aggregate="none"
+        )
+        cams = F.interpolate(first.values, size=grid, mode="bilinear")
+        cams = cams / (cams.amax((2, 3), keepdim=True) + EPSILON)
+        own = (F.one_hot(slots.clamp(min=0), scores.shape[1]) * valid[..., None]).any(1)
+        same = [F.interpolate(F.normalize(f, dim=1), size=grid, mode="bilinear") for f in found]
+        at = slots.clamp(min=0)[..., None, None].expand(-1, -1, *grid)
+        values = image_specific_cam(torch.cat(same, 1), cams, own)[:, 1:].gather(1, at)
+    return Maps(values * valid[..., None, None], valid, slots, slot_scores(scores, slots), "is-cam", grid)
 
 
-def image_specific_cam(features: Tensor, cams: Tensor, valid: Tensor) -> Tensor:
+def image_specific_cam(features: Tensor, cams: Tensor, own: Tensor) -> Tensor:
     """Seeds by structure, prototypes of the seeds, resemblance to the prototypes.
 
-    J = `soft_iou` of relu(cos(F_p, F_q)) and the maps, the background (1 − max_k cam_k, first) counting half; a
-    position is a seed of argmax J; P_k = mean of F over the seeds of k; IS-CAM = relu(cos(F_p, P_k)).
+    J = `soft_iou` of relu(cos(F_p, F_q)) and the maps, the background (1 − max_c cam_c over all classes, first)
+    counting half; a position is a seed of argmax J; P_c = mean of F over the seeds of c; IS-CAM = relu(cos(F_p, P_c)).
 
     Args:
         features: F (B,D,h,w).
-        cams: (B,K,h,w) in [0,1], K ≥ 1; zero in slots that are not valid.
-        valid: (B,K) bool; a slot that is not valid keeps no seed and gets a zero map.
+        cams: (B,C,h,w) in [0,1], C ≥ 1, of all classes: what shows a class is not background, whether tagged or not.
+        own: (B,C) bool, the photo's own classes; any other keeps no seed and gets a zero map.
 
     Returns:
-        (B,1+K,h,w) in [0,1], background first. A class without a seed has a zero map.
+        (B,1+C,h,w) in [0,1], background first. A class without a seed has a zero map.
     """
-    cams = torch.cat([1 - cams.amax(1, keepdim=True), cams], 1).flatten(2)
+    present = F.pad(own, (1, 0), value=True)
+    cams = torch.cat([1 - cams.amax(1, keepdim=True), cams], 1).flatten(2) * present[..., None]
     unit = F.normalize(features.flatten(2), dim=1)
     iou = soft_iou((unit.transpose(1, 2) @ unit).relu(), cams)
     iou[:, 0] *= BACKGROUND_WEIGHT
-    present = F.pad(valid, (1, 0), value=True)
-    seeds = F.one_hot(iou.argmax(1), cams.shape[1]).to(unit) * present[:, None]  # (B,N,1+K)
-    prototypes = F.normalize(features.flatten(2) @ seeds, dim=1)  # (B,D,1+K); the mean's scale drops out
+    seeds = F.one_hot(iou.argmax(1), cams.shape[1]).to(unit) * present[:, None]  # (B,N,1+C)
+    prototypes = F.normalize(features.flatten(2) @ seeds, dim=1)  # (B,D,1+C); the mean's scale drops out
     return (prototypes.transpose(1, 2) @ unit).relu().unflatten(2, features.shape[2:])
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from getam.capture import Call, Geometry, Tap, capture, frozen
+from getam.capture import Call, Geometry, Tap, capture
 from getam.errors import CaptureError
 from getam.maps.base import Maps, class_slots, slot_scores
 from getam.maps.getam import attribute, class_scores, require_gradients
@@ -41,7 +41,7 @@ def last_stage(
     """
     require_gradients()
     grid = last_grid(model, images.shape[-2], images.shape[-1])
-    with torch.enable_grad(), frozen(model), capture(model, leaf_from=0) as tap:
+    with torch.enable_grad(), capture(model, leaf_from=0, freeze=True) as tap:
         scores = class_scores(model, images)
     slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
     place = Geometry(0, grid, "patches", start=0)

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from getam.capture import Call, Geometry, Tap, capture, frozen, geometry, global_calls
+from getam.capture import Call, Geometry, Tap, capture, geometry, global_calls
 from getam.errors import CaptureError, InputError
 from getam.maps.base import Maps, class_slots, slot_scores, slot_sum
 from getam.maps.getam import class_scores, require_gradients
+from getam.threads import Hooks
 
 SAME = 1e-3  # how far the score read from the last block may be from the model's, relative to its largest
 
@@ -47,19 +48,16 @@ def legrad(
     if not 0 <= start < len(blocks):
         raise InputError(f"start={start} is outside 0..{len(blocks) - 1}, the model's {len(blocks)} blocks")
     tokens: list[Tensor] = []
-    hooks = [block.register_forward_hook(lambda _m, _i, out: tokens.append(out)) for block in blocks]
-    with torch.enable_grad(), frozen(model):
-        try:
-            with capture(model, leaf_from=0) as tap:
-                scores = class_scores(model, images)
-        finally:
-            for hook in hooks:
-                hook.remove()
+    with torch.enable_grad():
+        with Hooks() as hooks, capture(model, leaf_from=0, freeze=True) as tap:
+            for block in blocks:
+                hooks.after(block, lambda _module, _inputs, output: tokens.append(output))
+            scores = class_scores(model, images)
         if any(not isinstance(given, Tensor) for given in tokens):
             raise CaptureError(
                 f"the blocks of {type(model).__name__} hand on more than the tokens the head reads"
             )
-        with capture(model, leaf_from=0) as heads:
+        with capture(model, leaf_from=0, freeze=True) as heads:
             read = [_read(inner, given) for given in tokens]
     difference = (read[-1] - scores).abs().max() if read and read[-1].shape == scores.shape else torch.inf
     if difference > SAME * scores.abs().max():

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from getam.capture import Geometry, capture, frozen, geometry, global_calls
+from getam.capture import Geometry, capture, geometry, global_calls
 from getam.maps.base import Maps, class_slots, slot_scores
 from getam.maps.getam import class_scores
 
@@ -20,7 +20,7 @@ def rollout(model: nn.Module, images: Tensor, classes: Sequence[Sequence[int]] |
     last block down, so only N×N of one block at a time is made.
     """
     place = geometry(model, images.shape[-2], images.shape[-1])
-    with frozen(model), capture(model) as tap:
+    with capture(model, freeze=True) as tap:
         scores = class_scores(model, images)
     slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
     rows = "cls" if place.rows == "cls" else "patches"

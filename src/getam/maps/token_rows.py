@@ -16,6 +16,8 @@ from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from getam.threads import Hooks
+
 READ_FROM_A_TOKEN = (
     VisionTransformer,
     Beit,
@@ -31,24 +33,20 @@ def token_rows_only(model: nn.Module) -> Iterator[None]:
     nothing happens. Beyond the prefix, the last block's output is not what it would be.
     """
     prefix = int(getattr(model, "num_prefix_tokens", 0))
-    hooks: list[Any] = []
-    modules = _row_by_row(model) if prefix else []
-    for module in modules:
-        lengths: list[int] = []
+    with Hooks() as hooks:
+        for module in _row_by_row(model) if prefix else []:
+            lengths: list[int] = []
 
-        def cut(_module: nn.Module, inputs: Any, lengths: list[int] = lengths) -> Any:
-            lengths.append(inputs[0].shape[1])
-            return (inputs[0][:, :prefix], *inputs[1:])
+            def cut(_module: nn.Module, inputs: Any, lengths: list[int] = lengths) -> Any:
+                lengths.append(inputs[0].shape[1])
+                return (inputs[0][:, :prefix], *inputs[1:])
 
-        def restore(_module: nn.Module, _inputs: Any, output: Tensor, lengths: list[int] = lengths) -> Tensor:
-            return F.pad(output, (0, 0, 0, lengths.pop() - prefix))
+            def restore(_m: nn.Module, _inputs: Any, output: Tensor, lengths: list[int] = lengths) -> Tensor:
+                return F.pad(output, (0, 0, 0, lengths.pop() - prefix))
 
-        hooks += [module.register_forward_pre_hook(cut), module.register_forward_hook(restore)]
-    try:
+            hooks.before(module, cut)
+            hooks.after(module, restore)
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _row_by_row(model: Any) -> list[nn.Module]:

@@ -38,8 +38,8 @@ class Boundary:
 class BoundaryScore:
     """`update` with every photo, `compute` at the end.
 
-    A class counts in the photos where the truth or the prediction has an outline of it; background has no outline of
-    its own.
+    A class counts in the photos where the truth has an outline of it, or the prediction one that can be scored: what is
+    painted where the truth is 255 only is neither right nor wrong. Background has no outline of its own.
     """
 
     def __init__(self, classes: int, tolerance: float = TOLERANCE) -> None:
@@ -50,6 +50,7 @@ class BoundaryScore:
     def update(self, prediction: npt.ArrayLike, truth: npt.ArrayLike) -> None:
         """Add one photo: (H,W) integer labels 0..C or 255, as for `confusion_matrix`."""
         predicted, true = np.asarray(prediction), np.asarray(truth)
+        _check_shapes(predicted, true)
         radius = tolerance_pixels(predicted.shape, self.tolerance)
         for label in np.union1d(np.unique(predicted), np.unique(true)).tolist():
             if label in (0, IGNORE):
@@ -74,7 +75,7 @@ class BoundaryScore:
 def boundary_match(
     prediction: npt.NDArray[np.integer], truth: npt.NDArray[np.integer], label: int, radius: float
 ) -> tuple[float, float] | None:
-    """(precision, recall) of the outline of one class in one photo, or None where neither has an outline.
+    """(precision, recall) of the outline of one class in one photo, or None where there is none to be scored.
 
     The outline of a class are its pixels with one of another label beside, above or below them (the frame of the photo
     is no outline). Precision is the share of the predicted outline that lies within `radius` pixels (Euclidean) of the
@@ -82,7 +83,8 @@ def boundary_match(
     counterpart has precision 0 and recall 1, or the other way round, hence F = 0.
 
     Where the truth is 255, nobody knows: predicted outline there is not counted against precision, but true outline
-    beside it can match it, since VOC lays a band of 255 around every object.
+    beside it can match it, since VOC lays a band of 255 around every object. Without true outline, and with predicted
+    outline nowhere else, the class does not occur: None.
 
     Args:
         prediction, truth: (H,W) labels 0..C or 255.
@@ -92,14 +94,11 @@ def boundary_match(
     Raises:
         InputError: two shapes.
     """
-    if prediction.shape != truth.shape or truth.ndim != 2:
-        raise InputError(
-            f"the prediction is {prediction.shape} but the truth is {truth.shape}: both must be (H, W)."
-        )
+    _check_shapes(prediction, truth)
     predicted, true = outline(prediction == label), outline(truth == label)
-    if not predicted.any() and not true.any():
-        return None
     counted = predicted & (truth != IGNORE)
+    if not counted.any() and not true.any():
+        return None
     return _share_within(counted, true, radius), _share_within(true, predicted, radius)
 
 
@@ -126,6 +125,13 @@ def tolerance_pixels(shape: tuple[int, ...], tolerance: float = TOLERANCE) -> in
 def harmonic_mean(precision: float, recall: float) -> float:
     """F = 2 P R / (P + R); 0 where both are 0."""
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def _check_shapes(prediction: npt.NDArray[np.integer], truth: npt.NDArray[np.integer]) -> None:
+    if prediction.shape != truth.shape or truth.ndim != 2:
+        raise InputError(
+            f"the prediction is {prediction.shape} but the truth is {truth.shape}: both must be (H, W)."
+        )
 
 
 def _share_within(points: Mask, others: Mask, radius: float) -> float:

@@ -6,6 +6,7 @@ An average of per-photo IoUs, which some libraries report under the same name, i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ IGNORE = 255
 """In the truth: the pixel is not scored. In a prediction: no label was given."""
 
 Matrix = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.int64]
+"""(…,2,C+1): TP and TP + FP + FN of every label in pixels."""
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -104,25 +108,45 @@ def scores(matrix: Matrix) -> Scores:
     """
     if matrix.ndim != 2 or matrix.shape[1] - matrix.shape[0] not in (0, 1):
         raise InputError(f"a confusion matrix is (C+1, C+2) or (C+1, C+1), not {matrix.shape}.")
-    labels = matrix.shape[0]
-    hits = np.diagonal(matrix).astype(np.float64)
+    counts = hits_and_unions(matrix)
+    hits, union = counts
     missed = matrix.sum(axis=1) - hits
-    painted = matrix[:, :labels].sum(axis=0) - hits
-    union = hits + missed + painted
     total = float(matrix.sum())
     return Scores(
         iou=tuple(_ratios(hits, union).tolist()),
-        miou=_mean(_ratios(hits, union)),
+        miou=float(mean_iou(counts)),
         pixel_accuracy=float(hits.sum()) / total if total else float("nan"),
-        false_positive_rate=_mean(_ratios(painted, union)),
-        false_negative_rate=_mean(_ratios(missed, union)),
+        false_positive_rate=float(_mean(_ratios(union - hits - missed, union))),
+        false_negative_rate=float(_mean(_ratios(missed, union))),
     )
 
 
-def _ratios(part: npt.NDArray[np.float64], union: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.divide(part, union, out=np.full(len(union), np.nan), where=union > 0)
+def hits_and_unions(matrix: Matrix) -> Counts:
+    """(2, C+1) int64: TP, and TP + FP + FN, of every label of a confusion matrix as `scores` takes it.
+
+    They are all that mIoU needs, and those of several photos add up.
+    """
+    hits = np.diagonal(matrix)
+    painted = matrix[:, : matrix.shape[0]].sum(axis=0)
+    return np.stack([hits, matrix.sum(axis=1) + painted - hits])
 
 
-def _mean(values: npt.NDArray[np.float64]) -> float:
-    present = values[~np.isnan(values)]
-    return float(present.mean()) if present.size else float("nan")
+def mean_iou(counts: npt.NDArray[Any]) -> Floats:
+    """mIoU of `hits_and_unions`, or of sums of them: (…,2,C+1) → (…), over the classes that occur; NaN of none.
+
+    >>> float(mean_iou(np.array([[1, 1, 0], [1, 2, 0]])))
+    0.75
+    """
+    return _mean(_ratios(counts[..., 0, :], counts[..., 1, :]))
+
+
+def _ratios(part: npt.NDArray[Any], union: npt.NDArray[Any]) -> Floats:
+    return np.divide(part, union, out=np.full(union.shape, np.nan), where=union > 0)
+
+
+def _mean(values: Floats) -> Floats:
+    """Mean over the last axis of what is not NaN; NaN where everything is."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=-1)
+    total = np.where(known, values, 0.0).sum(axis=-1)
+    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)

@@ -47,7 +47,6 @@ class _Tally(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.live = self.peak = 0
-        self.known: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         before = {_address(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
@@ -58,9 +57,6 @@ class _Tally(TorchDispatchMode):
         return found
 
     def _follow(self, storage: Any) -> None:
-        if storage in self.known:
-            return
-        self.known.add(storage)
         size = storage.nbytes()
         self.live += size
         self.peak = max(self.peak, self.live)

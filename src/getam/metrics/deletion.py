@@ -41,13 +41,14 @@ def deletion_insertion(
         steps: at least 1.
 
     Raises:
-        InputError: shapes that do not belong together, or no step.
+        InputError: shapes that do not belong together, no step, or a map or probabilities that are not finite.
     """
     if image.shape != baseline.shape or image.shape[-2:] != map.shape or steps < 1:
         raise InputError(
             f"photo {tuple(image.shape)}, baseline {tuple(baseline.shape)} and map {tuple(map.shape)} must be of one"
             f" size, and steps ({steps}) at least 1."
         )
+    _require_finite(map, "values of the map")
     order = map.flatten().argsort(descending=True, stable=True)
     rank = torch.empty_like(order)
     rank[order] = torch.arange(len(order), device=order.device)
@@ -56,6 +57,8 @@ def deletion_insertion(
     first = (rank[None] < (shares * len(order)).round()[:, None]).view(-1, 1, *map.shape)
     deletion = score_fn(torch.where(first, baseline, image))
     insertion = score_fn(torch.where(first, image, baseline))
+    for curve in (deletion, insertion):
+        _require_finite(curve, "probabilities")
     return tuple(float(torch.trapezoid(p.double(), dx=1 / steps)) for p in (deletion, insertion))  # type: ignore[return-value]
 
 
@@ -73,3 +76,11 @@ def blurred(image: Tensor, sigma: float | None = None) -> Tensor:
     padded = F.pad(image[None], (radius,) * 4, mode="replicate")
     rows = F.conv2d(padded, kernel.view(1, 1, 1, -1).expand(3, 1, 1, -1), groups=3)
     return F.conv2d(rows, kernel.view(1, 1, -1, 1).expand(3, 1, -1, 1), groups=3)[0]
+
+
+def _require_finite(values: Tensor, what: str) -> None:
+    if lost := int((~values.isfinite()).sum()):
+        raise InputError(
+            f"{lost} of {values.numel()} {what} are not finite (NaN or infinite): the network has probably diverged;"
+            " train it again with a smaller --lr."
+        )

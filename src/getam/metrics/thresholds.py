@@ -127,7 +127,12 @@ def _histogram(
     reached = np.zeros(rows.shape, np.int64)
     winner = np.zeros(rows.shape, np.int64)
     if len(ids):
-        if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
+        if lost := int((~np.isfinite(values)).sum()):
+            raise InputError(
+                f"{lost} of {values.size} values of the maps are not finite (NaN or infinite): the network that made"
+                " them has probably diverged; train it again with a smaller --lr."
+            )
+        if values.size and not (values.min() >= 0 and values.max() <= 1):
             raise InputError(
                 f"maps range from {values.min()} to {values.max()}: divide each by its maximum first."
             )

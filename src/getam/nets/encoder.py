@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from getam.capture import capture, global_calls
 from getam.errors import CaptureError, InputError
 from getam.geometry import Geometry, geometry
+from getam.threads import Hooks
 
 STEM_STRIDE = 16  # hybrids: where the transformer takes over
 HYBRID_WIDTH, HYBRID_DEPTH, HYBRID_HEADS = 192, 6, 6  # light blocks for CPU work, see docs/results.md
@@ -114,16 +115,14 @@ class VitEncoder(Encoder):
         if self.fixed is not None and images.shape[-2:] != self.fixed:
             images = F.interpolate(images, size=self.fixed, mode="bilinear", antialias=True)
         convs: list[Tensor] = []
-        hooks = [m.register_forward_hook(lambda _m, _i, out: convs.append(out)) for m in self.stages]
-        try:
+        with Hooks() as hooks:
+            for stage in self.stages:
+                hooks.after(stage, lambda _module, _inputs, output: convs.append(output))
             vit: Any = self.model
             found = vit.forward_intermediates(
                 images, indices=self.blocks, return_prefix_tokens=self.prefix > 0, norm=False,
                 intermediates_only=True,
             )  # fmt: skip
-        finally:
-            for hook in hooks:
-                hook.remove()
         tokens = [Feature(*t) if isinstance(t, (tuple, list)) else Feature(t, None) for t in found]
         return [Feature(c, None) for c in convs] + tokens
 

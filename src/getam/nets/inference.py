@@ -1,4 +1,4 @@
-"""Pixel logits of one photo of any size, at one or several scales, mirrored or not."""
+"""Pixel logits of one photo, at one or several scales, mirrored or not; and labels as large as any photo."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from getam.errors import InputError
 from getam.nets.segmenter import Segmenter
+
+STRIP = 2**22  # values of an enlarged map in memory at once: 16 MB
 
 
 def fit_patches(height: int, width: int, long_side: int, patch: int) -> tuple[int, int]:
@@ -19,6 +22,32 @@ def fit_patches(height: int, width: int, long_side: int, patch: int) -> tuple[in
     """
     scale = long_side / max(height, width)
     return tuple(max(patch, round(side * scale / patch) * patch) for side in (height, width))  # type: ignore[return-value]
+
+
+def shrunk_photo(photo: Tensor, long_side: int) -> Tensor:
+    """(3,H,W) uint8 or float → the same with at most this long side, shape and type kept; smaller ones as they are."""
+    scale = long_side / max(photo.shape[-2:])
+    if scale >= 1:
+        return photo
+    size = tuple(max(1, round(side * scale)) for side in photo.shape[-2:])
+    return F.interpolate(photo[None], size=size, mode="bilinear", antialias=True)[0]
+
+
+def enlarged_labels(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """Arg-max over C of values (C,h,w) enlarged bilinearly to (H,W): uint8, with a strip of the (C,H,W) at a time."""
+    if values.shape[-2:] == size:
+        return values.argmax(0).to(torch.uint8)
+    height, width = size
+    classes, rows = values.shape[:2]
+    place = ((torch.arange(height, device=values.device) + 0.5) * (rows / height) - 0.5).clamp(0, rows - 1)
+    above = place.long()
+    below, share = (above + 1).clamp(max=rows - 1), (place - above)[:, None]
+    strips = []
+    for strip in torch.arange(height).split(max(1, STRIP // (classes * width))):
+        part = torch.lerp(values[:, above[strip]], values[:, below[strip]], share[strip].to(values.dtype))
+        wide = F.interpolate(part[None], size=(len(strip), width), mode="bilinear", align_corners=False)[0]
+        strips.append(wide.argmax(0).to(torch.uint8))
+    return torch.cat(strips)
 
 
 @torch.no_grad()
@@ -33,6 +62,9 @@ def photo_logits(net: Segmenter, photo: Tensor, long_sides: Sequence[int], *, fl
 
     Returns:
         (C+1,H,W) float32.
+
+    Raises:
+        InputError: logits that are not finite.
     """
     height, width = photo.shape[-2:]
     device = next(net.parameters()).device
@@ -48,4 +80,9 @@ def photo_logits(net: Segmenter, photo: Tensor, long_sides: Sequence[int], *, fl
             total += F.interpolate(
                 logits.float(), size=(height, width), mode="bilinear", align_corners=False
             )[0]
+    if not total.isfinite().all():
+        raise InputError(
+            "the network's logits are not finite (NaN or infinite): it has probably diverged; train it again with a "
+            "smaller --lr"
+        )
     return total / (len(long_sides) * (2 if flip else 1))

@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from getam.errors import InputError
 from getam.losses.bas import area_loss, erased_scores, foreground_loss, suppression_loss, tags_loss
 from getam.nets.bas import OUTPUT_STRIDE, BASNetwork, build_bas
 from getam.recipes.base import CommonConfig, poly, unwrap
@@ -49,7 +50,16 @@ class BASRecipe:
     presets = PRESETS
 
     def build(self, config: BASConfig, classes: Sequence[str]) -> BASNetwork:
-        """A timm CNN, split, with classifier and generator."""
+        """A timm CNN, split, with classifier and generator.
+
+        Raises:
+            InputError: there is one class only, or `size` is no multiple of the network's patch.
+        """
+        if len(classes) < 2:
+            raise InputError(
+                f"recipe bas compares the classes of a photo and learns nothing from one ({', '.join(classes)}): add "
+                "photos of another class, or train with --recipe classifier"
+            )
         net = build_bas(config.backbone, classes, weights=config.weights, output_stride=config.output_stride)
         config.require_multiple(net.patch)
         return net

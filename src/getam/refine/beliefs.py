@@ -5,6 +5,7 @@ from torch import Tensor
 
 from getam.refine.crf import IRN, ITERATIONS, CRFParameters, dense_crf
 from getam.refine.neighbours import photo_sized
+from getam.refine.scaled import scale_to_peak
 
 
 @torch.no_grad()
@@ -25,7 +26,7 @@ def crf_of_maps(
         is zero everywhere stays zero.
 
     Raises:
-        InputError: when shapes do not fit together.
+        InputError: when shapes do not fit together, or values are not finite.
 
     >>> photo = torch.zeros(1, 3, 8, 8); photo[..., 4:] = 255  # black on the left, white on the right
     >>> leak = torch.zeros(1, 1, 8, 8); leak[..., :4] = 1; leak[..., 4] = 0.6
@@ -35,10 +36,9 @@ def crf_of_maps(
     sized = photo_sized(images, maps)
     if sized.numel() == 0:
         return sized
-    peak = sized.amax((2, 3), keepdim=True)
-    unit = torch.where(peak > 0, sized / peak.clamp(min=torch.finfo(sized.dtype).tiny), 0.0)
+    unit = scale_to_peak(sized)
     beliefs = torch.cat([1 - unit.amax(1, keepdim=True), unit], 1)
     refined = dense_crf(
         images, beliefs / beliefs.sum(1, keepdim=True), parameters=parameters, iterations=iterations
     )
-    return torch.where(peak > 0, refined[:, 1:], 0.0)
+    return torch.where(unit.amax((2, 3), keepdim=True) > 0, refined[:, 1:], 0.0)

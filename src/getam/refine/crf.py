@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from getam.errors import InputError
+from getam.refine.inputs import require_finite
 from getam.refine.lattice import PermutohedralLattice
 
 ITERATIONS = 10
@@ -72,7 +73,7 @@ def dense_crf(
         (B,C,H,W) float32, summing to 1 over C.
 
     Raises:
-        InputError: when photos and probabilities differ in number or size.
+        InputError: when photos and probabilities differ in number or size, or hold values that are not finite.
 
     >>> photo = torch.zeros(1, 3, 8, 8)
     >>> photo[..., 4:] = 255  # black on the left, white on the right
@@ -88,6 +89,7 @@ def dense_crf(
             f"images are {tuple(images.shape)} and probabilities {tuple(probabilities.shape)}: "
             "pass (B,3,H,W) and (B,C,H,W) of the same batch and size."
         )
+    require_finite(images=images, probabilities=probabilities)
     refined = torch.empty_like(probabilities, dtype=torch.float32, memory_format=torch.contiguous_format)
     for photo, (image, belief) in enumerate(zip(images, probabilities)):
         refined[photo] = _mean_field(image.float(), belief.float(), parameters, iterations)

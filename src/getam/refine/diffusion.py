@@ -48,7 +48,7 @@ def attention_diffusion(
         (B,K,h,w) float32; normalise it (`normalise_maps`) before thresholds.
 
     Raises:
-        InputError: sizes that do not fit together, or numbers out of range.
+        InputError: sizes that do not fit together, values that are not finite, or numbers out of range.
 
     >>> row = torch.tensor([[[[1.0, 0.0, 0.0]]]])
     >>> attention = torch.tensor([[[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]])

@@ -58,7 +58,7 @@ def geodesic_expansion(
         (B,K,H,W) float32.
 
     Raises:
-        InputError: shapes that do not fit together, or numbers out of range.
+        InputError: shapes that do not fit together, values that are not finite, or numbers out of range.
 
     >>> photo = torch.zeros(1, 3, 9, 12); photo[..., 2:7, 3:9] = 255  # a bright box
     >>> spot = torch.zeros(1, 1, 9, 12); spot[..., 3:6, 4:7] = 1  # of which the map shows a part

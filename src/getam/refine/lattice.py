@@ -124,6 +124,9 @@ def _enclosing_simplices(features: Tensor) -> tuple[Tensor, Tensor]:
     axes = dimensions + 1
     embedding = _embedding(dimensions).to(features) * (axes * DEVIATION)
     elevated = embedding @ (features - features.amin(0)).T  # (d+1,N), every column sums to 0
+    farthest = float(elevated.abs().amax())
+    if not farthest < LARGEST_KEY / 2:  # no int64 holds it
+        raise _too_spread(dimensions, f"{farthest:g} lattice units")
     nearest = torch.round(elevated / axes)
     offset = elevated - nearest * axes
     # Rank 0 is the coordinate that exceeds its rounding most; ties go to the earlier coordinate.
@@ -165,11 +168,15 @@ def _key_strides(corners: Tensor) -> list[int]:
     strides = [math.prod(spans[:dimension]) for dimension in range(dimensions)]
     reach = max(abs(int(corners.amin())), abs(int(corners.amax()))) + dimensions + 1
     if sum(strides) * reach > LARGEST_KEY:
-        raise InputError(
-            f"the {dimensions} features spread over too many standard deviations to be numbered "
-            f"(lattice box {' × '.join(map(str, spans))}): use larger standard deviations."
-        )
+        raise _too_spread(dimensions, f"a lattice box of {' × '.join(map(str, spans))}")
     return strides
+
+
+def _too_spread(dimensions: int, extent: str) -> InputError:
+    return InputError(
+        f"the {dimensions} features spread over too many standard deviations to be numbered ({extent}): "
+        "use larger standard deviations."
+    )
 
 
 def _dot(corners: Tensor, strides: list[int]) -> Tensor:

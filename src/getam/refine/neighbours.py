@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from getam.errors import InputError
+from getam.refine.inputs import require_finite
 
 DILATIONS = (1, 2, 4, 8, 12, 24)  # arXiv 2005.08104, section 4; PAR (arXiv 2203.02664) takes the same
 
@@ -35,7 +36,7 @@ def average_over_neighbours(
         (B,K,H,W) float32.
 
     Raises:
-        InputError: when shapes do not fit together, or no dilation (or one below 1) is given.
+        InputError: when shapes do not fit together, values are not finite, or no dilation (or one below 1) is given.
     """
     offsets = neighbour_offsets(dilations)
     maps = photo_sized(images, maps)
@@ -52,13 +53,15 @@ def photo_sized(images: Tensor, maps: Tensor) -> Tensor:
     """Maps (B,K,h,w) of any size and dtype -> (B,K,H,W) float32 (bilinear, aligned corners), K = 0 included.
 
     Raises:
-        InputError: images that are not (B,3,H,W), maps that are not (B,K,h,w), or another number of them.
+        InputError: images that are not (B,3,H,W), maps that are not (B,K,h,w), another number of them, or values that
+            are not finite.
     """
     if images.ndim != 4 or maps.ndim != 4 or len(images) != len(maps):
         raise InputError(
             f"images are {tuple(images.shape)} and maps {tuple(maps.shape)}: "
             "pass images (B,3,H,W) and maps (B,K,h,w) of the same batch."
         )
+    require_finite(images=images, maps=maps)
     size = (images.shape[-2], images.shape[-1])
     if maps.shape[0] * maps.shape[1] == 0:
         return maps.new_zeros((*maps.shape[:2], *size), dtype=torch.float32)

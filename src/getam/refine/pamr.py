@@ -39,7 +39,7 @@ def pamr(
         (B,K,H,W) float32.
 
     Raises:
-        InputError: when shapes do not fit together, or no dilation (or one below 1) is given.
+        InputError: when shapes do not fit together, values are not finite, or no dilation (or one below 1) is given.
 
     >>> photo = torch.zeros(1, 3, 8, 8); photo[..., 4:] = 255  # black on the left, white on the right
     >>> seed = torch.zeros(1, 1, 8, 8); seed[..., :2] = 1

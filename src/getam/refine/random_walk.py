@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from getam.errors import InputError
+from getam.refine.inputs import require_finite
 
 Normalise = Literal["gather", "scatter", "none"]
 
@@ -66,7 +67,7 @@ def random_walk(maps: Tensor, affinity: Tensor, *, walk: Walk = AFA) -> Tensor:
         (B,K,h,w) float32.
 
     Raises:
-        InputError: sizes that do not fit together, or affinities that are negative or not finite.
+        InputError: sizes that do not fit together, values that are not finite, or affinities that are negative.
 
     >>> row = torch.tensor([[[[1.0, 0.0, 0.0]]]])  # three patches in a row, the first is active
     >>> alike = torch.tensor([[[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]])  # to the second, not the third
@@ -148,14 +149,13 @@ def attention_affinity(attentions: Iterable[Tensor], prefix: int, *, symmetric: 
 
 
 def require_affinity(maps: Tensor, affinity: Tensor) -> None:
-    """Raises InputError unless maps (B,K,h,w) and affinity (B,h·w,h·w) ≥ 0 belong together."""
+    """Raises InputError unless maps (B,K,h,w) and affinity (B,h·w,h·w) ≥ 0 belong together, and both are finite."""
     patches = maps.shape[-2] * maps.shape[-1] if maps.ndim == 4 else 0
     if maps.ndim != 4 or tuple(affinity.shape) != (len(maps), patches, patches):
         raise InputError(
             f"maps are {tuple(maps.shape)} and the affinity {tuple(affinity.shape)}: pass maps (B,K,h,w) on the patch "
             "grid, not yet enlarged, and (B,h·w,h·w)."
         )
-    if not bool(torch.isfinite(affinity).all() and (affinity >= 0).all()):
-        raise InputError(
-            "the affinity holds negative, infinite or NaN values: pass similarities of 0 or more."
-        )
+    require_finite(maps=maps, affinity=affinity)
+    if affinity.numel() and float(affinity.min()) < 0:
+        raise InputError("the affinity holds negative values: pass similarities of 0 or more.")

@@ -101,7 +101,7 @@ def refine(
         (B,K,H,W) when a refiner of the chain looks at the photo, else (B,K,h,w).
 
     Raises:
-        InputError: as `find_chain`, or a need that is not met.
+        InputError: as `find_chain`, a need that is not met, or values that are not finite.
     """
     given: dict[str, Tensor | None] = {"images": images, "affinity": affinity}
     for name, refiner in zip(names, find_chain(names)):

@@ -18,6 +18,8 @@ class BenchRow:
     """What the map method was called with besides its own defaults."""
     miou: float
     """Of maps: at thresholds chosen on the other half of the photos."""
+    interval: tuple[float, float] | None
+    """95 % interval of `miou`: photos are drawn again, thresholds stay."""
     iou: dict[str, float]
     """By class, `background` first, as `miou`."""
     false_positive_rate: float
@@ -33,9 +35,17 @@ class BenchRow:
     """`cpu_seconds` over the median CPU seconds of a plain forward of the same photos."""
     megabytes: float
     """Of the tensors alive at one time for the largest photo."""
+    photos: tuple[str, ...]
+    """Of every photo, sorted by id: LABEL:TP/UNION of the labels that occur, in pixels, as counted in `miou`."""
+    compared_to: str | None = None
+    """The row measured first; None of itself."""
+    difference: float | None = None
+    """`miou` minus that of `compared_to`."""
+    difference_interval: tuple[float, float] | None = None
     thresholds: tuple[float, float] | None = None
     """At which the first and the second half were scored."""
     miou_fixed: float | None = None
+    miou_fixed_interval: tuple[float, float] | None = None
     peak: float | None = None
     """Highest mIoU of the curve: its threshold is chosen on the masks it is scored on."""
     peak_threshold: float | None = None
@@ -59,11 +69,15 @@ class _Column:
     scale: float = 100
     digits: int = 1
     best: Any = None  # max, min or None
+    interval: str = ""  # attribute that holds both ends
+    sign: bool = False
 
 
+DIFFERENCE = _Column("− `{reference}`", "difference", interval="difference_interval", sign=True)
 MAP_COLUMNS = (
-    _Column("**mIoU**, threshold chosen on the other half", "miou", best=max),
-    _Column("mIoU at {fixed}, set beforehand", "miou_fixed", best=max),
+    _Column("**mIoU**, threshold chosen on the other half", "miou", best=max, interval="interval"),
+    DIFFERENCE,
+    _Column("mIoU at {fixed}, set beforehand", "miou_fixed", best=max, interval="miou_fixed_interval"),
     _Column("curve's peak (chosen on these masks)", "peak"),
     _Column("FP", "false_positive_rate", best=min),
     _Column("FN", "false_negative_rate", best=min),
@@ -72,7 +86,8 @@ MAP_COLUMNS = (
     _Column("insertion ↑", "insertion", 1, 3, max),
 )
 LABEL_COLUMNS = (
-    _Column("**mIoU**", "miou", best=max),
+    _Column("**mIoU**", "miou", best=max, interval="interval"),
+    DIFFERENCE,
     _Column("FP", "false_positive_rate", best=min),
     _Column("FN", "false_negative_rate", best=min),
     _Column("boundary F", "boundary_f", best=max),
@@ -103,15 +118,17 @@ def markdown(
     """
     maps = [row for row in rows if not row.is_label]
     labels = [row for row in rows if row.is_label]
+    reference = next((row.compared_to for row in rows if row.compared_to), None)
+    said = {"fixed": protocol["fixed_threshold"], "reference": reference}
     parts = ["# getam bench\n", _summary(protocol)]
     if maps:
-        parts += ["## Maps\n", _table(maps, MAP_COLUMNS + COST_COLUMNS, protocol)]
+        parts += ["## Maps\n", _table(maps, MAP_COLUMNS + COST_COLUMNS, said)]
     if labels:
-        parts += ["## Labels\n", _table(labels, LABEL_COLUMNS + COST_COLUMNS, protocol)]
+        parts += ["## Labels\n", _table(labels, LABEL_COLUMNS + COST_COLUMNS, said)]
     parts += [f"![{name.split('.')[0]}]({name})\n" for name in pictures]
     if misfits:
         parts += ["## Not measured\n", "".join(f"- `{name}`: {why}\n" for name, why in misfits.items())]
-    parts += ["## How to read this\n", _notes(protocol, maps, labels)]
+    parts += ["## How to read this\n", _notes(protocol, maps, labels, reference)]
     return "\n".join(parts)
 
 
@@ -128,16 +145,19 @@ def _summary(protocol: Mapping[str, Any]) -> str:
     )
 
 
-def _table(rows: Sequence[BenchRow], columns: Sequence[_Column], protocol: Mapping[str, Any]) -> str:
+def _table(rows: Sequence[BenchRow], columns: Sequence[_Column], said: Mapping[str, Any]) -> str:
+    """Rows by mIoU; `said` fills the headings: fixed threshold, and reference, without which there is no difference."""
+    columns = [column for column in columns if said["reference"] or column is not DIFFERENCE]
     order = sorted(rows, key=lambda row: _known(row.miou) or 0.0, reverse=True)
-    headings = [column.heading.format(fixed=protocol["fixed_threshold"]) for column in columns]
+    headings = [column.heading.format(**said) for column in columns]
     lines = ["| |" + "|".join(headings) + "|", "|---|" + "---:|" * len(columns)]
     best = {column.attribute: _best(order, column) for column in columns}
     for row in order:
         cells = []
         for column in columns:
             shown = _shown(getattr(row, column.attribute), column)
-            cells.append(f"**{shown}**" if shown == best[column.attribute] else shown)
+            ends = getattr(row, column.interval) if column.interval else None
+            cells.append((f"**{shown}**" if shown == best[column.attribute] else shown) + _ends(ends, column))
         lines.append(f"|`{row.name}`|" + "|".join(cells) + "|")
     return "\n".join(lines) + "\n"
 
@@ -152,40 +172,65 @@ def _best(rows: Sequence[BenchRow], column: _Column) -> str | None:
 
 def _shown(value: float | None, column: _Column) -> str:
     known = _known(value)
-    return "—" if known is None else f"{known * column.scale:.{column.digits}f}"
+    if known is None:
+        return "—"
+    return f"{known * column.scale:{'+' if column.sign else ''}.{column.digits}f}".replace("-", "−")
+
+
+def _ends(interval: Sequence[float] | None, column: _Column) -> str:
+    """As shown behind a number; nothing where there is no interval."""
+    return "" if interval is None else f" [{', '.join(_shown(end, column) for end in interval)}]"
 
 
 def _known(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else value
 
 
-def _notes(protocol: Mapping[str, Any], maps: Sequence[BenchRow], labels: Sequence[BenchRow]) -> str:
+def _notes(
+    protocol: Mapping[str, Any], maps: Sequence[BenchRow], labels: Sequence[BenchRow], reference: str | None
+) -> str:
+    """What the columns mean that are there."""
+    how = protocol["intervals"]
     ignored = "Pixels of 255 and of classes outside the list are not scored"
     if protocol["background"]:
         ignored += f"; {', '.join(protocol['background'])} count as background"
     notes = [
         "mIoU: one confusion matrix over all pixels, mean over background and the classes that occur, in %."
         f" {ignored}. A photo without a tag is background everywhere.",
+    ]
+    if maps:
+        notes += [
+            "Threshold: the sorted ids are dealt into two halves; the best of 0.01, 0.02, …, 0.99 on each half scores"
+            " the other one. FP, FN and boundary F are at the same thresholds. No threshold is chosen on the masks it"
+            " is scored on, except for the curve's peak, which is therefore no result and has no interval.",
+        ]
+    notes.append(
+        f"[low, high]: {how['level']:.0%} interval, {how['method']} ({how['resamples']} resamples, seed"
+        f" {how['seed']}); thresholds stay as they were chosen. It says nothing about other training runs."
+    )
+    if reference:
+        notes.append(
+            f"− `{reference}`: mIoU minus that of the row measured first, on the same draws of photos; the two differ"
+            " where 0 is outside of the interval."
+        )
+    notes += [
         "FP, FN: mean over classes of FP / (TP + FP + FN) and FN / (TP + FP + FN), in %.",
         f"Boundary F: of the classes' outlines, matched within {protocol['boundary_tolerance']:.2%} of the diagonal,"
         " mean over photos, then over classes, in %.",
+    ]
+    if maps:
+        notes.append(
+            "Deletion, insertion (RISE): area under the class probability while pixels are blurred away or brought"
+            f" back in the order of the map, {protocol['deletion_steps']} steps, mean over the maps of"
+            f" {protocol['perturbed']} photos."
+        )
+    notes.append(
         "ms: median over photos of what the row's call takes, by the wall clock; CPU ms: of all threads, which other"
         " programs do not lengthen; × forward: CPU ms over the median of a plain forward of the same photos."
         " MB: tensors alive at one time for the largest photo, without weights and without what operators allocate"
-        " inside themselves.",
-    ]
+        " inside themselves."
+    )
     if maps:
-        notes[1:1] = [
-            "Threshold: the sorted ids are dealt into two halves; the best of 0.01, 0.02, …, 0.99 on each half scores"
-            " the other one. FP, FN and boundary F are at the same thresholds. No threshold is chosen on the masks it"
-            " is scored on, except for the curve's peak, which is therefore no result.",
-        ]
-        notes.insert(
-            -1,
-            "Deletion, insertion (RISE): area under the class probability while pixels are blurred away or brought"
-            f" back in the order of the map, {protocol['deletion_steps']} steps, mean over the maps of"
-            f" {protocol['perturbed']} photos.",
-        )
         crossed = ", ".join(
             f"`{r.name}` {r.thresholds[0]:.2f} and {r.thresholds[1]:.2f}" for r in maps if r.thresholds
         )

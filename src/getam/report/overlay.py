@@ -35,6 +35,8 @@ PHOTO_UNDER_HEAT = 0.55
 """Brightness left to the photo below a heat map."""
 
 LABEL_OPACITY = 0.75
+STRIP = 128  # rows that are blended at once: colours in floating point take 24 times the memory of the photo
+
 HATCH_PERIOD = 8
 HATCH_GREYS = (96, 176)
 """Ignored pixels: diagonal stripes of two greys, half a period each."""
@@ -102,8 +104,12 @@ def heat_overlay(photo: Photo, heat: NDArray[Any]) -> Photo:
     resized = np.asarray(Image.fromarray(heat).resize((width, height), Image.Resampling.BILINEAR))
     peak = resized.max()
     strength = resized / peak if peak > 0 else resized
-    opacity = HEAT_OPACITY * np.sqrt(strength)[:, :, None]
-    return _blend(photo * PHOTO_UNDER_HEAT, heat_colours(strength), opacity)
+    drawn = np.empty_like(photo)
+    for top in range(0, height, STRIP):
+        rows = slice(top, top + STRIP)
+        opacity = HEAT_OPACITY * np.sqrt(strength[rows])[:, :, None]
+        drawn[rows] = _blend(photo[rows] * PHOTO_UNDER_HEAT, heat_colours(strength[rows]), opacity)
+    return drawn
 
 
 @lru_cache(maxsize=1)
@@ -140,7 +146,7 @@ def outline(labels: Labels) -> NDArray[np.bool_]:
     """(H, W) bool: pixels with a pixel of another label above, below, left or right, inside the photo."""
     edge = np.zeros(labels.shape, bool)
     vertical, horizontal = labels[1:] != labels[:-1], labels[:, 1:] != labels[:, :-1]
-    edge[1:] |= vertical
+    edge[1:] = vertical
     edge[:-1] |= vertical
     edge[:, 1:] |= horizontal
     edge[:, :-1] |= horizontal

@@ -20,14 +20,24 @@ from getam.data.collection import Collection, Sample, load_sample_mask
 from getam.data.masks import remap
 from getam.data.photos import as_tensor, read_photo
 from getam.data.tags import BACKGROUND
+from getam.errors import InputError
+from getam.metrics.bootstrap import interval
 from getam.metrics.boundary import BoundaryScore
-from getam.metrics.confusion import IGNORE, ConfusionMatrix, Scores
+from getam.metrics.confusion import (
+    IGNORE,
+    ConfusionMatrix,
+    Counts,
+    Scores,
+    confusion_matrix,
+    hits_and_unions,
+)
 from getam.metrics.cost import peak_tensor_bytes, timed
 from getam.metrics.crossed import CrossFitted
 from getam.metrics.deletion import STEPS, blurred, deletion_insertion
 from getam.metrics.thresholds import DEFAULT_THRESHOLDS
 from getam.nets.inference import fit_patches
 from getam.refine.scaled import scale_to_peak
+from getam.report.bench_photos import as_lines
 from getam.report.bench_table import BenchRow
 from getam.verbs.label import saliency_of
 from getam.verbs.pipeline import Pipeline
@@ -74,7 +84,7 @@ def measure_row(subject: Subject, name: str, pipeline: Pipeline, *, labels: bool
         what: shown with the progress.
 
     Raises:
-        InputError, CaptureError: the row does not fit the network or a photo.
+        InputError, CaptureError: the row does not fit the network or a photo; scores or maps are not finite.
     """
     measure = _Labels(subject) if labels else _Maps(subject)
     costs: list[tuple[float, float, float]] = []  # seconds, CPU seconds, CPU seconds of a forward
@@ -86,8 +96,13 @@ def measure_row(subject: Subject, name: str, pipeline: Pipeline, *, labels: bool
             if photo.present and not costs:
                 _forward(subject, photo)
                 measure.call(pipeline, photo)  # once beforehand: the first call of everything is slow
-            _, forward = timed(partial(_forward, subject, photo))
+            scores, forward = timed(partial(_forward, subject, photo))
             found, taken = timed(partial(measure.call, pipeline, photo))
+            if not bool(scores.isfinite().all() and found.isfinite().all()):
+                raise InputError(
+                    f"{sample.photo}: the network's scores or its maps are not finite (NaN or infinite): it has"
+                    " probably diverged; train it again with a smaller --lr"
+                )
             if photo.present:
                 costs.append((taken.wall, taken.cpu, forward.cpu))
                 size = (photo.truth.size, len(photo.present))
@@ -133,18 +148,24 @@ class _Maps:
     def result(self) -> dict[str, Any]:
         found = self.sweep.compute()
         boundary = BoundaryScore(self.classes)
+        crossed: list[Counts] = []
+        fixed: list[Counts] = []
+        fixed_place = _place(self.subject.fixed)
         for number, (sample, kept) in enumerate(zip(self.subject.collection.samples, self.kept)):
             shape = as_tensor(read_photo(sample.photo)).shape[-2:]
             truth = load_sample_mask(sample, self.subject.collection, (shape[0], shape[1]))
             reached, winner = (np.frombuffer(zlib.decompress(b), np.uint8).reshape(shape) for b in kept)
-            place = DEFAULT_THRESHOLDS.index(found.thresholds[number % 2])
-            boundary.update(np.where(reached > place, winner, 0), truth)
+            label = np.where(reached > _place(found.thresholds[number % 2]), winner, 0)
+            boundary.update(label, truth)
+            crossed.append(_counts(label, truth, self.classes))
+            fixed.append(_counts(np.where(reached > fixed_place, winner, 0), truth, self.classes))
         best, scores = found.curve.best
         areas = np.array(self.areas).mean(axis=0).tolist() if self.areas else (None, None)
         return {
-            **_scores(found.scores, boundary, self.subject.collection.classes),
+            **_scores(found.scores, crossed, boundary, self.subject.collection.classes),
             "thresholds": found.thresholds,
             "miou_fixed": found.curve.at(self.subject.fixed).miou,
+            "miou_fixed_interval": interval(np.stack(fixed)),
             "peak": scores.miou,
             "peak_threshold": best,
             "curve": found.curve.miou,
@@ -160,6 +181,7 @@ class _Labels:
         self.subject = subject
         self.matrix = ConfusionMatrix(len(subject.collection.classes))
         self.boundary = BoundaryScore(len(subject.collection.classes))
+        self.counts: list[Counts] = []
         self.undecided: list[float] = []
 
     def call(self, pipeline: Pipeline, photo: _Photo) -> Tensor:
@@ -169,11 +191,12 @@ class _Labels:
         found = remap(label.cpu().numpy(), self.subject.net.classes, self.subject.collection.classes)
         self.matrix.update(found, photo.truth)
         self.boundary.update(found, photo.truth)
+        self.counts.append(_counts(found, photo.truth, self.matrix.classes))
         self.undecided.append(float((found == IGNORE).mean()))
 
     def result(self) -> dict[str, Any]:
         return {
-            **_scores(self.matrix.compute(), self.boundary, self.subject.collection.classes),
+            **_scores(self.matrix.compute(), self.counts, self.boundary, self.subject.collection.classes),
             "undecided": float(np.mean(self.undecided)),
         }
 
@@ -204,9 +227,12 @@ def _read(subject: Subject, sample: Sample) -> _Photo:
     pixels = as_tensor(read_photo(sample.photo))
     size = (pixels.shape[-2], pixels.shape[-1])
     seen = fit_patches(*size, subject.size, subject.net.patch)
+    device = next(subject.net.parameters()).device
     return _Photo(
         pixels=pixels,
-        image=F.interpolate(pixels.float()[None], size=seen, mode="bilinear", antialias=True).clamp(0, 255),
+        image=F.interpolate(
+            pixels.to(device).float()[None], size=seen, mode="bilinear", antialias=True
+        ).clamp(0, 255),
         truth=load_sample_mask(sample, subject.collection, size),
         present=[subject.net.classes.index(tag) for tag in sample.tags],
         labels=[subject.collection.classes.index(tag) + 1 for tag in sample.tags],
@@ -235,10 +261,24 @@ def _areas(subject: Subject, photo: _Photo, maps: Tensor) -> list[tuple[float, f
     ]
 
 
-def _scores(scores: Scores, boundary: BoundaryScore, classes: tuple[str, ...]) -> dict[str, Any]:
-    outlines = boundary.compute()
+def _place(threshold: float) -> int:
+    """Which of the thresholds it is."""
+    return int(np.abs(np.asarray(DEFAULT_THRESHOLDS) - threshold).argmin())
+
+
+def _counts(label: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], classes: int) -> Counts:
+    return hits_and_unions(confusion_matrix(label, truth, classes))
+
+
+def _scores(
+    scores: Scores, photos: Sequence[Counts], boundary: BoundaryScore, classes: tuple[str, ...]
+) -> dict[str, Any]:
+    """`photos` holds the counts of every photo that `scores` are of."""
+    outlines, counts = boundary.compute(), np.stack(photos)
     return {
         "miou": scores.miou,
+        "interval": interval(counts),
+        "photos": as_lines(counts),
         "iou": dict(zip((BACKGROUND, *classes), scores.iou, strict=True)),
         "false_positive_rate": scores.false_positive_rate,
         "false_negative_rate": scores.false_negative_rate,

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import track
 
 from getam.data.collection import names_hash, read_split
 from getam.data.masks import CLASSES_FILE, read_classes, read_mask, remap, write_atomically
+from getam.data.photos import find_files
 from getam.data.tags import BACKGROUND, suggest
 from getam.errors import InputError
-from getam.metrics.confusion import ConfusionMatrix
+from getam.metrics.bootstrap import DEFAULT, Bootstrap, Interval, difference_interval, interval
+from getam.metrics.confusion import ConfusionMatrix, Counts, Scores, hits_and_unions
+from getam.verbs.outputs import identities, refuse_input
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +39,20 @@ class Protocol:
     metric: str = "one confusion matrix over all pixels; mean IoU over background and the classes that occur"
     ignored: str = "truth pixels of 255, and of classes that are not scored"
     unlabelled: str = "predicted pixels of 255, and of classes that are not scored: a miss, no false positive"
+    intervals: Bootstrap = DEFAULT
+
+
+@dataclass(frozen=True)
+class Against:
+    """Another folder of masks, scored on the same photos under the same protocol."""
+
+    masks: str
+    miou: float
+    interval: Interval | None
+    difference: float
+    """mIoU of the evaluated masks minus `miou`."""
+    difference_interval: Interval | None
+    """From the same draws of photos for both: narrower than two intervals side by side."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +60,8 @@ class Evaluation:
     """The scores of a folder of masks; all between 0 and 1, NaN for a class that occurs nowhere."""
 
     miou: float
+    interval: Interval | None
+    """95 % interval of `miou`, by drawing photos again; None of one photo."""
     iou: dict[str, float]
     """By class name, `background` first."""
     pixel_accuracy: float
@@ -50,6 +70,7 @@ class Evaluation:
     false_negative_rate: float
     """Mean over the classes of FN / (TP + FP + FN): painted too little."""
     protocol: Protocol
+    against: Against | None = None
 
     def as_json(self) -> str:
         """The same as JSON text; NaN is null."""
@@ -64,10 +85,11 @@ def evaluate(
     *,
     classes: tuple[str, ...] | None = None,
     split: Path | None = None,
+    against: Path | None = None,
     out: Path | None = None,
     overwrite: bool = False,
 ) -> Evaluation:
-    """Score predicted masks against true ones: IoU per class, their mean, pixel accuracy.
+    """Score predicted masks against true ones: IoU per class, their mean with a 95 % interval, pixel accuracy.
 
     Masks are matched by file name, classes by name. Pixels that the truth marks 255, or as a class that is
     not scored, do not count.
@@ -78,6 +100,8 @@ def evaluate(
         classes: Score only these classes; all of the predicted masks' classes.txt when left out.
         split: Text file with one photo id a line; score only these. Without it every true mask needs a
             predicted one, so that hard photos cannot be left out unnoticed.
+        against: Another folder of predicted masks of the same photos: gives the difference of the two mIoUs, this one
+            subtracted, with its own interval.
         out: Write the scores and the protocol to this JSON file.
         overwrite: Replace the JSON file if it exists.
 
@@ -87,17 +111,55 @@ def evaluate(
     Raises:
         InputError: A folder, mask or class list is missing, damaged or does not fit the other one.
     """
-    masks, truth = Path(masks), Path(truth)
+    masks, truth, other = Path(masks), Path(truth), None if against is None else Path(against)
     if out is not None and Path(out).exists() and not overwrite:
         raise InputError(
             f"{out} exists already: choose another file or overwrite it with overwrite (--overwrite)."
         )
     predicted_classes, true_classes = _classes_of(masks), _classes_of(truth)
     scored_classes = _choose_classes(predicted_classes, true_classes, classes, masks, truth)
-    pairs = _pair(_masks_in(masks), _masks_in(truth), masks, truth, split)
+    predicted_files, true_files = _masks_in(masks), _masks_in(truth)
+    pairs = _pair(predicted_files, true_files, masks, truth, split)
+    if out is not None:
+        lists = [folder / CLASSES_FILE for near in (masks, truth) for folder in (near, near.parent)]
+        split_files = [Path(split)] if split is not None else []
+        read = [*predicted_files.values(), *true_files.values(), *lists, *split_files]
+        refuse_input(Path(out), identities(read))
+    rivals = None if other is None else _rivals(other, truth, pairs, true_classes, scored_classes, split)
 
+    found, counts = _score(pairs.values(), predicted_classes, true_classes, scored_classes)
+    compared = None
+    if other is not None and rivals is not None:
+        its, its_counts = _score(rivals, _classes_of(other), true_classes, scored_classes)
+        compared = Against(
+            str(other), its.miou, interval(its_counts), found.miou - its.miou,
+            difference_interval(counts, its_counts),
+        )  # fmt: skip
+    result = Evaluation(
+        miou=found.miou,
+        interval=interval(counts),
+        iou=dict(zip((BACKGROUND, *scored_classes), found.iou, strict=True)),
+        pixel_accuracy=found.pixel_accuracy,
+        false_positive_rate=found.false_positive_rate,
+        false_negative_rate=found.false_negative_rate,
+        protocol=Protocol(scored_classes, len(pairs), names_hash(pairs), split.name if split else None),
+        against=compared,
+    )
+    if out is not None:
+        write_atomically(Path(out), result.as_json().encode())
+    return result
+
+
+def _score(
+    pairs: Collection[tuple[Path, Path]],
+    predicted_classes: Sequence[str],
+    true_classes: Sequence[str],
+    scored_classes: Sequence[str],
+) -> tuple[Scores, Counts]:
+    """Scores of all photos, and (N,2,C+1) `hits_and_unions` of each."""
     matrix = ConfusionMatrix(len(scored_classes))
-    for predicted_file, true_file in _progress(pairs.values(), len(pairs)):
+    counts: list[Counts] = []
+    for predicted_file, true_file in _progress(pairs, len(pairs)):
         predicted, true = read_mask(predicted_file), read_mask(true_file)
         if predicted.shape != true.shape:
             raise InputError(
@@ -105,22 +167,30 @@ def evaluate(
                 f" {true_file} is"
                 f" {true.shape[1]}×{true.shape[0]} (width×height): predict at the size of the photo."
             )
-        matrix.update(
+        photo = ConfusionMatrix(matrix.classes)
+        photo.update(
             _remap(predicted_file, predicted, predicted_classes, scored_classes),
             _remap(true_file, true, true_classes, scored_classes),
         )
-    found = matrix.compute()
-    result = Evaluation(
-        miou=found.miou,
-        iou=dict(zip((BACKGROUND, *scored_classes), found.iou, strict=True)),
-        pixel_accuracy=found.pixel_accuracy,
-        false_positive_rate=found.false_positive_rate,
-        false_negative_rate=found.false_negative_rate,
-        protocol=Protocol(scored_classes, len(pairs), names_hash(pairs), split.name if split else None),
-    )
-    if out is not None:
-        write_atomically(Path(out), result.as_json().encode())
-    return result
+        matrix.merge(photo)
+        counts.append(hits_and_unions(photo.matrix))
+    return matrix.compute(), np.stack(counts)
+
+
+def _rivals(
+    other: Path,
+    truth: Path,
+    pairs: Mapping[str, tuple[Path, Path]],
+    true_classes: Sequence[str],
+    scored_classes: Sequence[str],
+    split: Path | None,
+) -> list[tuple[Path, Path]]:
+    """The masks of `other` with their truths, photo by photo in the order of `pairs`."""
+    _choose_classes(_classes_of(other), true_classes, scored_classes, other, truth)
+    by_truth = {
+        true: own for own, true in _pair(_masks_in(other), _masks_in(truth), other, truth, split).values()
+    }
+    return [(by_truth[true], true) for _, true in pairs.values()]
 
 
 def _classes_of(folder: Path) -> tuple[str, ...]:
@@ -150,8 +220,15 @@ def _choose_classes(
 
 def _masks_in(folder: Path) -> dict[str, Path]:
     """Name, which is the path in the folder without suffix → file."""
-    files = (file for file in sorted(folder.rglob("*.png")) if not file.name.startswith("."))
-    return {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
+    found: dict[str, Path] = {}
+    for file in find_files(folder, (".png",)):
+        name = file.relative_to(folder).with_suffix("").as_posix()
+        if name in found:
+            raise InputError(
+                f"{folder} has two masks for {name!r}, {found[name].name} and {file.name}: remove one."
+            )
+        found[name] = file
+    return found
 
 
 def _pair(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,25 +17,27 @@ from PIL import Image
 from timm.data import ImageNetInfo, resolve_model_data_config
 from torch import Tensor, nn
 
-from getam.data.masks import write_atomically
-from getam.data.photos import as_tensor, find_photos, read_photo
+from getam.data.photos import as_tensor, read_photo
 from getam.data.tags import suggest
-from getam.engine.model import load_model
+from getam.engine.device import AUTO, choose_device
+from getam.engine.model import embedded_model, load_model
 from getam.errors import InputError
-from getam.maps.base import Maps
+from getam.maps.base import Maps, check_photos
 from getam.maps.getam import class_scores
 from getam.maps.registry import check_options, find_method
 from getam.nets.hub import from_hub
-from getam.nets.inference import fit_patches
+from getam.nets.inference import fit_patches, shrunk_photo
 from getam.nets.network import Network
 from getam.nets.weights import load_backbone
 from getam.refine.scaled import refine_maps
 from getam.report.overlay import heat_overlay
-from getam.verbs.outputs import OutputFolder
-from getam.verbs.predict import photo_names
-from getam.verbs.progress import progress
+from getam.verbs.outputs import Job, OutputFolder, weights_hash
+from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
+from getam.verbs.predict import WORK_SIDE, photo_jobs
 
 IMAGENET_CLASSES = 1000
+REFINED_SIDE = 500  # long side in pixels at which heat is spread along edges: of the photos PAMR was made for
+WHOLE_PHOTOS = 1  # in memory before and after their turn: the pictures need them at full size
 
 
 def explain(
@@ -58,11 +62,12 @@ def explain(
         `Maps`: values (B,K,h,w) float32 ≥ 0 on the grid of the method, valid, classes, scores.
 
     Raises:
-        InputError: unknown method, bad classes or options.
+        InputError: unknown method, bad classes or options, images of another shape, or numbers that are not finite.
         CaptureError: the model's attention or features cannot be read; the message says why.
     """
     chosen = find_method(method)
     check_options(chosen, options)
+    check_photos(images)
     net = model if isinstance(model, nn.Module) else load_model(model)
     return chosen.make(net, images, classes, **options)
 
@@ -84,15 +89,20 @@ def explain_photos(
     aggregate: str | None = None,
     size: int | None = None,
     refine: bool = True,
+    device: str = AUTO,
+    on_bad_image: OnBadImage = "fail",
     overwrite: bool = False,
 ) -> Path:
     """Draw which pixels of a photo carry each class.
 
+    A call that was interrupted goes on when it is repeated.
+
     Args:
-        photos: one photo, or a folder of them.
+        photos: one photo, or a folder of them; `out`, where it lies inside, is not searched.
         model: run folder, model file, or the name of a timm model; the embedded model when left out.
         weights: local safetensors file for a timm model; without it the weights come from timm's hub.
-        classes: names or indices; when left out, the classes the model finds.
+        classes: names, or indices where no class is called so; on the command line a comma inside a name is written
+            \\,. When left out, the classes the model finds.
         out: folder for the pictures (NAME.CLASS.png), the raw maps (NAME.npz) and protocol.jsonl.
         method: a method that `getam methods` lists.
         coupling: of getam, acr, ad-cam and last-stage: grad, grad2, attn_grad or attn_grad2.
@@ -102,85 +112,109 @@ def explain_photos(
         weighting: of multi-layer: class, pooled, elementwise or positive.
         aggregate: of multi-layer: none, max, uncertainty or mean.
         size: long side in pixels the photo is resized to; the model's own when left out.
-        refine: spread the pictures along image edges with PAMR; the .npz keeps the raw patch maps.
+        refine: spread the pictures along image edges with PAMR, at a long side of at most 500; the .npz keeps the raw
+            patch maps.
+        device: auto, cpu, cuda, cuda:1 or mps; auto is a GPU if there is one.
+        on_bad_image: fail: stop at a photo that cannot be read; skip: leave it out, and say so at the end.
         overwrite: replace files that exist.
 
     Returns:
         `out`.
 
     Raises:
-        InputError: no such model, class, method or photo, or files in the way.
+        InputError: no such model, class, method, photo or device, an unreadable photo, or files in the way.
+        SkippedError: photos were skipped; all others are done.
         WeightsError: no weights: neither a file nor a reachable hub.
     """
-    files = find_photos(photos)
-    names = photo_names(files, Path(photos))
+    check_on_bad_image(on_bad_image)
+    jobs = photo_jobs(photos, out, ".npz")
     if size is not None and size < 1:
         raise InputError(f"--size {size} must be a positive number of pixels")
-    subject = _Subject(model, weights, size)
+    subject = _Subject(model, weights, size, choose_device(device))
     given = {"coupling": coupling, "start": start, "rows": rows, "layers": layers, "weighting": weighting,
              "aggregate": aggregate}  # fmt: skip
     options = {key: value for key, value in given.items() if value is not None}
     check_options(find_method(method), options)
     wanted = None if classes is None else list(dict.fromkeys(subject.index(name) for name in classes))
     # Without --classes the pictures' names are known only after the forward; the .npz beside them guards them.
-    planned = [f"{n}.npz" for n in names] + [
-        f"{n}.{subject.file_name(c)}.png" for n in names for c in wanted or []
+    pictures = [f".{subject.file_name(index)}.png" for index in wanted or []]
+    jobs = [
+        replace(job, results=(*job.results, *(job.name + picture for picture in pictures))) for job in jobs
     ]
-    folder = OutputFolder(out, planned, overwrite=overwrite)
-    with progress("explaining", len(files)) as advance:
-        for done, (file, name) in enumerate(zip(files, names), start=1):
-            photo = as_tensor(read_photo(file))
-            image = subject.prepare(photo)
-            found = wanted if wanted is not None else subject.present(image)
-            maps = explain(subject.net, image, [found], method=method, **options)
-            _write(folder.path / name, photo, maps, found, subject, refine)
-            advance(done, file.name)
-    folder.protocol(
-        "explain", {"photos": photos, "model": model, "weights": weights, "classes": classes, "method": method,
+    call = {
+        "verb": "explain", "weights_sha256": subject.weights_sha256,
+        "options": {"photos": photos, "model": model, "weights": weights, "classes": classes, "method": method,
                     "size": subject.long_side, "refine": refine, **options},
-        photos=len(files),
+    }  # fmt: skip
+    folder = OutputFolder(out, jobs, call, overwrite=overwrite)
+
+    def make(job: Job, photo: Tensor) -> Encode:
+        image = subject.prepare(photo)
+        found = wanted if wanted is not None else subject.present(image)
+        maps = explain(subject.net, image, [found], method=method, **options)
+        shown = _shown(photo, maps, refine)
+        return lambda: _encode(job, photo, maps, shown, found, subject)
+
+    skipped = photo_by_photo(
+        folder, lambda job: as_tensor(read_photo(job.sources[0])), make, what="explaining",
+        on_bad_image=on_bad_image, ahead=WHOLE_PHOTOS,
     )  # fmt: skip
+    folder.finish(skipped)
     return folder.path
 
 
 class _Subject:
     """The model being explained: how its photos are prepared and what its classes are called."""
 
-    def __init__(self, model: str | None, weights: Path | None, size: int | None) -> None:
+    def __init__(
+        self, model: str | None, weights: Path | None, size: int | None, device: torch.device
+    ) -> None:
         self.net: Any
+        self.weights_sha256: str | None
         if model is None or Path(model).exists() or model.endswith(".safetensors"):
             if weights is not None:
                 raise InputError(
                     "--weights belongs to a timm model name; a run folder or model file has its own"
                 )
-            self.net = load_model(model)
+            self.net = load_model(model, device=device)
+            self.weights_sha256 = weights_hash(embedded_model() if model is None else Path(model))
             self.names = dict(enumerate(self.net.classes))
+            self.short = self.names
             self.long_side = size or 256
         else:
-            self.net = timm_classifier(model, weights, any_size=size is not None)
+            self.net = timm_classifier(model, weights, any_size=size is not None).to(device)
+            self.weights_sha256 = None if weights is None else weights_hash(weights)
             self.names = _class_names(self.net)
+            self.short = {index: name.split(",")[0] for index, name in self.names.items()}
             self.data = resolve_model_data_config(self.net)
             self.long_side = size or max(self.data["input_size"][1:])
+        self.device = device
+        safe = {index: name.replace("/", "-").replace("\\", "-") for index, name in self.short.items()}
+        self._shared = Counter(name.casefold() for name in safe.values())
+        self._safe = safe
 
     def file_name(self, index: int) -> str:
-        """A class name fit for a file: its first synonym, with the index where two classes share it."""
-        first = self.names[index].split(",")[0]
-        shared = sum(name.split(",")[0] == first for name in self.names.values()) > 1
-        return (f"{first} {index}" if shared else first).replace("/", "-").replace("\\", "-")
+        """A class name fit for a file, of its synonyms the first; with the index where two classes would share it."""
+        name = self._safe[index]
+        return f"{name} {index}" if self._shared[name.casefold()] > 1 else name
 
     def index(self, name: str) -> int:
-        """Class index for a name or a number given as text."""
-        if name.isdigit() and int(name) in self.names:
+        """Class index for a name or, where no class is called so, for a number given as text.
+
+        A name is looked for as it is, then in any case, then among the synonyms between commas that ImageNet has.
+        """
+        low = name.casefold()
+        for fits in (
+            lambda known: known == name,
+            lambda known: known.casefold() == low,
+            lambda known: low in (part.strip() for part in known.casefold().split(",")),
+        ):
+            if found := [index for index, known in self.names.items() if fits(known)]:
+                return found[0]
+        if name.isdecimal() and int(name) in self.names:
             return int(name)
-        matches = [
-            i
-            for i, known in self.names.items()
-            if name.lower() in (part.strip() for part in known.lower().split(","))
-        ]
-        if not matches:
-            shown = suggest(name, list(self.names.values())) if len(self.names) <= 100 else "give its index"
-            raise InputError(f"the model has no class {name!r}; {shown}")
-        return matches[0]
+        shown = suggest(name, list(self.names.values())) if len(self.names) <= 100 else "give its index"
+        raise InputError(f"the model has no class {name!r}; {shown}")
 
     def present(self, image: Tensor) -> list[int]:
         """Classes with a positive score (ours), or the best one (timm classifiers); the best one at least."""
@@ -190,9 +224,9 @@ class _Subject:
         return positive or [int(scores.argmax())]
 
     def prepare(self, photo: Tensor) -> Tensor:
-        """(3,H,W) uint8 → (1,3,h,w) as the model expects it."""
+        """(3,H,W) uint8 → (1,3,h,w) as the model expects it, on its device."""
         height, width = photo.shape[-2:]
-        image = photo.float()[None]
+        image = shrunk_photo(photo, max(WORK_SIDE, self.long_side)).to(self.device).float()[None]
         if isinstance(self.net, Network):
             size = fit_patches(height, width, self.long_side, self.net.patch)
             return F.interpolate(image, size=size, mode="bilinear", antialias=True).clamp(0, 255)
@@ -202,7 +236,7 @@ class _Subject:
         else:
             size = tuple(self.data["input_size"][1:])
         image = F.interpolate(image, size=size, mode="bilinear", antialias=True).clamp(0, 255) / 255
-        mean, std = (torch.tensor(self.data[k]).view(3, 1, 1) for k in ("mean", "std"))
+        mean, std = (torch.tensor(self.data[k], device=self.device).view(3, 1, 1) for k in ("mean", "std"))
         return (image - mean) / std
 
 
@@ -244,14 +278,22 @@ def _class_names(net: Any) -> dict[int, str]:
     return {i: str(i) for i in range(int(net.num_classes))}
 
 
-def _write(base: Path, photo: Tensor, maps: Maps, found: list[int], subject: _Subject, refine: bool) -> None:
-    base.parent.mkdir(parents=True, exist_ok=True)
-    shown = refine_maps(photo.float()[None], maps.values, iterations=10 if refine else 0)[0]
+def _shown(photo: Tensor, maps: Maps, refine: bool) -> Tensor:
+    """The heat that is drawn over a photo (3,H,W) uint8: (K,h,w) in [0,1], at most `REFINED_SIDE` large."""
+    small = shrunk_photo(photo.to(maps.values.device, torch.uint8), REFINED_SIDE).float()[None]
+    return refine_maps(small, maps.values, iterations=10 if refine else 0)[0].cpu()
+
+
+def _encode(
+    job: Job, photo: Tensor, maps: Maps, shown: Tensor, found: list[int], subject: _Subject
+) -> dict[str, bytes]:
+    """The files of one photo."""
+    files: dict[str, bytes] = {}
     pixels = photo.permute(1, 2, 0).numpy()
     for index, heat in zip(found, shown):
         buffer = BytesIO()
-        Image.fromarray(heat_overlay(pixels, heat.cpu().numpy())).save(buffer, "PNG")
-        write_atomically(base.with_name(f"{base.name}.{subject.file_name(index)}.png"), buffer.getvalue())
+        Image.fromarray(heat_overlay(pixels, heat.numpy())).save(buffer, "PNG")
+        files[f"{job.name}.{subject.file_name(index)}.png"] = buffer.getvalue()
     buffer = BytesIO()
     np.savez_compressed(
         buffer,
@@ -261,4 +303,5 @@ def _write(base: Path, photo: Tensor, maps: Maps, found: list[int], subject: _Su
         method=maps.method,
         rows=maps.rows,
     )
-    write_atomically(base.with_name(f"{base.name}.npz"), buffer.getvalue())
+    files[job.results[0]] = buffer.getvalue()
+    return files

@@ -9,14 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from getam.data.collection import Sample, load_collection
+from getam.data.masks import encode_mask
 from getam.data.photos import as_tensor, read_photo
 from getam.data.transforms import read_saliency
+from getam.engine.device import AUTO, choose_device
 from getam.engine.model import embedded_model, load_model
 from getam.errors import InputError
-from getam.verbs.outputs import OutputFolder, weights_hash
-from getam.verbs.overlap import read_ahead, write_behind
+from getam.verbs.outputs import Job, OutputFolder, weights_hash
+from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.verbs.pipeline import LABEL_SCALES, Pipeline
-from getam.verbs.progress import progress
 from getam.verbs.saliency import load_with_saliency
 
 NONE = "none"  # on the command line: no refiner
@@ -42,9 +43,13 @@ def label(
     layers: tuple[str, ...] | None = None,
     weighting: str | None = None,
     aggregate: str | None = None,
+    device: str = AUTO,
+    on_bad_image: OnBadImage = "fail",
     overwrite: bool = False,
 ) -> Path:
     """Turn tags into masks: maps of each photo's tags → refiners → pseudo labels.
+
+    A call that was interrupted goes on when it is repeated.
 
     Args:
         data: folder of photos, or a VOC folder.
@@ -68,45 +73,53 @@ def label(
         layers: of the CAMs: modules to read; the last one, or one per resolution, when left out.
         weighting: of multi-layer: class, pooled, elementwise or positive.
         aggregate: of multi-layer: none, max, uncertainty or mean.
+        device: auto, cpu, cuda, cuda:1 or mps; auto is a GPU if there is one.
+        on_bad_image: fail: stop at a photo (or saliency map) that cannot be read; skip: leave it out, and say so at the
+            end.
         overwrite: replace masks that exist.
 
     Returns:
         `out`.
 
     Raises:
-        InputError: bad photos, tags or saliency maps, a tag the model does not know, steps that do not go together, or
-            masks in the way.
+        InputError: bad photos, tags or saliency maps, a tag the model does not know, steps that do not go together,
+            masks in the way, or no such device.
+        SkippedError: photos were skipped; all others have their masks.
         CaptureError: the method cannot read the model.
     """
     given = {"coupling": coupling, "start": start, "rows": rows, "layers": layers, "weighting": weighting,
              "aggregate": aggregate}  # fmt: skip
-    options = {key: value for key, value in given.items() if value is not None}
-    pipeline = Pipeline(method, chosen_refiners(refine), labels, tuple(scales), flip, options)
+    chosen = {key: value for key, value in given.items() if value is not None}
+    check_on_bad_image(on_bad_image)
+    pipeline = Pipeline(method, chosen_refiners(refine), labels, tuple(scales), flip, chosen)
     pipeline.check(saliency=saliency is not None)
-    net = load_model(model)
+    net = load_model(model, device=choose_device(device))
     load = partial(load_collection, data, tags, classes=classes, split=split)
-    collection = load_with_saliency(load, saliency, net=net, model=model)
+    collection = load_with_saliency(load, saliency, net=net, model=model, on_bad_image=on_bad_image)
     unknown = [name for name in collection.classes if name not in net.classes]
     if unknown:
         raise InputError(f"the model does not know the tag {unknown[0]!r}: it knows {', '.join(net.classes)}")
     several = any(len(sample.tags) > 1 for sample in collection.samples)
     pipeline.check(saliency=saliency is not None, several_tags=several, net=net)
-    folder = OutputFolder(out, [f"{s.name}.png" for s in collection.samples], overwrite=overwrite)
+    samples = {sample.name: sample for sample in collection.samples}
+    options = {
+        "data": data, "model": model, "saliency": saliency, "method": method, "refine": pipeline.refine,
+        "labels": pipeline.labeller(saliency=saliency is not None), "scales": scales, "flip": flip,
+        **pipeline.method_options,
+    }  # fmt: skip
+    call = {"verb": "label", "weights_sha256": weights_hash(model or embedded_model()), "options": options}
+    folder = OutputFolder(out, [_job(sample) for sample in samples.values()], call, overwrite=overwrite)
     folder.classes(net.classes)
-    total = len(collection.samples)
-    with progress("labelling", total) as advance, write_behind() as write:
-        for done, (sample, (photo, salient)) in enumerate(read_ahead(collection.samples, _read), start=1):
-            present = [net.classes.index(tag) for tag in sample.tags]
-            write(folder.mask, sample.name, pipeline.label(net, photo, present, salient))
-            advance(done, sample.name)
-    folder.protocol(
-        "label",
-        {"data": data, "model": model, "saliency": saliency, "method": method, "refine": pipeline.refine,
-         "labels": pipeline.labeller(saliency=saliency is not None), "scales": scales, "flip": flip,
-         **pipeline.method_options},
-        photos=len(collection.samples), split=split, split_sha256=collection.split_hash(),
-        weights_sha256=weights_hash(model or embedded_model()), tags_at_test_time=True,
-    )  # fmt: skip
+
+    def make(job: Job, found: tuple[Tensor, Tensor | None]) -> Encode:
+        present = [net.classes.index(tag) for tag in samples[job.name].tags]
+        made = pipeline.label(net, found[0], present, found[1])
+        return lambda: {job.results[0]: encode_mask(made.cpu().numpy())}
+
+    skipped = photo_by_photo(
+        folder, lambda job: _read(samples[job.name]), make, what="labelling", on_bad_image=on_bad_image
+    )
+    folder.finish(skipped, split=split, split_sha256=collection.split_hash(), tags_at_test_time=True)
     return folder.path
 
 
@@ -121,6 +134,11 @@ def chosen_refiners(names: tuple[str, ...]) -> tuple[str, ...]:
     if others := [name for name in names if name != NONE]:
         raise InputError(f"refine is none and {others[0]} at once: choose one of the two")
     return ()
+
+
+def _job(sample: Sample) -> Job:
+    sources = (sample.photo,) if sample.saliency is None else (sample.photo, sample.saliency)
+    return Job(sample.name, (f"{sample.name}.png",), sources, facts=";".join(sample.tags))
 
 
 def _read(sample: Sample) -> tuple[Tensor, Tensor | None]:

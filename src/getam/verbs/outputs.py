@@ -1,52 +1,92 @@
-"""Where verbs put their results: nothing overwritten silently, classes and protocol beside the masks."""
+"""Where verbs put their results: nothing overwritten unasked, no photo ever, and an unfinished call can go on."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from torch import Tensor
+import torch
+from safetensors import SafetensorError, safe_open
 
-from getam.data.masks import CLASSES_FILE, read_classes, write_classes, write_mask
-from getam.engine.runfolder import environment
-from getam.errors import InputError
+from getam.data.masks import CLASSES_FILE, read_classes, write_atomically, write_classes
+from getam.engine.runfolder import MODEL, environment
+from getam.errors import InputError, SkippedError, WeightsError
+from getam.verbs.unfinished import Unfinished
 
 PROTOCOL = "protocol.jsonl"
+Identity = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is made of one photo.
+
+    Attributes:
+        name: of the photo, and what its results begin with.
+        results: files that will be written, relative to the folder, as far as that is known beforehand.
+        sources: files that are read for it, the photo first.
+        facts: what else decides on these results and not on those of other photos: its tags.
+    """
+
+    name: str
+    results: tuple[str, ...]
+    sources: tuple[Path, ...]
+    facts: str = ""
 
 
 class OutputFolder:
     """A folder of results, checked before the work starts.
 
+    A call that stops, whatever stops it, leaves a list of what it has done (`getam.verbs.unfinished`): the same call
+    again, with the same weights and versions, does the rest only.
+
     Args:
         out: the folder; made when needed.
-        files: every file the verb is going to write, relative to it.
+        jobs: everything the call makes.
+        call: what decides on all results: "verb", "weights_sha256", "options".
         overwrite: allow files that exist.
 
+    Attributes:
+        path: the folder.
+        jobs: as given.
+        todo: those of which an earlier call has not made the results already.
+
     Raises:
-        InputError: `out` is a file, two results would have one name, or a result exists and `overwrite` is off.
+        InputError: `out` is a file, two results would have one name, a result exists and `overwrite` is off, or a
+            result would be written over a file that is read.
     """
 
-    def __init__(self, out: Path | str, files: Iterable[str], *, overwrite: bool) -> None:
+    def __init__(
+        self, out: Path | str, jobs: Sequence[Job], call: Mapping[str, Any], *, overwrite: bool
+    ) -> None:
         self.path = Path(out)
+        self.jobs = tuple(jobs)
+        self._call = json.loads(json.dumps(dict(call), default=str))  # as JSON gives it back
+        self._read = identities(source for job in self.jobs for source in job.sources)
         if self.path.is_file():
             raise InputError(f"{self.path} is a file: give a folder with --out")
         seen: set[str] = set()
-        for file in files:
+        for file in (file for job in self.jobs for file in job.results):
             if file in seen:
                 raise InputError(
                     f"two results would both be written to {self.path / file}: rename one of the photos"
                 )
             seen.add(file)
-            if not overwrite and (self.path / file).exists():
+            refuse_input(self.path / file, self._read)
+        before = Unfinished(self.path, {**self._call, "versions": environment()["versions"]})
+        self.todo = tuple(job for job in self.jobs if not before.has(job.results[0], job.sources, job.facts))
+        for file in (file for job in self.todo for file in job.results):
+            if not overwrite and (self.path / file).exists() and not before.wrote(file):
                 raise InputError(
                     f"{self.path / file} exists: choose another --out, or replace it with --overwrite"
                 )
         self.path.mkdir(parents=True, exist_ok=True)
+        self._unfinished = before
 
     def classes(self, classes: Sequence[str]) -> None:
         """Write classes.txt, or check that the one there says the same."""
@@ -60,23 +100,74 @@ class OutputFolder:
             return
         write_classes(self.path, classes)
 
-    def mask(self, name: str, label: Tensor) -> None:
-        """Write one (H,W) uint8 label map as `name`.png."""
-        path = self.path / f"{name}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_mask(path, label.cpu().numpy().astype(np.uint8))
+    def write(self, job: Job, contents: Mapping[str, bytes]) -> None:
+        """Write all results of a job: relative path → content.
 
-    def protocol(self, verb: str, options: Mapping[str, Any], **facts: Any) -> None:
-        """Append what was done, with which options and versions, as one line."""
-        plain = {k: str(v) if isinstance(v, Path) else v for k, v in options.items()}
-        record = {"verb": verb, "finished": datetime.now(UTC).isoformat(timespec="seconds"), **facts}
+        Raises:
+            InputError: one would be written over a file that is read.
+        """
+        for file in contents:
+            refuse_input(self.path / file, self._read)
+        self._unfinished.begin(job.results[0], job.sources, job.facts, contents)
+        for file, content in contents.items():
+            write_atomically(self.path / file, content)
+
+    def finish(self, skipped: Mapping[str, InputError], **facts: Any) -> None:
+        """Append what was done, with which options and versions, to the protocol, as one line.
+
+        Args:
+            skipped: name of a photo that could not be read → why.
+            facts: further entries of the line.
+
+        Raises:
+            SkippedError: something was skipped. The same call will try it again.
+        """
+        record = {
+            "verb": self._call["verb"],
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "photos": len(self.jobs) - len(skipped),
+            **({"skipped": list(skipped)} if skipped else {}),
+            **facts,
+            **self._call,
+            "environment": environment(),
+        }
         with (self.path / PROTOCOL).open("a") as file:
-            file.write(
-                json.dumps({**record, "options": plain, "environment": environment()}, default=str) + "\n"
+            file.write(json.dumps(record, default=str) + "\n")
+        if skipped:
+            raise SkippedError(
+                f"{len(skipped)} of {len(self.jobs)} photos were left out (all are named in {self.path / PROTOCOL}; "
+                f"mend them, and the same command does the rest): {next(iter(skipped.values()))}"
             )
+        self._unfinished.forget()
+
+
+def refuse_input(path: Path, read: frozenset[Identity]) -> None:
+    """Raises `InputError` where a result at `path` would be written over one of the files that are read."""
+    if identities([path]) & read:
+        raise InputError(f"{path} is read here and would be written over: choose another --out")
+
+
+def identities(files: Iterable[Path]) -> frozenset[Identity]:
+    """Device and inode of those files that exist: equal for one file, whatever links or spellings lead there."""
+    return frozenset(
+        (found.st_dev, found.st_ino) for found in (file.stat() for file in files if file.exists())
+    )
 
 
 def weights_hash(path: Path) -> str:
-    """sha256 of a model file, or of the model file in a run folder."""
-    file = path / "model.safetensors" if path.is_dir() else path
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    """sha256 of the tensors of a model file, or of the model file in a run folder: names, types, shapes and bytes.
+
+    Equal weights have equal hashes, whatever else the file says and in whatever order. Files that are no safetensors
+    raise `WeightsError`.
+    """
+    file = path / MODEL if path.is_dir() else path
+    digest = hashlib.sha256()
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            for name in sorted(tensors.keys()):
+                tensor = tensors.get_tensor(name)
+                digest.update(f"{name!r} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+                digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    except SafetensorError as error:
+        raise WeightsError(f"{file} is not a readable safetensors file ({error})") from None
+    return digest.hexdigest()

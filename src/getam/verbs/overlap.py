@@ -8,6 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from getam.errors import InputError
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -15,26 +17,41 @@ READERS = 2  # decoding a photo of a phone takes about as long as a small model 
 AHEAD = 3  # photos read before their turn, and masks waiting to be written: memory stays flat
 
 
-def read_ahead(items: Iterable[T], read: Callable[[T], R], *, ahead: int = AHEAD) -> Iterator[tuple[T, R]]:
+def read_ahead(
+    items: Iterable[T],
+    read: Callable[[T], R],
+    *,
+    ahead: int = AHEAD,
+    skip: Callable[[T, InputError], None] | None = None,
+) -> Iterator[tuple[T, R]]:
     """(item, read(item)) in order, with up to `ahead` further items read meanwhile.
 
     What `read` raises is raised when the turn of its item comes, after all items before it were given out; nothing
-    beyond what was begun is read after that.
+    beyond what was begun is read after that. With `skip`, items that raise `InputError` go there instead, at their
+    turn, and the reading goes on.
 
     >>> list(read_ahead(["a", "b"], str.upper))
     [('a', 'A'), ('b', 'B')]
     """
     coming: deque[tuple[T, Future[R]]] = deque()
     pool = ThreadPoolExecutor(READERS, thread_name_prefix="getam-read")
+
+    def due() -> Iterator[tuple[T, R]]:
+        item, found = coming.popleft()
+        try:
+            yield item, found.result()
+        except InputError as error:
+            if skip is None:
+                raise
+            skip(item, error)
+
     try:
         for item in items:
             coming.append((item, pool.submit(read, item)))
             if len(coming) > ahead:
-                due, found = coming.popleft()
-                yield due, found.result()
+                yield from due()
         while coming:
-            due, found = coming.popleft()
-            yield due, found.result()
+            yield from due()
     finally:
         pool.shutdown(cancel_futures=True)
 

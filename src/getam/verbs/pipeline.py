@@ -12,15 +12,17 @@ from torch import Tensor, nn
 
 from getam.capture import attentions
 from getam.errors import InputError
+from getam.labels.enlarge import enlarged
 from getam.labels.registry import LABELLERS, find_labeller, label_with
 from getam.maps.affinity import model_affinity
 from getam.maps.multi_layer import min_max
 from getam.maps.multiscale import multiscale
 from getam.maps.registry import REGISTRY, check_options, find_method
 from getam.nets.inference import fit_patches
+from getam.refine.inputs import require_finite
 from getam.refine.neighbours import photo_sized
 from getam.refine.registry import REFINERS, find_chain, find_refiner, refine
-from getam.refine.scaled import refine_at_scale, scale_to_peak
+from getam.refine.scaled import refine_at_scale, scale_to_peak, seen_size, shrunk
 
 LABEL_SCALES = (224, 320)  # long sides in pixels
 # Where labelling has found better than a method's own default: attn_grad is flatter than the paper's attn_grad2, so
@@ -38,7 +40,8 @@ class Pipeline:
     Attributes:
         method: of `getam.maps.registry`.
         refine: of `getam.refine.registry`, in order; () for none. Those that follow an affinity walk along the net's
-            own attention on the patch grid, those that look at the photo see it at half size.
+            own attention on the patch grid, those that look at the photo see it at half size; a photo larger than 500
+            as its copy of 500, on which labels are made too.
         labels: of `getam.labels.registry`. "completion" needs saliency to tell background; where there is none, it is
             "free", its twin that does without.
         scales: long sides in pixels; maps are averaged over them.
@@ -123,15 +126,16 @@ class Pipeline:
             present: class indices, K of them.
 
         Returns:
-            (1,K,h,w) on the grid of the maps, or (1,K,H,W) after a refiner that looks at the photo; float32 in [0,1],
-            on the network's device.
+            (1,K,h,w) float32 in [0,1] on the network's device: h × w is the grid of the maps, or after a refiner that
+            looks at the photo the size of the photo, or of its copy of 500 if it is larger.
 
         Raises:
             InputError: as `check`; or an affinity is asked of a network without attention.
             CaptureError: the method cannot read the network.
         """
         if not present:
-            return torch.zeros(1, 0, *photo.shape[-2:], device=next(net.parameters()).device)
+            size = seen_size(photo.shape[-2], photo.shape[-1])
+            return torch.zeros(1, 0, *size, device=next(net.parameters()).device)
         self._require_attention(net)
         network: Any = net
         chosen, chain = find_method(self.method), find_chain(self.refine)
@@ -139,7 +143,7 @@ class Pipeline:
         sizes = [fit_patches(photo.shape[-2], photo.shape[-1], side, network.patch) for side in self.scales]
         found = multiscale(
             lambda resized: chosen.make(net, resized, [present], **self.method_options),
-            image.clamp(0, 255), sizes, flip=self.flip,
+            image, sizes, flip=self.flip,
         )  # fmt: skip
         if chosen.from_zero:
             found = min_max(found)
@@ -147,7 +151,7 @@ class Pipeline:
         on_photo = self.refine[len(on_patches) :]  # `find_chain` has put them last
         if on_patches:
             largest = max(sizes, key=lambda size: size[0] * size[1])
-            resized = F.interpolate(image.clamp(0, 255), size=largest, mode="bilinear", antialias=True)
+            resized = F.interpolate(image, size=largest, mode="bilinear", antialias=True)
             affinity, grid = model_affinity(net, resized)
             if found.shape[-2:] != grid:  # features of a stage, not of patches
                 found = F.interpolate(found, size=grid, mode="bilinear", align_corners=True)
@@ -157,11 +161,14 @@ class Pipeline:
         if not on_photo:
             return scale_to_peak(found)
         return refine_at_scale(
-            lambda small, maps: refine(on_photo, maps, images=small), image, found, scale=PAMR_SCALE
+            lambda small, maps: refine(on_photo, maps, images=small), shrunk(image), found, scale=PAMR_SCALE
         )
 
     def label(self, net: nn.Module, photo: Tensor, present: list[int], saliency: Tensor | None) -> Tensor:
         """Pseudo label of one photo whose tags are known; without a tag all of it is background.
+
+        A photo larger than 500 is labelled as its copy of 500, and the label enlarged: numbers of refiners and rules
+        that are pixels mean the same on every photo, and memory hardly grows with its size.
 
         Args:
             net, photo, present: as `maps`.
@@ -171,13 +178,14 @@ class Pipeline:
             (H,W) uint8: 0 background, class index + 1, 255 undecided.
 
         Raises:
-            InputError, CaptureError: as `maps` and `check`.
+            InputError, CaptureError: as `maps` and `check`; or saliency that is not finite.
         """
         if not present:
             return torch.zeros(photo.shape[-2:], dtype=torch.uint8)
+        require_finite(saliency=saliency)  # before a comparison makes background of NaN
         name = self.labeller(saliency=saliency is not None)
-        image = photo.to(next(net.parameters()).device, torch.float32)[None]
-        salient = None if saliency is None else saliency.to(image.device)[None]
+        image = shrunk(photo.to(next(net.parameters()).device, torch.float32)[None])
+        salient = None if saliency is None else shrunk(saliency.to(image.device)[None, None])[:, 0]
         if salient is not None and name == "completion":
             salient = salient > SALIENT
         maps = None
@@ -186,7 +194,8 @@ class Pipeline:
             if maps.shape[-2:] != image.shape[-2:]:
                 maps = refine_at_scale(photo_sized, image, maps)
         classes = torch.tensor([present], device=image.device)
-        return label_with(name, classes, maps=maps, images=image, saliency=salient)[0]
+        label = label_with(name, classes, maps=maps, images=image, saliency=salient)[0]
+        return enlarged(label, (photo.shape[-2], photo.shape[-1]))
 
     def _require_attention(self, net: nn.Module) -> None:
         """Say which step asks attention of a network without any, and which others do not."""

@@ -8,17 +8,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from getam.data.photos import as_tensor, find_photos, read_photo
+from getam.data.masks import encode_mask
+from getam.data.photos import as_tensor, find_photos, read_photo_near
+from getam.engine.device import AUTO, choose_device
 from getam.engine.model import embedded_model, load_segmenter
 from getam.errors import InputError
-from getam.nets.inference import photo_logits
+from getam.nets.inference import enlarged_labels, photo_logits, shrunk_photo
 from getam.nets.segmenter import Segmenter
 from getam.refine.crf import DEEPLAB, dense_crf
-from getam.verbs.outputs import OutputFolder, weights_hash
-from getam.verbs.overlap import read_ahead, write_behind
-from getam.verbs.progress import progress
+from getam.verbs.outputs import Job, OutputFolder, weights_hash
+from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 
 CRF_LONG_SIDE = 500  # VOC's, for which the field's CRF parameters were found
+WORK_SIDE = (
+    1000  # larger photos are shrunk to this long side, or to the largest scale; their masks are enlarged
+)
 SINGLE_SCALE = (256,)  # long side in pixels; crops of 224 are cut from photos of 201–256
 
 
@@ -31,42 +35,54 @@ def predict(
     scales: tuple[int, ...] = SINGLE_SCALE,
     flip: bool = False,
     crf: bool = True,
+    device: str = AUTO,
+    on_bad_image: OnBadImage = "fail",
     overwrite: bool = False,
 ) -> Path:
     """Segment photos with a trained network; no tags are used.
 
+    A call that was interrupted goes on when it is repeated.
+
     Args:
-        photos: one photo, or a folder of them.
+        photos: one photo, or a folder of them; `out`, where it lies inside, is not searched.
         model: run folder or model file; the embedded model when left out.
         out: folder for the masks: palette PNGs at each photo's own size, classes.txt, protocol.jsonl.
         scales: long sides in pixels; logits are averaged over them.
         flip: average with the mirrored photo.
         crf: sharpen outlines with a dense CRF (about 0.4 s per photo; docs/results.md says what it gains).
+        device: auto, cpu, cuda, cuda:1 or mps; auto is a GPU if there is one.
+        on_bad_image: fail: stop at a photo that cannot be read; skip: leave it out, and say so at the end.
         overwrite: replace masks that exist.
 
     Returns:
         `out`.
 
     Raises:
-        InputError: no photos, an unreadable photo, or masks in the way.
+        InputError: no photos, an unreadable photo, masks in the way, or no such device.
+        SkippedError: photos were skipped; all others have their masks.
     """
     if not scales or min(scales) < 1:
         raise InputError(f"scales {scales} must be one or more positive long sides in pixels")
-    files = find_photos(photos)
-    names = photo_names(files, Path(photos))
-    net = load_segmenter(model)
-    folder = OutputFolder(out, [f"{name}.png" for name in names], overwrite=overwrite)
+    check_on_bad_image(on_bad_image)
+    jobs = photo_jobs(photos, out)
+    net = load_segmenter(model, device=choose_device(device))
+    options = {"photos": photos, "model": model, "scales": scales, "flip": flip, "crf": crf}
+    call = {"verb": "predict", "weights_sha256": weights_hash(model or embedded_model()), "options": options}
+    folder = OutputFolder(out, jobs, call, overwrite=overwrite)
     folder.classes(net.classes)
-    with progress("predicting", len(files)) as advance, write_behind() as write:
-        coming = read_ahead(zip(files, names, strict=True), lambda named: as_tensor(read_photo(named[0])))
-        for done, ((file, name), photo) in enumerate(coming, start=1):
-            write(folder.mask, name, segment(net, photo, scales, flip=flip, crf=crf))
-            advance(done, file.name)
-    folder.protocol(
-        "predict",
-        {"photos": photos, "model": model, "scales": scales, "flip": flip, "crf": crf},
-        photos=len(files), weights_sha256=weights_hash(model or embedded_model()), tags_at_test_time=False,
-    )  # fmt: skip
+    largest = max(WORK_SIDE, *scales)
+
+    def read(job: Job) -> tuple[Tensor, tuple[int, int]]:
+        photo, size = read_photo_near(job.sources[0], largest)
+        return shrunk_photo(as_tensor(photo), largest), size
+
+    def make(job: Job, found: tuple[Tensor, tuple[int, int]]) -> Encode:
+        photo, size = found
+        label = segment(net, photo, scales, flip=flip, crf=crf, size=size)
+        return lambda: {job.results[0]: encode_mask(label.cpu().numpy())}
+
+    skipped = photo_by_photo(folder, read, make, what="predicting", on_bad_image=on_bad_image)
+    folder.finish(skipped, tags_at_test_time=False)
     return folder.path
 
 
@@ -77,28 +93,37 @@ def segment(
     *,
     flip: bool = False,
     crf: bool = False,
+    size: tuple[int, int] | None = None,
 ) -> Tensor:
-    """One photo (3,H,W) in 0–255 → label (H,W) uint8, 0 background, class index + 1."""
-    return decide(photo_logits(net, photo, scales, flip=flip), photo, crf=crf)
+    """One photo (3,H,W) in 0–255 → label uint8, 0 background, class index + 1: (H,W), or of another `size`."""
+    small = shrunk_photo(photo, max(WORK_SIDE, *scales))
+    logits = photo_logits(net, small, scales, flip=flip)
+    return decide(logits, small, crf=crf, size=size or (photo.shape[-2], photo.shape[-1]))
 
 
-def decide(logits: Tensor, photo: Tensor, *, crf: bool = False) -> Tensor:
-    """Logits (C+1,H,W) of a photo (3,H,W) → label (H,W) uint8, sharpened by a dense CRF on request.
+def decide(
+    logits: Tensor, photo: Tensor, *, crf: bool = False, size: tuple[int, int] | None = None
+) -> Tensor:
+    """Logits (C+1,H,W) of a photo (3,H,W) → label uint8, sharpened by a dense CRF on request: (H,W), or of a `size`.
 
     The CRF's parameters are in pixels of photos of about 500: larger ones are brought to that first.
     """
-    if not crf:
-        return logits.argmax(0).to(torch.uint8)
     height, width = photo.shape[-2:]
+    if not crf:
+        return enlarged_labels(logits, size or (height, width))
     image, belief = photo.to(logits.device, torch.float32)[None], logits.softmax(0)[None]
     scale = CRF_LONG_SIDE / max(height, width)
     if scale < 1:
-        size = (max(1, round(height * scale)), max(1, round(width * scale)))
-        image, belief = (F.interpolate(t, size=size, mode="area") for t in (image, belief))
-    belief = dense_crf(image, belief, parameters=DEEPLAB)
-    if scale < 1:
-        belief = F.interpolate(belief, size=(height, width), mode="bilinear")
-    return belief[0].argmax(0).to(torch.uint8)
+        small = (max(1, round(height * scale)), max(1, round(width * scale)))
+        image, belief = (F.interpolate(t, size=small, mode="area") for t in (image, belief))
+    return enlarged_labels(dense_crf(image, belief, parameters=DEEPLAB)[0], size or (height, width))
+
+
+def photo_jobs(photos: Path | str, out: Path | str, suffix: str = ".png") -> list[Job]:
+    """A photo, or those of a folder without `out`, each with one result, called like the photo's path in the folder."""
+    files = find_photos(photos, leave_out=out)
+    names = photo_names(files, Path(photos))
+    return [Job(name, (f"{name}{suffix}",), (file,)) for name, file in zip(names, files, strict=True)]
 
 
 def photo_names(files: list[Path], photos: Path) -> list[str]:

@@ -31,9 +31,9 @@ class Advance(Protocol):
 def progress(what: str, total: int) -> Iterator[Advance]:
     """Show how far `what` is, out of `total`; the yielded function moves it."""
     if sys.stderr.isatty():
-        columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+        columns = (  # without markup: a photo may be called a[/b]
+            TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}", markup=False),
         )  # fmt: skip
         with Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task(what, total=total, note="")

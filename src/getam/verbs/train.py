@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from getam.data.collection import Collection, load_collection
+from getam.data.fingerprint import take_fingerprint
 from getam.data.transforms import TagDataset
 from getam.engine.loop import fit
 from getam.engine.runfolder import RunFolder
@@ -17,6 +19,8 @@ from getam.nets.network import Network
 from getam.recipes import find_recipe
 from getam.verbs.progress import progress
 from getam.verbs.saliency import load_with_saliency
+
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -42,12 +46,12 @@ def train(
 ) -> Network:
     """Train a network from photos and their tags.
 
-    Called again with the same `out` and options, it continues an unfinished run.
+    Called again with the same `out`, options and data, it continues an unfinished run.
 
     Args:
         data: folder of photos, or a VOC folder (JPEGImages, ImageSets).
         tags: CSV with the columns image,tags (tags joined by ;); tags.csv in `data` when left out.
-        out: folder of the run: config.yaml, env.json, metrics.jsonl, model.safetensors.
+        out: folder of the run: config.yaml, data.jsonl, env.json, metrics.jsonl, model.safetensors.
         recipe: "getam"; "supervised" (true masks: the ceiling to compare with); "classifier" and "bas" (networks for
             maps, without a decoder).
         preset: named options of the recipe; "light" for CPUs, "paper-voc" for the paper's, "vit" for a transformer as
@@ -72,7 +76,8 @@ def train(
         The trained network.
 
     Raises:
-        InputError: anything wrong with photos, tags, options or the run folder; one sentence.
+        InputError: anything wrong with photos, tags, options or the run folder; data that changed since the run began;
+            losses that are no longer finite; one sentence.
     """
     load = partial(load_collection, data, tags, classes=classes, split=split)
     collection = load_with_saliency(load, saliency)
@@ -89,14 +94,30 @@ def train(
         system, preset, {k: v for k, v in given.items() if v is not None}, epochs, len(collection.samples)
     )
     dataset = TagDataset(collection, config.size, seed=config.seed, with_masks="mask" in system.needs)
-    record = run_record(recipe, collection, config)
-    run = RunFolder(out)
-    run.open(record)
-    with progress("training", config.steps) as advance:
-        return fit(
-            system, config, dataset, collection.classes, run, record=record, workers=workers,
-            advance=lambda done, losses: advance(done, " ".join(f"{k} {v:.3f}" for k, v in losses.items())),
+    if "mask" not in system.needs and len({frozenset(sample.tags) for sample in collection.samples}) == 1:
+        logger.warning(
+            "all %d photos have the same tags (%s), which tells nothing apart: add photos of other classes, or of none",
+            len(collection.samples), ", ".join(collection.samples[0].tags) or "none",
         )  # fmt: skip
+    record = run_record(recipe, collection, config)
+    content = take_fingerprint(
+        collection, masks=dataset.with_masks, facts={"saliency source": _source(saliency)},
+        files={"weights": weights},
+    )  # fmt: skip
+    with RunFolder(out) as run:
+        run.open(record, content)
+        with progress("training", config.steps) as advance:
+            return fit(
+                system, config, dataset, collection.classes, run, record=record, workers=workers,
+                advance=lambda done, losses: advance(done, " ".join(f"{k} {v:.3f}" for k, v in losses.items())),
+            )  # fmt: skip
+
+
+def _source(saliency: Path | str | None) -> str:
+    """Where saliency maps come from, in words: a folder may move, a provider has a name."""
+    if saliency is None:
+        return "nothing"
+    return "a folder" if Path(saliency).exists() else str(saliency)
 
 
 def configure(system: Any, preset: str, given: dict[str, Any], epochs: float | None, photos: int) -> Any:
@@ -117,7 +138,7 @@ def configure(system: Any, preset: str, given: dict[str, Any], epochs: float | N
         name = ".".join(str(part) for part in first["loc"])
         raise InputError(f"option {name}: {first['msg'].lower()} (got {first['input']!r})") from None
     if epochs is not None:
-        steps = round(epochs * max(1, photos // min(config.batch_size, photos)))
+        steps = round(epochs * (photos // min(config.batch_size, photos)))
         if steps < 1:
             raise InputError(f"--epochs {epochs} is less than one step: give a larger number")
         config = config.model_copy(update={"steps": steps})

