@@ -177,9 +177,9 @@ def test_an_unreachable_hub_names_the_model(monkeypatch: pytest.MonkeyPatch) -> 
         build_classifier("test_resnet", tiny.CLASSES)
 
 
-def test_a_transformer_is_built_for_photos_of_any_size() -> None:
-    body = timm_body("test_vit", weights="")
-    assert body.patch_embed.strict_img_size is False
-    assert body.eval()(torch.zeros(1, 3, 64, 32)).shape == (1, body.num_features)
-    with torch.device("meta"):  # BEiT takes one size only: it is built as it is
+def test_a_transformer_is_built_for_photos_of_any_size_where_timm_can() -> None:
+    with torch.device("meta"):
+        body = timm_body("vit_tiny_patch16_224", weights="")
+        assert body.eval()(torch.zeros(1, 3, 64, 32)).shape == (1, body.num_features)
+        # BEiT takes one size only: it is built as it is
         assert timm_body("beit_base_patch16_224", weights="").patch_embed.strict_img_size is True
