@@ -167,7 +167,8 @@ def test_digits_that_find_no_room_stand_in_opposite_corners(scenes, first):
 def test_boxes_that_touch_are_apart(scenes):
     boxes = np.array([[0, 30, 0, 30], [0, 34, 0, 34]])
     places = np.zeros((16, 2, 2))
-    places[3, 1] = (0.999, 0)  # exactly below: rows 0–29 and 30–63
+    # exactly below: rows 0–29 and 30–63, once both tries are rounded down
+    places[3] = ((0.9 / 35, 0), (30.01 / 31, 0))
     assert _place(boxes, 64, places.ravel()) == [(0, 0), (30, 0)]
     assert _place(boxes[:1], 64, places.ravel()) == [(0, 0)]
 

@@ -340,6 +340,19 @@ def test_levels_count_the_thresholds_reached_and_name_the_winner() -> None:
         assert part.tolist() == [[0, 0, 0], [0, 0, 0]]
 
 
+def test_white_stays_white(subject: Subject, tmp_path: Path) -> None:
+    Image.new("RGB", (48, 40), "white").save(tmp_path / "scene0.png")
+    samples = list(subject.collection.samples)
+    samples[0] = Sample("scene0", tmp_path / "scene0.png", samples[0].tags, (), samples[0].mask)
+    white = Subject(
+        **{
+            **vars(subject),
+            "collection": Collection(subject.collection.classes, tuple(samples), ("blue", "red")),
+        }
+    )
+    assert float(bench_row._read(white, samples[0]).image.min()) == pytest.approx(255, abs=1e-4)
+
+
 def test_a_photo_is_seen_at_the_size_of_the_bench(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the plain forward, of deletion and of maps alike."""
     sizes: list[tuple[int, ...]] = []
