@@ -4,6 +4,8 @@
 
 Maps are at a long side of 224, one pass, unless the name says otherwise. A map threshold is never chosen on the photos
 it is scored on: the sorted ids are dealt into two halves, the best threshold of each half scores the other one.
+Masks are scored on all photos, on those of voc_animals_tune.txt (choices are made on these) and on the others
+(reported), each with a 95 % interval by bootstrap over photos.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ from getam.labels.free import complete_without_saliency
 from getam.labels.fusion import object_guided_refinement
 from getam.maps.getam import COUPLINGS, block_maps
 from getam.maps.registry import find_method
-from getam.metrics.confusion import ConfusionMatrix
+from getam.metrics.bootstrap import interval
+from getam.metrics.confusion import ConfusionMatrix, confusion_matrix, hits_and_unions, mean_iou
 from getam.metrics.crossed import CrossFitted
 from getam.nets.inference import fit_patches, photo_logits
 from getam.refine.scaled import refine_maps, scale_to_peak
@@ -39,6 +42,9 @@ from getam.verbs.predict import SINGLE_SCALE, decide, segment
 from getam.verbs.progress import progress
 
 MULTI_SCALE = (192, 256, 320)
+TUNE = Path(__file__).with_name(
+    "voc_animals_tune.txt"
+)  # ids of val whose sha256 sorts first: choices are made on them
 FIXED_THRESHOLD = 0.3  # set before anything was measured
 
 
@@ -138,14 +144,40 @@ def measure_labels(net: Any, collection: Collection) -> dict[str, Any]:
 def measure_masks(
     net: Any, collection: Collection, scales: tuple[int, ...], *, flip: bool = False
 ) -> dict[str, Any]:
-    """Segmentation without tags, with and without CRF."""
-    matrices: dict[str, ConfusionMatrix] = {}
-    for _number, _sample, photo, truth, _present in samples(collection):
+    """Segmentation without tags, with and without CRF; and told the tags, which says what the classes cost."""
+    counts: dict[str, dict[str, Any]] = {"plain": {}, "CRF": {}, "told": {}}
+    for _number, sample, photo, truth, present in samples(collection):
         logits = photo_logits(net, photo, scales, flip=flip)
-        for name, crf in (("plain", False), ("CRF", True)):
-            matrix = matrices.setdefault(name, ConfusionMatrix(len(collection.classes)))
-            matrix.update(decide(logits, photo, crf=crf).numpy(), truth)
-    return {name: per_class(matrix, collection.classes) for name, matrix in matrices.items()}
+        told = torch.full_like(logits, -torch.inf)
+        rows = [0, *(c + 1 for c in present)]
+        told[rows] = logits[rows]
+        found = {
+            "plain": decide(logits, photo),
+            "CRF": decide(logits, photo, crf=True),
+            "told": decide(told, photo),
+        }
+        for name, label in found.items():
+            matrix = confusion_matrix(label.numpy(), truth, len(collection.classes))
+            counts[name][sample.name] = hits_and_unions(matrix)
+    return {name: by_part(its, collection.classes) for name, its in counts.items()}
+
+
+def by_part(counts: dict[str, Any], classes: tuple[str, ...]) -> dict[str, Any]:
+    """Scores of all photos, of those that choices are made on, of those that are reported; and the counts of each photo."""
+    tune = set(TUNE.read_text().split())
+    parts = {"all": list(counts), "tune": [n for n in counts if n in tune],
+             "report": [n for n in counts if n not in tune]}  # fmt: skip
+    result: dict[str, Any] = {}
+    for part, names in parts.items():
+        if not names:
+            continue
+        chosen = np.stack([counts[name] for name in names])
+        hits, unions = chosen.sum(0)
+        result[part] = {
+            "photos": len(names), "miou": float(mean_iou(chosen.sum(0))), "interval": interval(chosen),
+            "iou": dict(zip(("background", *classes), (float(h / u) if u else None for h, u in zip(hits, unions)))),
+        }  # fmt: skip
+    return {**result, "hits and unions": {name: its.tolist() for name, its in counts.items()}}
 
 
 def measure_guided(net: Any, collection: Collection) -> dict[str, Any]:
