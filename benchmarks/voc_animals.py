@@ -163,7 +163,7 @@ def measure_masks(
 
 
 def by_part(counts: dict[str, Any], classes: tuple[str, ...]) -> dict[str, Any]:
-    """Scores of all photos, of those that choices are made on, of those that are reported; and the counts of each photo."""
+    """Scores of all photos, of those choices are made on, of those that are reported; and each photo's counts."""
     tune = set(TUNE.read_text().split())
     parts = {"all": list(counts), "tune": [n for n in counts if n in tune],
              "report": [n for n in counts if n not in tune]}  # fmt: skip

@@ -102,6 +102,7 @@ def render(
         columns=columns,
         lines=[[_cell(line.get(column)) for column in columns] for line in table],
         rows=[_row(row, number, class_names) for number, row in enumerate(rows, start=1)],
+        heat=any(row.heat_maps for row in rows),
         heat_stops=[_css(colour) for colour in heat_colours(np.linspace(0, 1, LEGEND_STEPS))],
     )
 

@@ -13,6 +13,7 @@ from getam.data.transforms import read_photo_and_saliency
 from getam.engine.device import AUTO, choose_device
 from getam.engine.model import embedded_model, load_model
 from getam.errors import InputError
+from getam.verbs.first_look import end_with_first_look
 from getam.verbs.outputs import Job, OutputFolder, weights_hash
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.verbs.pipeline import LABEL_SCALES, Pipeline
@@ -54,7 +55,7 @@ def label(
         tags: CSV with the columns image,tags; tags.csv in `data` when left out.
         model: run folder or model file; the embedded model when left out.
         out: folder for the masks: palette PNGs at each photo's own size (255 = undecided), classes.txt,
-            protocol.jsonl.
+            protocol.jsonl, and first-look.html, the masks that are most worth a look.
         saliency: folder with one saliency map per photo, or a provider that makes and caches them: img-focus or
             attention; without it the maps alone decide what is background.
         classes: label these tags only; all tags of the file, which the model must know, when left out.
@@ -109,9 +110,10 @@ def label(
     folder = OutputFolder(out, [_job(sample) for sample in samples.values()], call, overwrite=overwrite)
     folder.classes(net.classes)
 
+    present = {name: [net.classes.index(tag) for tag in its.tags] for name, its in samples.items()}
+
     def make(job: Job, found: tuple[Tensor, Tensor | None]) -> Encode:
-        present = [net.classes.index(tag) for tag in samples[job.name].tags]
-        made = pipeline.label(net, found[0], present, found[1])
+        made = pipeline.label(net, found[0], present[job.name], found[1])
         return lambda: {job.results[0]: encode_mask(made.cpu().numpy())}
 
     skipped = photo_by_photo(
@@ -121,6 +123,7 @@ def label(
         what="labelling",
         on_bad_image=on_bad_image,
     )
+    end_with_first_look(folder, net.classes, skipped=skipped, tags=present)
     folder.finish(skipped, split=split, split_sha256=collection.split_hash(), tags_at_test_time=True)
     return folder.path
 

@@ -55,6 +55,7 @@ class OutputFolder:
         path: the folder.
         jobs: as given.
         todo: those of which an earlier call has not made the results already.
+        read: identities of the files that are read, which nothing may be written over.
 
     Raises:
         InputError: `out` is a file, two results would have one name, a result exists and `overwrite` is off, or a
@@ -67,7 +68,7 @@ class OutputFolder:
         self.path = Path(out)
         self.jobs = tuple(jobs)
         self._call = json.loads(json.dumps(dict(call), default=str))  # as JSON gives it back
-        self._read = identities(source for job in self.jobs for source in job.sources)
+        self.read = identities(source for job in self.jobs for source in job.sources)
         if self.path.is_file():
             raise InputError(f"{self.path} is a file: give a folder with --out")
         seen: set[str] = set()
@@ -77,7 +78,7 @@ class OutputFolder:
                     f"two results would both be written to {self.path / file}: rename one of the photos"
                 )
             seen.add(file)
-            refuse_input(self.path / file, self._read)
+            refuse_input(self.path / file, self.read)
         before = Unfinished(self.path, {**self._call, "versions": environment()["versions"]})
         self.todo = tuple(job for job in self.jobs if not before.has(job.results[0], job.sources, job.facts))
         for file in (file for job in self.todo for file in job.results):
@@ -107,7 +108,7 @@ class OutputFolder:
             InputError: one would be written over a file that is read.
         """
         for file in contents:
-            refuse_input(self.path / file, self._read)
+            refuse_input(self.path / file, self.read)
         self._unfinished.begin(job.results[0], job.sources, job.facts, contents)
         for file, content in contents.items():
             write_atomically(self.path / file, content)

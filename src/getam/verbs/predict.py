@@ -16,6 +16,7 @@ from getam.nets.inference import enlarged_labels, photo_logits, shrunk_photo
 from getam.nets.segmenter import Segmenter
 from getam.refine.crf import DEEPLAB, dense_crf
 from getam.refine.scaled import shrunk
+from getam.verbs.first_look import end_with_first_look
 from getam.verbs.outputs import Job, OutputFolder, weights_hash
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 
@@ -45,7 +46,8 @@ def predict(
     Args:
         photos: one photo, or a folder of them; `out`, where it lies inside, is not searched.
         model: run folder or model file; the embedded model when left out.
-        out: folder for the masks: palette PNGs at each photo's own size, classes.txt, protocol.jsonl.
+        out: folder for the masks: palette PNGs at each photo's own size, classes.txt, protocol.jsonl, and
+            first-look.html, the masks that are most worth a look.
         scales: long sides in pixels; logits are averaged over them.
         flip: average with the mirrored photo.
         crf: sharpen outlines with a dense CRF (about 0.4 s per photo; docs/results.md says what it gains).
@@ -81,6 +83,7 @@ def predict(
         return lambda: {job.results[0]: encode_mask(label.cpu().numpy())}
 
     skipped = photo_by_photo(folder, read, make, what="predicting", on_bad_image=on_bad_image)
+    end_with_first_look(folder, net.classes, skipped=skipped)
     folder.finish(skipped, tags_at_test_time=False)
     return folder.path
 

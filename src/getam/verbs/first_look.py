@@ -1,0 +1,132 @@
+"""What `label` and `predict` end with: what was covered, what looks wrong, and a page of the masks to look at first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from getam.data.masks import read_mask, write_atomically
+from getam.data.overlap import read_ahead
+from getam.data.photos import read_photo
+from getam.metrics.plausibility import NOTHING, Plausibility, plausibility
+from getam.report.gallery import ReportRow, render
+from getam.verbs.outputs import Job, OutputFolder, refuse_input
+
+PAGE = "first-look.html"
+SHOWN = 10
+
+
+@dataclass(frozen=True)
+class FirstLook:
+    """What the masks of a folder say about themselves.
+
+    Attributes:
+        judged: job and judgement of each photo, those that are most worth a look first.
+        class_names: C names without background.
+    """
+
+    judged: tuple[tuple[Job, Plausibility], ...]
+    class_names: tuple[str, ...]
+
+    @property
+    def doubtful(self) -> int:
+        """Number of photos that look wrong."""
+        return sum(bool(found.doubts) for _, found in self.judged)
+
+    def table(self) -> list[dict[str, object]]:
+        """A line for each class that was found, background first: photos with it, and the share it covers of those."""
+        lines: list[dict[str, object]] = []
+        for label, name in enumerate(("background", *self.class_names)):
+            shares = [found.covered[label] for _, found in self.judged if found.covered[label] >= NOTHING]
+            if shares:
+                lines.append({"class": name, "photos": len(shares), "share of them": float(np.mean(shares))})
+        if undecided := [found.undecided for _, found in self.judged if found.undecided]:
+            mean = float(np.mean(undecided))
+            lines.append({"class": "undecided", "photos": len(undecided), "share of them": mean})
+        return lines
+
+    def sentence(self) -> str:
+        """How many photos there are and how many look wrong, in one line."""
+        photos = f"{len(self.judged)} photo{'' if len(self.judged) == 1 else 's'}"
+        return (
+            f"{photos}, {self.doubtful} of them look wrong"
+            if self.doubtful
+            else f"{photos}, none looks wrong"
+        )
+
+
+def look(
+    jobs: Sequence[Job],
+    folder: OutputFolder,
+    class_names: Sequence[str],
+    tags: Mapping[str, Sequence[int]] | None = None,
+) -> FirstLook:
+    """Judge the masks of jobs that are done.
+
+    Args:
+        jobs: whose first result is a mask.
+        folder: where they are.
+        class_names: C names without background.
+        tags: name of a job → indices of its photo's classes; None: not known.
+    """
+
+    def judge(job: Job) -> Plausibility:
+        its = None if tags is None else tags[job.name]
+        return plausibility(read_mask(folder.path / job.results[0]), class_names, its)
+
+    judged = sorted(read_ahead(jobs, judge), key=lambda pair: (-pair[1].worth_a_look, pair[0].name))
+    return FirstLook(tuple(judged), tuple(class_names))
+
+
+def end_with_first_look(
+    folder: OutputFolder,
+    class_names: Sequence[str],
+    *,
+    skipped: Mapping[str, object],
+    tags: Mapping[str, Sequence[int]] | None = None,
+) -> FirstLook:
+    """Judge all masks of a finished call, write the page, and say it on stderr.
+
+    Args:
+        folder: all of whose jobs are done, but for those skipped.
+        class_names: C names without background.
+        skipped: names of jobs without a result.
+        tags: as `look`.
+    """
+    found = look([job for job in folder.jobs if job.name not in skipped], folder, class_names, tags)
+    page = folder.path / PAGE
+    refuse_input(page, folder.read)
+    write_atomically(page, render_page(found, folder).encode())
+    table = Table(
+        title=found.sentence(), caption=f"the {min(SHOWN, len(found.judged))} to look at first: {page}"
+    )
+    for column in ("class", "photos", "share of them"):
+        table.add_column(column, justify="left" if column == "class" else "right")
+    for line in found.table():
+        table.add_row(str(line["class"]), str(line["photos"]), f"{line['share of them']:.0%}")
+    Console(stderr=True, soft_wrap=True).print(table, markup=False)
+    return found
+
+
+def render_page(found: FirstLook, folder: OutputFolder) -> str:
+    """One self-contained page: the table, and photos beside their masks."""
+    rows = []
+    for job, its in found.judged[:SHOWN]:
+        photo = np.asarray(read_photo(job.sources[0]))
+        why = "; ".join(its.doubts) or "nothing looks wrong"
+        mask = read_mask(folder.path / job.results[0])
+        rows.append(ReportRow(photo, prediction=mask, caption=f"{job.name}: {why}"))
+    return render(
+        title=f"{min(SHOWN, len(found.judged))} masks to look at first",
+        rows=rows,
+        class_names=found.class_names,
+        table=found.table(),
+        notes=[
+            f"{found.sentence()}. A mask looks wrong when it covers the whole photo, finds nothing, misses a tag or is "
+            "mostly undecided; nobody has compared it with the truth.",
+        ],
+    )
