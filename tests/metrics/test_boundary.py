@@ -157,7 +157,8 @@ def test_the_tolerance_that_is_given_counts() -> None:
 
 def test_scores_are_plain_numbers() -> None:
     score = BoundaryScore(1)
-    score.update(np.array([[0, 1]]), np.array([[0, 1]]))
+    score.update([[0, 1]], [[0, 1]])
+    assert score.compute().f == 1
     assert {type(value) for value in (*vars(score.compute()).values(), *score.compute().f_per_class)} == {
         float,
         tuple,

@@ -144,6 +144,8 @@ def test_tensors_are_taken_too() -> None:
         (np.array([5]), np.array([0]), "the prediction has label 5: labels are 0 to 4, or 255"),
         (np.array([0]), np.array([7]), "the truth has label 7"),
         (np.array([-1]), np.array([0]), "the prediction has label -1"),
+        (np.array([0, 5, 1, 255]), np.array([0, 1, 2, 3]), "the prediction has label 5"),
+        (np.array([0, 1, 1]), np.array([0, 255, 6]), "the truth has label 6"),
     ],
 )
 def test_other_labels_are_errors(prediction: np.ndarray, truth: np.ndarray, message: str) -> None:

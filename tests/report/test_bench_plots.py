@@ -59,7 +59,9 @@ def test_nothing_to_draw_is_no_picture() -> None:
 
 def test_what_is_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("getam.report.bench_plots.find_spec", lambda name: None)
-    assert "pip install 'getam[bench]'" in str(plotting_missing())
+    assert plotting_missing() == (
+        "The pictures need matplotlib: pip install 'getam[bench]', then run the same command again."
+    )
 
 
 def figures(monkeypatch: pytest.MonkeyPatch, rows: Sequence[BenchRow], fixed: float = 0.3) -> dict[str, Any]:
@@ -107,6 +109,7 @@ def test_curves_are_those_of_the_rows_the_best_on_top_and_solid(monkeypatch: pyt
         assert list(dot.get_xdata()) == [0.5, 0.7]
         np.testing.assert_allclose(dot.get_ydata(), [100 * row.curve[49], 100 * row.curve[69]])
         assert (dot.get_color(), dot.get_linestyle()) == (line.get_color(), "None")
+        assert dot.get_markersize() == 4
     assert [line.get_xdata()[0] for line in axes.lines if list(line.get_xdata()) == [0.42, 0.42]] == [0.42]
     assert texts(axes)["0.42, set beforehand"].get_position()[0] == 0.42
     assert axes.get_xlim() == (0, 1)

@@ -169,6 +169,7 @@ def test_the_heat_colours_begin_and_end_as_designed() -> None:
             [0.0259040371, 0.7827717662, -0.8086757660],
         ]
     )
+    heat_table.cache_clear()
     designed = {  # place in the table: lightness, hue
         64: (0.35, 315.0),
         128: (0.56, 15.0),
@@ -223,5 +224,7 @@ def test_data_uris_decode_to_the_image(kind, tolerance):
     image = np.linspace(0, 255, 16 * 16 * 3).reshape(16, 16, 3).astype(np.uint8)
     head, body = data_uri(image, kind).split(",")
     assert head == f"data:image/{kind};base64"
-    decoded = np.asarray(Image.open(io.BytesIO(base64.b64decode(body))))
+    opened = Image.open(io.BytesIO(base64.b64decode(body)))
+    assert opened.format == kind.upper()
+    decoded = np.asarray(opened)
     assert np.abs(decoded.astype(int) - image).max() <= tolerance

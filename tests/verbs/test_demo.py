@@ -195,6 +195,15 @@ def test_scores_agree_with_a_slow_count(report: Path) -> None:
     assert found.exact_tags == pytest.approx(exact / 10)
 
 
+def test_progress_counts_the_scenes_of_all_batches(report: Path) -> None:
+    told: list[int] = []
+    score(
+        load_model(report / "run"), QUICK, seed=3, held_out=33, tuning=34,
+        advance=lambda done, note="": told.append(done),
+    )  # fmt: skip
+    assert told == [32, 34, 66, 67]
+
+
 @pytest.mark.parametrize(("crf", "opening"), [(3, None), (0, 0), (2, 5)])
 def test_pseudo_labels_are_completed_as_configured(report: Path, crf: int, opening: int | None) -> None:
     net = load_model(report / "run")
