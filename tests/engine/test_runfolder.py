@@ -20,13 +20,14 @@ from safetensors.torch import load_file, save_file
 
 import tiny
 from getam.data.fingerprint import Fingerprint, Row
-from getam.engine import model, runfolder
-from getam.engine.model import embedded_model, load_model, load_segmenter
+from getam.engine import runfolder
+from getam.engine.model import load_model, load_segmenter
 from getam.engine.runfolder import RunFolder, environment, read_metadata, save_model
 from getam.errors import InputError, WeightsError
 from getam.nets.bas import build_bas
 from getam.nets.build import build_segmenter
 from getam.nets.classifier import build_classifier
+from getam.nets.embedded import embedded_model
 from getam.nets.segmenter import Segmenter
 
 CONFIG = {"backbone": "small-hybrid", "channels": [8, 8, 8, 8], "width": 8, "enlarge": 1}
@@ -428,6 +429,6 @@ def load_segmenter_width(folder: Path, net: Segmenter, sizes: dict[str, object])
 
 def test_a_build_without_the_embedded_model_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert embedded_model().name == "animals.safetensors"
-    monkeypatch.setattr(model, "EMBEDDED", "none.safetensors")
+    monkeypatch.setattr("getam.nets.embedded.FILE", "none.safetensors")
     with pytest.raises(InputError, match="carries no embedded model: give one with --model"):
         embedded_model()

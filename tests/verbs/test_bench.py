@@ -17,12 +17,12 @@ import getam
 from getam.cli import main
 from getam.data.collection import Collection, Sample
 from getam.data.masks import read_mask, write_mask
-from getam.engine.model import embedded_model
 from getam.errors import InputError
 from getam.metrics.bootstrap import difference_interval, interval
 from getam.metrics.boundary import BoundaryScore
 from getam.metrics.confusion import ConfusionMatrix
 from getam.metrics.thresholds import DEFAULT_THRESHOLDS
+from getam.nets.embedded import embedded_model
 from getam.report.bench_photos import from_lines
 from getam.verbs import bench as verb
 from getam.verbs.bench_row import enlarge
