@@ -348,3 +348,10 @@ def test_results_in_a_subfolder_are_no_photos_unless_they_are_asked_for(tmp_path
     assert len(find_photos(photos / "masks")) == 2
     (photos / "protocol.jsonl").write_text("{}\n")
     assert len(find_photos(photos)) == 2
+
+
+def test_a_link_after_its_folder_in_the_alphabet_is_passed_over_too(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "deep" / "a.jpg")
+    os.symlink(tmp_path / "deep", tmp_path / "zebra")
+    assert relative(find_photos(tmp_path), tmp_path) == ["deep/a.jpg"]
