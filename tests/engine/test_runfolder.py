@@ -46,6 +46,8 @@ def test_a_new_folder_gets_configuration_and_environment(tmp_path: Path) -> None
         json.loads((run.path / "env.json").read_text())["versions"]["torch"]
         == torch.__version__.split("+")[0]
     )
+    assert list(yaml.safe_load((run.path / "config.yaml").read_text())) == list(CONFIG)  # in the order given
+    assert len((run.path / "env.json").read_text().splitlines()) > 10  # for people
     run.close()
     assert not RunFolder(run.path).open(CONFIG)
 
@@ -188,10 +190,11 @@ def test_what_another_process_did_just_before_is_respected(
         return acquire(self, *given, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(FileLock, "acquire", late)
+    run = RunFolder(tmp_path / "run")
     with pytest.raises(InputError, match="holds a run with width=16, now width=8"):
-        RunFolder(tmp_path / "run").open({"width": 8})
+        run.open({"width": 8})
     monkeypatch.undo()
-    RunFolder(tmp_path / "run").open({"width": 16})  # and the lock was given back
+    RunFolder(run.path).open({"width": 16})  # and the lock was given back
 
 
 def test_the_log_holds_finite_numbers_only(tmp_path: Path) -> None:
@@ -317,7 +320,7 @@ def rewrite(path: Path, **about: str | None) -> None:
 
 
 @pytest.mark.parametrize("key", ["classes", "config"])
-@pytest.mark.parametrize("value", [None, "", "{", "3", '"cat"', "[]", "[1, 2]", "null"])
+@pytest.mark.parametrize("value", [None, "", "{", "3", '"cat"', "[]", "[1, 2]", '["cat", 2]', "null"])
 def test_metadata_that_is_no_description_is_one_sentence(
     tmp_path: Path, net: Segmenter, key: str, value: str | None
 ) -> None:
