@@ -350,3 +350,9 @@ def test_photos_inside_are_served(folder: Path) -> None:
     assert load_collection(folder, inside=True) == load_collection(folder)
     os.symlink(folder, folder.parent / "served")
     assert len(load_collection(folder.parent / "served", inside=True).samples) == 2
+
+
+def test_a_photo_in_a_folder_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "tags.csv").write_text("image,tags\nnowhere/a.jpg,cat\n")
+    with pytest.raises(InputError, match=r"line 2: photo nowhere/a\.jpg is not in"):
+        load_collection(tmp_path)

@@ -122,3 +122,20 @@ def test_label_and_predict_keep_the_masks_before_a_photo_that_cannot_be_read(
     for out in (tmp_path / "labels", tmp_path / "masks"):
         assert sorted(file.name for file in out.glob("*.png")) == ["scene0.png"]
         assert not (out / "protocol.jsonl").exists()
+
+
+def test_a_caller_that_stops_waits_for_what_is_being_read_and_reads_no_more() -> None:
+    go_on, finished = threading.Event(), list[int]()
+
+    def read(item: int) -> None:
+        if item:
+            go_on.wait(10)
+        finished.append(item)
+
+    coming = read_ahead(range(100), read, ahead=3)
+    assert next(coming) == (0, None)
+    threading.Timer(0.05, go_on.set).start()
+    coming.close()  # type: ignore[attr-defined]
+    assert sorted(finished)[:2] == [0, 1]
+    assert len(finished) <= 4
+    assert not [t for t in threading.enumerate() if t.name.startswith("getam-read") and t.is_alive()]

@@ -335,3 +335,23 @@ def test_near_a_size_the_shape_and_the_full_size_stay(tmp_path: Path) -> None:
     assert photo.size == (200, 400)
     whole, size = read_photo_near(tmp_path / "a.jpg", 1600)
     assert (whole.size, size) == ((800, 1600), (1600, 800))
+
+
+def test_results_in_a_subfolder_are_no_photos_unless_they_are_asked_for(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    for name in ("a.png", "masks/a.png", "masks/deep/b.png", "other/c.png"):
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(photos / name)
+    assert len(find_photos(photos)) == 4
+    (photos / "masks" / "protocol.jsonl").write_text("{}\n")
+    assert relative(find_photos(photos), photos) == ["a.png", "other/c.png"]
+    assert len(find_photos(photos / "masks")) == 2
+    (photos / "protocol.jsonl").write_text("{}\n")
+    assert len(find_photos(photos)) == 2
+
+
+def test_a_link_after_its_folder_in_the_alphabet_is_passed_over_too(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "deep" / "a.jpg")
+    os.symlink(tmp_path / "deep", tmp_path / "zebra")
+    assert relative(find_photos(tmp_path), tmp_path) == ["deep/a.jpg"]

@@ -193,7 +193,8 @@ def test_states_of_the_first_version_continue(tmp_path: Path, monkeypatch: pytes
         train(tmp_path / "parts", stop_after=3)
     file = tmp_path / "parts" / "state.pt"
     state = torch.load(file, weights_only=True)
-    torch.save({**state, "rng": state.pop("random")["cpu"]}, file)
+    state["rng"] = state.pop("random")["cpu"]
+    torch.save(state, file)
     resumed, steps = train(tmp_path / "parts")
     assert steps == [4, 5, 6, 7]
     for name, value in whole.state_dict().items():
@@ -387,6 +388,24 @@ def test_training_is_the_plain_loop(tmp_path: Path) -> None:
         torch.testing.assert_close(found.state_dict()[name], value, rtol=0, atol=1e-6, msg=name)
     kernels = [p for p in found.parameters() if p.ndim == 4 and min(p.shape) > 1]
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
+
+
+def test_a_weight_that_a_step_does_not_reach_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither moments nor decay move it: after the first step only the first layer is trained."""
+    seen: list[Tensor] = []
+
+    def losses(self: Any, net: Any, batch: Any, progress: float, config: Any) -> dict[str, Tensor]:
+        seen.append(net.classifier.weight.detach().clone())
+        if progress == 0:
+            return {"cls": net(batch["image"])[0].mean()}
+        return {"cls": next(net.encoder.parameters()).square().mean()}
+
+    monkeypatch.setattr(GetamRecipe, "losses", losses)
+    train(tmp_path / "run", CONFIG.model_copy(update={"steps": 4, "lr": 0.01}))
+    assert not torch.equal(seen[0], seen[1])
+    assert torch.equal(seen[1], seen[3])
 
 
 def test_seeds_differ(tmp_path: Path) -> None:

@@ -20,13 +20,14 @@ from safetensors.torch import load_file, save_file
 
 import tiny
 from getam.data.fingerprint import Fingerprint, Row
-from getam.engine import model, runfolder
-from getam.engine.model import embedded_model, load_model, load_segmenter
+from getam.engine import runfolder
+from getam.engine.model import load_model, load_segmenter
 from getam.engine.runfolder import RunFolder, environment, read_metadata, save_model
 from getam.errors import InputError, WeightsError
 from getam.nets.bas import build_bas
 from getam.nets.build import build_segmenter
 from getam.nets.classifier import build_classifier
+from getam.nets.embedded import embedded_model
 from getam.nets.segmenter import Segmenter
 
 CONFIG = {"backbone": "small-hybrid", "channels": [8, 8, 8, 8], "width": 8, "enlarge": 1}
@@ -45,6 +46,8 @@ def test_a_new_folder_gets_configuration_and_environment(tmp_path: Path) -> None
         json.loads((run.path / "env.json").read_text())["versions"]["torch"]
         == torch.__version__.split("+")[0]
     )
+    assert list(yaml.safe_load((run.path / "config.yaml").read_text())) == list(CONFIG)  # in the order given
+    assert len((run.path / "env.json").read_text().splitlines()) > 10  # for people
     run.close()
     assert not RunFolder(run.path).open(CONFIG)
 
@@ -187,10 +190,11 @@ def test_what_another_process_did_just_before_is_respected(
         return acquire(self, *given, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(FileLock, "acquire", late)
+    run = RunFolder(tmp_path / "run")
     with pytest.raises(InputError, match="holds a run with width=16, now width=8"):
-        RunFolder(tmp_path / "run").open({"width": 8})
+        run.open({"width": 8})
     monkeypatch.undo()
-    RunFolder(tmp_path / "run").open({"width": 16})  # and the lock was given back
+    RunFolder(run.path).open({"width": 16})  # and the lock was given back
 
 
 def test_the_log_holds_finite_numbers_only(tmp_path: Path) -> None:
@@ -316,7 +320,7 @@ def rewrite(path: Path, **about: str | None) -> None:
 
 
 @pytest.mark.parametrize("key", ["classes", "config"])
-@pytest.mark.parametrize("value", [None, "", "{", "3", '"cat"', "[]", "[1, 2]", "null"])
+@pytest.mark.parametrize("value", [None, "", "{", "3", '"cat"', "[]", "[1, 2]", '["cat", 2]', "null"])
 def test_metadata_that_is_no_description_is_one_sentence(
     tmp_path: Path, net: Segmenter, key: str, value: str | None
 ) -> None:
@@ -428,6 +432,6 @@ def load_segmenter_width(folder: Path, net: Segmenter, sizes: dict[str, object])
 
 def test_a_build_without_the_embedded_model_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert embedded_model().name == "animals.safetensors"
-    monkeypatch.setattr(model, "EMBEDDED", "none.safetensors")
+    monkeypatch.setattr("getam.nets.embedded.FILE", "none.safetensors")
     with pytest.raises(InputError, match="carries no embedded model: give one with --model"):
         embedded_model()

@@ -82,6 +82,23 @@ def test_a_file_of_something_else_is_no_state(tmp_path: Path) -> None:
         read_state(tmp_path)
 
 
+class Malice:
+    """A pickle that writes a file when it is loaded."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.mark,)
+
+
+def test_a_state_runs_no_code(tmp_path: Path) -> None:
+    write_state(tmp_path, {**state(1), "more": Malice(tmp_path / "mark")})
+    with pytest.raises(InputError, match="is damaged"):
+        read_state(tmp_path)
+    assert not (tmp_path / "mark").exists()
+
+
 def test_a_write_that_fails_leaves_the_states_as_they_were(tmp_path: Path) -> None:
     write_state(tmp_path, state(1))
     write_state(tmp_path, state(2))

@@ -10,7 +10,7 @@ from timm.layers import resample_abs_pos_embed
 import tiny
 from getam.errors import WeightsError
 from getam.nets.build import build_segmenter
-from getam.nets.weights import load_backbone, read_weights
+from getam.nets.weights import load_backbone, load_body, read_weights
 
 
 def test_round_trip_leaves_out_the_head_and_keeps_half_precision_readable(tmp_path: Path) -> None:
@@ -131,3 +131,42 @@ def test_what_is_missing_is_counted_before_what_has_another_shape(tmp_path: Path
         WeightsError, match=rf"w.safetensors lacks {missing} of the .*, e.g. blocks.0.norm1.weight"
     ):
         load_backbone(tiny.vit(num_classes=0), tmp_path / "w.safetensors")
+
+
+def test_a_body_is_all_of_a_network_but_the_modules_that_stay_fresh(tmp_path: Path) -> None:
+    source, net = tiny.hybrid_segmenter(("cat", "dog")), tiny.hybrid_segmenter(("a", "b", "c", "d"))
+    with torch.no_grad():
+        for parameter in source.parameters():
+            parameter.add_(1)
+    save_file(source.state_dict(), tmp_path / "model.safetensors")
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    load_body(net, tmp_path / "model.safetensors", fresh=net.class_layers)
+    found, wanted = net.state_dict(), source.state_dict()
+    heads = {"classifier.weight", "classifier.bias", "decoder.head.4.weight", "decoder.head.4.bias"}
+    for name, value in found.items():
+        assert torch.equal(value, before[name] if name in heads else wanted[name]), name
+    assert found["decoder.head.4.weight"].shape[0] == 5
+
+
+def test_heads_stay_fresh_where_the_numbers_of_classes_agree(tmp_path: Path) -> None:
+    source, net = tiny.hybrid_segmenter(("cat", "dog")), tiny.hybrid_segmenter(("car", "boat"))
+    with torch.no_grad():
+        source.classifier.weight.add_(1)
+    save_file(source.state_dict(), tmp_path / "model.safetensors")
+    load_body(net, tmp_path / "model.safetensors", fresh=net.class_layers)
+    assert not torch.equal(net.classifier.weight, source.classifier.weight)
+
+
+def test_a_body_of_another_shape_is_refused_and_nothing_is_changed(tmp_path: Path) -> None:
+    net = tiny.hybrid_segmenter()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    state = dict(net.state_dict())
+    name = "decoder.scratch.0.weight"
+    for other, said in ((None, "not there"), (torch.zeros(3, 2), r"\(3, 2\)")):
+        wrong = {**state, name: other} if other is not None else {n: t for n, t in state.items() if n != name}
+        save_file({n: t + 1 for n, t in wrong.items()}, tmp_path / "model.safetensors")
+        with pytest.raises(
+            WeightsError, match=rf"holds another network: {name} is \(8, 8, 3, 3\) here and {said} in"
+        ):
+            load_body(net, tmp_path / "model.safetensors", fresh=net.class_layers)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())

@@ -142,6 +142,14 @@ def test_the_network_is_the_configured_one(tmp_path: Path) -> None:
         RECIPE.build(CONFIG.model_copy(update={"size": 40}), tiny.CLASSES)
 
 
+def test_a_wrapped_network_is_trained_as_itself() -> None:
+    net = RECIPE.build(CONFIG, tiny.CLASSES).eval()
+    data = {"image": tiny.photos(2, model=net), "tags": torch.eye(3)[[0, 2]]}
+    alone = RECIPE.losses(net, data, 0.0, CONFIG)
+    wrapped = RECIPE.losses(nn.DataParallel(net, device_ids=[]), data, 0.0, CONFIG)
+    assert all(torch.equal(wrapped[name], alone[name]) for name in alone)
+
+
 def test_suppression_reaches_the_lower_half_through_the_map_alone() -> None:
     net = RECIPE.build(CONFIG, tiny.CLASSES)
     batch = {"image": tiny.photos(4, model=net), "tags": torch.eye(3)[[0, 1, 2, 0]]}

@@ -162,7 +162,9 @@ def test_every_preset_validates(name: str) -> None:
 
 
 def test_unknown_names_are_refused() -> None:
-    with pytest.raises(InputError, match="no recipe 'gettam': choose one of getam, supervised"):
+    with pytest.raises(
+        InputError, match="no recipe 'gettam': choose one of getam, self-training, supervised"
+    ):
         find_recipe("gettam")
     with pytest.raises(ValidationError):
         GetamConfig(colour="red")
@@ -174,6 +176,15 @@ def test_wrappers_are_looked_through() -> None:
     net = tiny.hybrid_segmenter()
     assert unwrap(nn.DataParallel(net)) is net
     assert unwrap(net) is net
+
+
+def test_a_wrapped_network_is_trained_as_itself() -> None:
+    """Fabric's wrapper looks attributes up in the network, others (here torch's) do not."""
+    net, data = tiny.hybrid_segmenter(), batch()
+    alone = RECIPE.losses(net, data, 0.9, CONFIG)
+    wrapped = RECIPE.losses(nn.DataParallel(net, device_ids=[]), data, 0.9, CONFIG)
+    assert wrapped.keys() == alone.keys()
+    assert all(torch.equal(wrapped[name], alone[name]) for name in alone)
 
 
 def test_labels_do_not_change_what_is_learned_from_the_scores() -> None:

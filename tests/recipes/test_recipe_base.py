@@ -5,7 +5,8 @@ import torch
 from pydantic import ValidationError
 
 import tiny
-from getam.errors import InputError
+from getam.engine.model import load_model
+from getam.errors import InputError, WeightsError
 from getam.recipes.base import Config, optimizer, poly, total
 
 
@@ -161,3 +162,23 @@ def test_warm_up_is_linear_and_ends_at_one() -> None:
     assert poly(0.1, 0.1, 0.0) == poly(0.5, 0.1, 0.0) == 1.0
     assert poly(0.5, 0.1, 2.0) == pytest.approx(0.25)
     assert poly(1.5, 0.0, 1.0) == 0.0
+
+
+def test_the_embedded_start_is_its_encoder_and_decoder_with_new_classes() -> None:
+    embedded = load_model()
+    net = Config(weights="embedded").build(("car", "cat", "boat"))
+    found, wanted = net.state_dict(), embedded.state_dict()
+    heads = {f"{module}.{part}" for module in net.class_layers for part in ("weight", "bias")}
+    assert found.keys() == wanted.keys()
+    assert heads < found.keys()
+    assert all(torch.equal(found[name], wanted[name]) for name in found if name not in heads)
+    assert found["classifier.weight"].shape[0] == 3
+    assert found["decoder.head.4.weight"].shape[0] == 4
+    assert net.classes == ("car", "cat", "boat")
+
+
+def test_the_embedded_start_has_one_shape() -> None:
+    with pytest.raises(
+        WeightsError, match=r"holds another network: .* leave out options of the network's shape"
+    ):
+        Config(weights="embedded", width=32).build(("car",))

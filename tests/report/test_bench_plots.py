@@ -117,6 +117,20 @@ def test_curves_are_those_of_the_rows_the_best_on_top_and_solid(monkeypatch: pyt
     assert axes.get_ylim()[1] > 100 * 0.57
 
 
+def test_a_threshold_without_a_score_is_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = replace(ladder(1)[0], curve=(None, *[0.5] * 97, None))
+    axes = figures(monkeypatch, [row])["curves.svg"].axes[0]
+    (curve,) = [line for line in axes.lines if len(line.get_xdata()) == 99]
+    assert np.isnan(curve.get_ydata()).tolist() == [True, *[False] * 97, True]
+
+
+def test_a_name_belongs_to_its_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = ladder(3)
+    axes = figures(monkeypatch, rows)["tradeoff.svg"].axes[0]
+    for row in rows:
+        assert texts(axes)[row.name].xy == pytest.approx((1000 * row.cpu_seconds, 100 * row.miou))
+
+
 def test_names_beside_the_curves_are_in_order_and_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [replace(row, miou=0.5 + i / 10_000) for i, row in enumerate(ladder(5))]
     axes = figures(monkeypatch, rows)["curves.svg"].axes[0]

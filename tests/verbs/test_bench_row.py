@@ -365,6 +365,9 @@ def test_a_photo_is_seen_at_the_size_of_the_bench(subject: Subject, monkeypatch:
             assert float(photos.max()) > 100
             return real.class_scores(photos)
 
+        def parameters(self) -> Any:
+            return real.parameters()
+
     net = Net(patch=real.patch, classes=real.classes)
     monkeypatch.setattr(Pipeline, "maps", lambda *given: torch.rand(1, len(given[-1]), 4, 4))
     measure(Subject(**{**vars(subject), "net": net, "size": 64}), "gradcam")

@@ -19,12 +19,13 @@ from rich.console import Console
 
 from getam.cli import main
 from getam.data.digits import DIGIT_CLASSES, DigitScenes, Scene
-from getam.engine.model import embedded_model, load_model
+from getam.engine.model import load_model
 from getam.errors import InputError
 from getam.labels.free import OPENING, complete_without_saliency
 from getam.maps.getam import getam
 from getam.maps.gradcam import gradcam
 from getam.maps.rollout import rollout
+from getam.nets.embedded import embedded_model
 from getam.nets.inference import fit_patches
 from getam.nets.segmenter import Segmenter
 from getam.recipes.getam import GetamConfig

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -92,6 +93,12 @@ def test_a_page_is_never_written_over_a_photo(tmp_path: Path) -> None:
     (folder.path / PAGE).hardlink_to(folder.jobs[0].sources[0])
     with pytest.raises(InputError, match="is read here and would be written over"):
         end_with_first_look(folder, NAMES, skipped={})
+
+
+def test_names_need_not_be_utf8(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, {os.fsdecode(b"caf\xe9"): halves(0, 1)})
+    end_with_first_look(folder, NAMES, skipped={})
+    assert b"<h2>caf\xe9: nothing looks wrong</h2>" in (folder.path / PAGE).read_bytes()
 
 
 def test_no_photo_at_all_is_no_error(tmp_path: Path) -> None:

@@ -20,10 +20,12 @@ from safetensors.torch import save_file
 
 import getam
 from getam.data.collection import names_hash
+from getam.data.fingerprint import file_hash
 from getam.data.masks import write_mask
 from getam.engine import loop
 from getam.engine.runfolder import RunFolder
 from getam.errors import InputError
+from getam.nets.embedded import embedded_model
 from getam.recipes.getam import PRESETS, GetamConfig
 from getam.verbs import train as verb
 
@@ -338,3 +340,16 @@ def test_progress_shows_steps_and_losses(folder: Path, asked: Asked, monkeypatch
     monkeypatch.setattr(verb, "progress", progress)
     getam.train(**options(folder))
     assert shown == ["training", 5, (1, "cls 0.250 fg 1.000")]
+
+
+def test_the_embedded_start_is_recorded_by_its_content(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def stop(*given: Any, **named: Any) -> Any:
+        seen.append({name: file_hash(path) for name, path in named["files"].items()})
+        raise InputError("stopped")
+
+    monkeypatch.setattr(verb, "take_fingerprint", stop)
+    with pytest.raises(InputError, match="stopped"):
+        getam.train(**options(folder, backbone="tf_efficientnet_lite0", weights="embedded"))
+    assert seen == [{"weights": file_hash(embedded_model())}]

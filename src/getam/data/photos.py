@@ -16,6 +16,9 @@ from getam.errors import InputError
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
 """What a folder is searched for, in any case; a photo named by itself may have any suffix."""
 
+PROTOCOL = "protocol.jsonl"
+"""What verbs write beside their results: how they were made."""
+
 MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)
 """Pillow's own limit, 179 million: what claims to be larger is taken for a file made to fill the memory."""
 
@@ -36,20 +39,28 @@ def find_photos(path: Path | str, *, leave_out: Path | str | None = None) -> lis
     """The photo `path`, or every photo in the folder `path` and its subfolders, sorted.
 
     Files are recognised by their suffix (`PHOTO_SUFFIXES`, in any case); see `find_files` for the folders that are
-    searched. A file named by itself is returned as it is. Raises `InputError` when `path` does not exist or the
-    folder holds no photo.
+    searched. Results of an earlier call in a subfolder (masks or maps, beside a `PROTOCOL`) are no photos. A file named
+    by itself is returned as it is. Raises `InputError` when `path` does not exist or the folder holds no photo.
     """
     path = Path(path)
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise InputError(f"{path} does not exist: give a photo or a folder of photos.")
-    photos = find_files(path, PHOTO_SUFFIXES, leave_out=leave_out)
+    found = find_files(path, PHOTO_SUFFIXES, leave_out=leave_out)
+    results = {place for place in {file.parent for file in found} if _holds_results(place, path)}
+    photos = [file for file in found if file.parent not in results]
     if not photos:
         raise InputError(
             f"{path} holds no photo: files ending in {', '.join(PHOTO_SUFFIXES)} are looked for."
         )
     return photos
+
+
+def _holds_results(place: Path, top: Path) -> bool:
+    """Whether a folder, or one between it and `top`, was written by a verb; `top` itself was asked for."""
+    between = [place, *place.parents][: len(place.relative_to(top).parts)]
+    return any((folder / PROTOCOL).is_file() for folder in between)
 
 
 def find_files(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,10 @@ from getam.errors import GetamError, InputError, WeightsError
 from getam.nets.bas import BASNetwork, build_bas
 from getam.nets.build import FROM_NOTHING, build_segmenter
 from getam.nets.classifier import Classifier, build_classifier
+from getam.nets.embedded import embedded_model
 from getam.nets.network import Network
 from getam.nets.segmenter import Segmenter
 from getam.nets.weights import read_weights
-
-EMBEDDED = "animals.safetensors"  # the model card is docs/model-card.md
 
 
 def load_model(path: Path | str | None = None, *, device: torch.device | str = "cpu") -> Network:
@@ -92,11 +90,3 @@ def _build(kind: str, classes: tuple[str, ...], config: dict[str, Any], file: Pa
     raise WeightsError(
         f"{file} holds a network of kind {kind!r}, unknown to this version of getam: update it"
     )
-
-
-def embedded_model() -> Path:
-    """Path of the model that comes with the package."""
-    path = Path(str(resources.files("getam"))) / "embedded" / EMBEDDED
-    if not path.is_file():
-        raise InputError("this build of getam carries no embedded model: give one with --model")
-    return path

@@ -66,7 +66,7 @@ class RunFolder:
             InputError: the path is a file, a folder that is not a run, a run that another process is at, or a run of
                 another configuration or of other data that has logged or saved something.
         """
-        config = yaml.safe_load(yaml.safe_dump(dict(config)))  # as it will be read again
+        config = yaml.safe_load(yaml.safe_dump(dict(config), sort_keys=False))  # as it will be read again
         self._refuse_others(config, data)
         self.path.mkdir(parents=True, exist_ok=True)
         self._hold()

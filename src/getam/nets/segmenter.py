@@ -31,6 +31,8 @@ class Segmenter(Network):
     """
 
     kind: ClassVar[str] = "segmenter"
+    class_layers: ClassVar[tuple[str, ...]] = ("classifier", "decoder.head.4")
+    """Modules whose rows belong to classes: all that another list of classes needs anew."""
 
     def __init__(
         self, encoder: Encoder, classes: Sequence[str], channels: Sequence[int], width: int, enlarge: int = 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,29 @@ def load_backbone(model: nn.Module, path: Path | str) -> None:
             "are these weights of another size of the backbone?"
         )
     model.load_state_dict({name: state.get(name, value) for name, value in own.items()})
+
+
+def load_body(net: nn.Module, path: Path | str, fresh: Collection[str]) -> None:
+    """Fit all weights of a trained network's file to another network of its shape in place, but those of some modules.
+
+    Args:
+        net: what is to start from the file.
+        path: a model file written by a run.
+        fresh: dotted names of modules of `net` that keep the weights they have, as those that give classes.
+
+    Raises:
+        WeightsError: any other tensor is missing or has another shape; the message names it.
+    """
+    state, own = read_weights(path), net.state_dict()
+    kept = {name for name in own if any(name.startswith(f"{module}.") for module in fresh)}
+    for name in (name for name in own if name not in kept):
+        if name not in state or state[name].shape != own[name].shape:
+            there = tuple(state[name].shape) if name in state else "not there"
+            raise WeightsError(
+                f"{path} holds another network: {name} is {tuple(own[name].shape)} here and {there} in the file; leave "
+                "out options of the network's shape, such as --backbone, or give other --weights"
+            )
+    net.load_state_dict({name: value if name in kept else state[name] for name, value in own.items()})
 
 
 def _resample(model: Any, embedding: Tensor) -> Tensor:

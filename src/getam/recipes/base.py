@@ -11,10 +11,15 @@ from torch import Tensor, nn
 
 from getam.errors import InputError
 from getam.nets.build import FROM_NOTHING, SMALL_HYBRID, build_segmenter
+from getam.nets.embedded import embedded_model
 from getam.nets.network import Network
 from getam.nets.segmenter import Segmenter
+from getam.nets.weights import load_body
 
 N_co = TypeVar("N_co", bound=Network, covariant=True)
+
+
+EMBEDDED = "embedded"  # `weights="embedded"`: encoder and decoder of the model that comes with the package
 
 
 class CommonConfig(BaseModel):
@@ -23,7 +28,7 @@ class CommonConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     backbone: str = "tf_efficientnet_lite0"
-    weights: str | None = None  # local safetensors of the backbone; None: timm's hub
+    weights: str | None = None  # local safetensors of the backbone, or "embedded"; None: timm's hub
     size: int = Field(default=224, ge=32)  # side of the square training crop, pixels
     batch_size: int = Field(default=16, ge=1)
     steps: int = Field(default=1000, ge=1)
@@ -58,15 +63,20 @@ class Config(CommonConfig):
     enlarge: Literal[1, 2] = 1  # of the decoder's last fusion; the paper's head works at 2
 
     def build(self, classes: Sequence[str]) -> Segmenter:
-        """The joint network of this configuration, backbone weights loaded.
+        """The joint network of this configuration, backbone weights loaded; or those of the embedded model, but for its
+        classes.
 
         Raises:
             InputError: the backbone does not exist, or `size` is no multiple of its patch.
-            WeightsError: its weights could not be had.
+            WeightsError: its weights could not be had, or the embedded model has another shape.
         """
+        embedded = self.weights == EMBEDDED
+        weights = FROM_NOTHING if embedded else self.weights
         net = build_segmenter(
-            self.backbone, classes, self.channels, self.width, self.enlarge, weights=self.weights
+            self.backbone, classes, self.channels, self.width, self.enlarge, weights=weights
         )
+        if embedded:
+            load_body(net, embedded_model(), fresh=net.class_layers)
         self.require_multiple(net.patch)
         return net
 

@@ -18,7 +18,7 @@ from getam.data.collection import Collection, Sample, load_collection
 from getam.data.fingerprint import take_fingerprint
 from getam.data.masks import write_atomically
 from getam.engine.device import choose_device
-from getam.engine.model import embedded_model, load_model
+from getam.engine.model import load_model
 from getam.engine.runfolder import environment
 from getam.errors import GetamError, InputError
 from getam.maps.registry import REGISTRY
@@ -27,6 +27,7 @@ from getam.metrics.boundary import TOLERANCE
 from getam.metrics.confusion import mean_iou
 from getam.metrics.deletion import BLUR, STEPS
 from getam.metrics.thresholds import DEFAULT_THRESHOLDS
+from getam.nets.embedded import embedded_model
 from getam.report.bench_photos import from_lines
 from getam.report.bench_plots import CURVES, TRADEOFF, draw, plotting_missing
 from getam.report.bench_table import BenchRow, markdown

@@ -20,23 +20,23 @@ from torch import Tensor, nn
 from getam.data.photos import as_tensor, read_photo
 from getam.data.tags import suggest
 from getam.engine.device import AUTO, choose_device
-from getam.engine.model import embedded_model, load_model
+from getam.engine.model import load_model
 from getam.errors import InputError
 from getam.maps.base import Maps, check_photos
 from getam.maps.getam import class_scores
 from getam.maps.registry import check_options, find_method
+from getam.nets.embedded import embedded_model
 from getam.nets.hub import from_hub
 from getam.nets.inference import fit_patches, shrunk_photo
 from getam.nets.network import Network
 from getam.nets.weights import load_backbone
-from getam.refine.scaled import refine_maps
+from getam.refine.scaled import LONG_SIDE, refine_maps
 from getam.report.overlay import heat_overlay
 from getam.verbs.outputs import Job, OutputFolder, weights_hash
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.verbs.predict import WORK_SIDE, photo_jobs
 
 IMAGENET_CLASSES = 1000
-REFINED_SIDE = 500  # long side in pixels at which heat is spread along edges: of the photos PAMR was made for
 WHOLE_PHOTOS = 1  # in memory before and after their turn: the pictures need them at full size
 
 
@@ -279,8 +279,8 @@ def _class_names(net: Any) -> dict[int, str]:
 
 
 def _shown(photo: Tensor, maps: Maps, refine: bool) -> Tensor:
-    """The heat that is drawn over a photo (3,H,W) uint8: (K,h,w) in [0,1], at most `REFINED_SIDE` large."""
-    small = shrunk_photo(photo.to(maps.values.device, torch.uint8), REFINED_SIDE).float()[None]
+    """The heat that is drawn over a photo (3,H,W) uint8: (K,h,w) in [0,1], at most `LONG_SIDE` large."""
+    small = shrunk_photo(photo.to(maps.values.device, torch.uint8), LONG_SIDE).float()[None]
     return refine_maps(small, maps.values, iterations=10 if refine else 0)[0].cpu()
 
 

@@ -100,7 +100,8 @@ def end_with_first_look(
     found = look([job for job in folder.jobs if job.name not in skipped], folder, class_names, tags)
     page = folder.path / PAGE
     refuse_input(page, folder.read)
-    write_atomically(page, render_page(found, folder).encode())
+    # Names that are not UTF-8 keep their bytes, as everywhere; a browser shows them as it can.
+    write_atomically(page, render_page(found, folder).encode(errors="surrogateescape"))
     table = Table(
         title=found.sentence(), caption=f"the {min(SHOWN, len(found.judged))} to look at first: {page}"
     )

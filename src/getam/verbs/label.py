@@ -11,8 +11,9 @@ from getam.data.collection import Sample, load_collection
 from getam.data.masks import encode_mask
 from getam.data.transforms import read_photo_and_saliency
 from getam.engine.device import AUTO, choose_device
-from getam.engine.model import embedded_model, load_model
+from getam.engine.model import load_model
 from getam.errors import InputError
+from getam.nets.embedded import embedded_model
 from getam.verbs.first_look import end_with_first_look
 from getam.verbs.outputs import Job, OutputFolder, weights_hash
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo

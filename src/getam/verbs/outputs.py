@@ -14,11 +14,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from getam.data.masks import CLASSES_FILE, read_classes, write_atomically, write_classes
+from getam.data.photos import PROTOCOL
 from getam.engine.runfolder import MODEL, environment
 from getam.errors import InputError, SkippedError, WeightsError
 from getam.verbs.unfinished import Unfinished
 
-PROTOCOL = "protocol.jsonl"
 Identity = tuple[int, int]
 
 

