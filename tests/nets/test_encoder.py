@@ -57,6 +57,12 @@ def test_real_names_give_four_taps(name: str) -> None:
     assert encoder.geometry(side, side).grid == tuple(deepest)
 
 
+def test_a_published_size_that_is_no_multiple_of_the_patch_does_not_matter_where_any_size_is_taken() -> None:
+    with torch.device("meta"):
+        encoder = build_encoder("vit_so400m_patch14_siglip_384")  # 384 = 27 × 14 + 6
+    assert (encoder.prefix, encoder.patch, encoder.geometry(28, 42).grid) == (0, 14, (2, 3))
+
+
 def test_a_small_real_model_computes() -> None:
     encoder = build_encoder("vit_tiny_patch16_224").eval()
     with torch.no_grad():

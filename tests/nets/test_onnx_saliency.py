@@ -21,7 +21,7 @@ SIDE, WEIGHTS, BIAS = 8, (0.5, -0.25, 1.0), 0.125
 
 def write_network(
     path: Path, *, photo: Any = ("batch", 3, SIDE, SIDE), activation: str = "Sigmoid", outputs: int = 1,
-    inputs: int = 1, maps: int = 1, squeeze: bool = False,
+    inputs: int = 1, maps: int = 1, squeeze: bool = False, bias: float = BIAS,
 ) -> Path:  # fmt: skip
     """`activation(w·rgb + b)` of every pixel, as ONNX; what else is given makes it another form."""
     onnx = pytest.importorskip("onnx", reason="onnx makes the network of this test: pip install onnx")
@@ -40,7 +40,7 @@ def write_network(
         [helper.make_tensor_value_info(name, number, list(photo)) for name in names],
         [helper.make_tensor_value_info(name, number, None) for name in ("saliency", "logits")[:outputs]],
         [helper.make_tensor("w", number, [maps, photo[1], *[1] * (len(photo) - 2)], weights),
-         helper.make_tensor("b", number, [maps], [BIAS] * maps),
+         helper.make_tensor("b", number, [maps], [bias] * maps),
          helper.make_tensor("axis", onnx.TensorProto.INT64, [1], [1])],
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
@@ -140,6 +140,13 @@ def test_too_large_or_too_small_alone_is_refused(activation: str, white: bool, t
     photo = torch.full((3, 8, 8), 255 if white else 0, dtype=torch.uint8)  # 2.9 on white, −2.1 on black
     with pytest.raises(WeightsError, match=r"in \[0,1\]"):
         network(photo)
+
+
+def test_rounding_does_not_lift_it_above_one(tmp_path: Path) -> None:
+    network = OnnxSaliency(write_network(tmp_path / "tiny.onnx", photo=("batch", 3, 14, 14), bias=40.0))
+    unclamped = torch.nn.functional.interpolate(torch.ones(1, 1, 14, 14), (54, 57), mode="bilinear")
+    assert float(unclamped.max()) > 1  # what torch makes of ones at this size
+    assert float(network(photo_of(54, 57)).max()) == 1
 
 
 @pytest.mark.parametrize("form", [{"maps": 2}, {"squeeze": True}])

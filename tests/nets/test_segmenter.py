@@ -6,9 +6,9 @@ import torch
 import tiny
 from getam.errors import InputError, WeightsError
 from getam.nets.bas import BASNetwork
-from getam.nets.build import build_segmenter
+from getam.nets.build import FROM_NOTHING, build_segmenter
 from getam.nets.classifier import Classifier
-from getam.nets.dpt import Reassemble, SqueezeExcite
+from getam.nets.dpt import Fusion, Reassemble, SqueezeExcite
 from getam.nets.encoder import Feature
 from getam.nets.segmenter import Segmenter
 
@@ -125,6 +125,25 @@ def test_without_a_token_or_a_readout_nothing_is_mixed(readout: bool, prefix: bo
     patches = torch.randn(1, 3, 2, 2)
     found = layer(Feature(patches, torch.randn(1, 1, 3) if prefix else None))
     assert torch.equal(found, layer.project(patches))
+
+
+@pytest.mark.parametrize("deepest", [True, False])
+def test_only_a_finer_map_below_the_deepest_is_added(deepest: bool) -> None:
+    layer, x, finer = Fusion(4, deepest=deepest).eval(), torch.randn(1, 4, 3, 5), torch.randn(1, 4, 3, 5)
+    alone = layer(x, None, (6, 10))
+    wanted = torch.nn.functional.interpolate(
+        layer.project(layer.refine(x)), (6, 10), mode="bilinear", align_corners=True
+    )
+    torch.testing.assert_close(alone, wanted)
+    assert torch.equal(layer(x, finer, (6, 10)), alone) is deepest
+
+
+def test_from_nothing_asks_nobody_for_weights() -> None:
+    with torch.device("meta"):
+        net = build_segmenter(
+            "vit_tiny_patch16_224.augreg_in21k", ("a",), (8, 8, 8, 8), 8, weights=FROM_NOTHING
+        )
+    assert net.encoder.dims == (192,) * 4  # and a tag after the dot is part of timm's names
 
 
 def test_masks_are_not_computed_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
