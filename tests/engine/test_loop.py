@@ -313,7 +313,7 @@ def test_a_resumed_run_that_diverges_says_what_it_began_with(
         with pytest.raises(StopError):
             train(tmp_path / "run", stop_after=2)
     monkeypatch.setitem(globals(), "GetamRecipe", Breaking)
-    with pytest.raises(InputError, match="loss sal of step 3 .*; what was saved after step 2 is kept"):
+    with pytest.raises(InputError, match=r"loss sal of step 3 .*; what was saved after step 2 is kept"):
         train(tmp_path / "run")
 
 
