@@ -305,6 +305,18 @@ def test_what_is_not_finite_is_named_and_the_last_good_state_kept(
         assert (tmp_path / "run" / "model.safetensors").is_file()
 
 
+def test_a_resumed_run_that_diverges_says_what_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "SAVE_EVERY_SECONDS", -1.0)
+        with pytest.raises(StopError):
+            train(tmp_path / "run", stop_after=2)
+    monkeypatch.setitem(globals(), "GetamRecipe", Breaking)
+    with pytest.raises(InputError, match=r"loss sal of step 3 .*; what was saved after step 2 is kept"):
+        train(tmp_path / "run")
+
+
 def test_the_last_weights_are_finite_or_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Breaking, "where", "weights")
     monkeypatch.setattr(Breaking, "at", 7)

@@ -53,6 +53,7 @@ def test_a_damaged_state_gives_way_to_the_one_before(
         InputError, match=r"state\.pt is damaged, and no state before it is whole: .* another --out"
     ):
         read_state(tmp_path)
+    assert len(caplog.records) == 2  # one a call: after the last file nothing continues
 
 
 def test_no_flipped_bit_is_read_as_a_state(tmp_path: Path) -> None:
