@@ -145,6 +145,7 @@ def test_timms_models_that_pad_or_take_one_size() -> None:
         geometry(strict, 24, 12)
     assert geometry(Says(embed=Embed(strict_img_size=True, img_size=None)), 24, 12).grid == (3, 3)
     assert geometry(Says(embed=Embed(strict_img_size=False, img_size=(16, 12))), 24, 12).grid == (3, 3)
+    assert geometry(Says(embed=Embed(img_size=(16, 12))), 24, 12).grid == (3, 3)
 
 
 def test_a_network_of_ours_answers_for_itself() -> None:

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from getam.calls import AttentionCall
 from getam.capture import capture, frozen
 from getam.errors import CaptureError
+from getam.mha import split_heads
 
 
 def attention(**options: Any) -> nn.MultiheadAttention:
@@ -92,3 +94,15 @@ def test_dropout_counts_in_training_only() -> None:
     assert len(tap.calls) == 1
     with pytest.raises(CaptureError, match=r"p=0\.5"), capture(module.train()):
         module(given, given, given, need_weights=False)
+
+
+def test_what_a_call_leaves_out_has_torchs_defaults() -> None:
+    module = attention()
+    query, key = tokens(3).transpose(0, 1), tokens(6).transpose(0, 1)
+    weights = (module.in_proj_weight, module.in_proj_bias, None, None, False, 0.0)
+    given = (query, key, key, 12, 4, *weights, module.out_proj.weight, module.out_proj.bias)
+    heads = split_heads(given, {"need_weights": False})
+    assert heads is not None
+    found = heads.join(F.scaled_dot_product_attention(*heads.inputs))
+    torch.testing.assert_close(found, F.multi_head_attention_forward(*given, need_weights=False)[0])
+    assert split_heads(given, {}) is None  # weights are asked for

@@ -66,6 +66,14 @@ def test_a_started_run_continues_with_the_same_options_only(tmp_path: Path, net:
         run.open({**CONFIG, "seed": 1})
 
 
+def test_of_several_changes_the_first_by_name_is_said(tmp_path: Path) -> None:
+    run, names = RunFolder(tmp_path), [f"option{number:02}" for number in range(20)]
+    run.open(dict.fromkeys(names, 1))
+    run.log({"step": 1})
+    with pytest.raises(InputError, match="option00=1, now option00=2"):
+        run.open(dict.fromkeys(reversed(names), 2))
+
+
 def test_a_run_that_never_began_may_be_asked_differently(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     run.open({**CONFIG, "weights": "mistyped.safetensors"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import platform
 import sys
@@ -179,7 +180,7 @@ class RunFolder:
         if not (path := self.path / METRICS).is_file():
             return
         lines = path.read_bytes().splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith(b"\n") and 0 <= _logged_step(line) <= step]
+        kept = [line for line in lines if line.endswith(b"\n") and _logged_step(line) <= step]
         if kept != lines:
             write_atomically(path, b"".join(kept))
 
@@ -208,12 +209,12 @@ def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _logged_step(line: bytes) -> float:
-    """The step of a line of metrics.jsonl; -1 where it is none."""
+    """The step of a line of metrics.jsonl; infinity where it is none."""
     try:
         step = json.loads(line)["step"]
     except (ValueError, TypeError, KeyError):
-        return -1
-    return step if isinstance(step, int) else -1
+        return math.inf
+    return step if isinstance(step, int) else math.inf
 
 
 def save_model(path: Path, net: Network, config: Mapping[str, Any], *, half: bool = False) -> None:
