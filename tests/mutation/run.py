@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -87,11 +88,12 @@ def forked(tree: Path, log: Path, work: Any) -> int:
         os._exit(70)
 
 
-def judged(mutant: Mutant, tests: list[str], seconds: float, scratch: Path, tree: Path) -> str:
-    """killed, survived, timeout, or stillborn (not even importable: nothing to test)."""
+def judged(mutant: Mutant | None, tests: list[str], seconds: float, scratch: Path, tree: Path) -> str:
+    """killed, survived, timeout, or stillborn (not even importable: nothing to test); None changes nothing."""
     mine = scratch / "mutant"
     copied(mine, tree)
-    (mine / mutant.file).write_text(mutant.source(), encoding="utf-8")
+    if mutant is not None:
+        (mine / mutant.file).write_text(mutant.source(), encoding="utf-8")
     import pytest
 
     limit = int(30 + 10 * seconds)  # of the processor's time: a busy machine changes nothing
@@ -138,6 +140,11 @@ def room_score(room: str, sample: int, seed: int, only: list[str], scratch: Path
     if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0:
         sys.exit(f"the tests of {room} fail without any change:\n{(scratch / 'log').read_text()[-3000:]}")
     known = json.loads((scratch / "map.json").read_text())
+    everything = sorted(known["seconds"], key=known["seconds"].get)
+    if judged(None, everything, sum(known["seconds"].values()), scratch, tree) != "survived":
+        sys.exit(
+            f"the tests of {room} fail in another order, or in a copy:\n{(scratch / 'log').read_text()[-3000:]}"
+        )
     with contextlib.chdir(tree):  # the sources as they were copied, whatever is edited meanwhile
         found = [mutant for file in files_of(room, only) for mutant in mutants(file)]
     counts: Counter[str] = Counter()
@@ -149,7 +156,9 @@ def room_score(room: str, sample: int, seed: int, only: list[str], scratch: Path
         counts[verdict] += 1
         kinds.setdefault(mutant.kind, Counter())[verdict] += 1
         where = f"{mutant.file}:{mutant.line}"
-        print(f"{number:4} {verdict:9} {where} {mutant.kind} ({len(tests)} tests)", flush=True)
+        failed = re.search(r"^(?:FAILED|ERROR) (\S+)", (scratch / "log").read_text(), re.MULTILINE)
+        by = f"by {failed[1]}" if failed else f"({len(tests)} tests)"
+        print(f"{number:4} {verdict:9} {where} {mutant.kind} {by}", flush=True)
         if verdict in ("survived", "timeout"):
             print("     " + mutant.diff().replace("\n", "\n     "), flush=True)
             survivors.append({"where": where, "kind": mutant.kind, "verdict": verdict, "diff": mutant.diff()})
