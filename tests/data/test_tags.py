@@ -71,6 +71,7 @@ def test_line_numbers_survive_quoted_line_breaks_in_other_columns(tmp_path: Path
         (b"", r"tags\.csv is empty.*image,tags"),
         (b" \n\n", r"tags\.csv is empty"),
         (b"\x89PNG\r\n\x1a\n\0\0\0", r"line 3: a binary file"),
+        (b"image,tags\na\0,cat\nb\0,dog\n", r"line 2: a binary file"),
         (b"\xff\xd8\xff\xe0abc", r"line 1: byte 0xff is not UTF-8"),
         ("image,tags\na.jpg,cat\nb.jpg,Kühe\n".encode("latin-1"), r"line 3: byte 0xfc is not UTF-8"),
         ("image,tags\n".encode("utf-16"), r"UTF-16.*UTF-8"),

@@ -159,6 +159,7 @@ def test_points_are_time_against_score_filled_for_maps(monkeypatch: pytest.Monke
         assert point.get_markerfacecolor() == ("white" if row.is_label else colour)
         assert (point.get_marker(), point.get_markersize()) == ("o", 7)
     assert axes.get_xscale() == "log"
+    assert len(axes.xaxis.get_minorticklocs()) == 0
     assert set(texts(axes)) == {row.name for row in rows}
 
 

@@ -90,7 +90,7 @@ def test_notes_say_what_counts_as_background_and_which_options() -> None:
     page = markdown(
         {**PROTOCOL, "background": ["grass", "sky"]}, [replace(MAP, options={"coupling": "grad"})], {}
     )
-    assert "grass, sky count as background" in page
+    assert "of 255 and of classes outside the list are not scored; grass, sky count as background." in page
     assert "`getam` coupling=grad" in page
     assert "`getam` 0.20 and 0.40" in page
 
@@ -215,3 +215,8 @@ def test_what_does_not_apply_is_none() -> None:
         "peak_threshold", "curve", "deletion", "insertion", "undecided",
     ]  # fmt: skip
     assert {field.default for field in optional} == {None}
+
+
+def test_every_row_that_was_not_measured_has_a_line_of_its_own() -> None:
+    page = markdown(PROTOCOL, [MAP], {"cam": "no head", "legrad": "no blocks"})
+    assert "\n- `cam`: no head\n- `legrad`: no blocks\n" in page

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 import yaml
 from PIL import Image
 
@@ -18,7 +17,6 @@ import getam
 import tiny
 from getam.data.masks import read_mask
 from getam.data.photos import as_tensor, read_photo
-from getam.data.transforms import saliency_of
 from getam.engine.runfolder import save_model
 from getam.errors import InputError
 from getam.verbs.label import chosen_refiners, label
@@ -119,20 +117,6 @@ def test_saliency_says_what_is_background(data: dict[str, Any], tmp_path: Path) 
     assert (found["scene0"] != without["scene0"]).any()
     record = json.loads((tmp_path / "out" / "protocol.jsonl").read_text())
     assert record["options"]["labels"] == "completion"
-
-
-def test_saliency_is_brought_to_the_size_of_the_photo(data: dict[str, Any], tmp_path: Path) -> None:
-    from getam.data.collection import Sample
-
-    small = np.array([[0, 255, 255], [0, 0, 255]], np.uint8)
-    Image.fromarray(small).save(tmp_path / "small.png")
-    sample = Sample("a", tmp_path / "a.png", (), saliency=tmp_path / "small.png")
-    found = saliency_of(sample, (8, 12))
-    wanted = (
-        F.interpolate(torch.from_numpy(small).float()[None, None], size=(8, 12), mode="bilinear")[0, 0] / 255
-    )
-    torch.testing.assert_close(found, wanted)
-    assert (float(found.min()), float(found.max())) == (0.0, 1.0)
 
 
 def test_tags_elsewhere_classes_and_split_choose_what_is_labelled(

@@ -186,7 +186,5 @@ def _css(colour: NDArray[np.uint8]) -> str:
 @lru_cache(maxsize=1)
 def _template() -> jinja2.Template:
     source = resources.files("getam.report").joinpath("gallery.html.jinja").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     return environment.from_string(source)
