@@ -58,9 +58,9 @@ def test_the_table_counts_photos_and_averages_over_those_that_have_the_class(tmp
     folder = folder_of(tmp_path, {"a": halves(0, 1), "b": halves(1, 1), "c": halves(0, 255)})
     table = look(folder.jobs, folder, NAMES).table()
     assert table == [
-        {"class": "background", "photos": 2, "share of them": pytest.approx(0.5)},
-        {"class": "cat", "photos": 2, "share of them": pytest.approx(0.75)},
-        {"class": "undecided", "photos": 1, "share of them": pytest.approx(0.5)},
+        {"class": "background", "photos": 2, "covers on average": pytest.approx(0.5)},
+        {"class": "cat", "photos": 2, "covers on average": pytest.approx(0.75)},
+        {"class": "undecided", "photos": 1, "covers on average": pytest.approx(0.5)},
     ]
 
 

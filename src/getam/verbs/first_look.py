@@ -43,10 +43,12 @@ class FirstLook:
         for label, name in enumerate(("background", *self.class_names)):
             shares = [found.covered[label] for _, found in self.judged if found.covered[label] >= NOTHING]
             if shares:
-                lines.append({"class": name, "photos": len(shares), "share of them": float(np.mean(shares))})
+                lines.append(
+                    {"class": name, "photos": len(shares), "covers on average": float(np.mean(shares))}
+                )
         if undecided := [found.undecided for _, found in self.judged if found.undecided]:
             mean = float(np.mean(undecided))
-            lines.append({"class": "undecided", "photos": len(undecided), "share of them": mean})
+            lines.append({"class": "undecided", "photos": len(undecided), "covers on average": mean})
         return lines
 
     def sentence(self) -> str:
@@ -105,10 +107,10 @@ def end_with_first_look(
     table = Table(
         title=found.sentence(), caption=f"the {min(SHOWN, len(found.judged))} to look at first: {page}"
     )
-    for column in ("class", "photos", "share of them"):
+    for column in ("class", "photos", "covers on average"):
         table.add_column(column, justify="left" if column == "class" else "right")
     for line in found.table():
-        table.add_row(str(line["class"]), str(line["photos"]), f"{line['share of them']:.0%}")
+        table.add_row(str(line["class"]), str(line["photos"]), f"{line['covers on average']:.0%}")
     Console(stderr=True, soft_wrap=True).print(table, markup=False)
     return found
 
