@@ -1,6 +1,5 @@
 """Fixtures every room shares: one thread, one seed, a folder of tiny photos, a network trained on them for a moment."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,14 +9,17 @@ import getam
 import tiny
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Tiny tensors only lose time on more; for what whole modules share too."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
-def _calm() -> Iterator[None]:
-    """Same random numbers in every test, and one thread: tiny tensors only lose time on more."""
-    threads = torch.get_num_threads()
+def _calm() -> None:
+    """Same random numbers and one thread in every test, whatever the one before has set."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
