@@ -207,3 +207,13 @@ def test_shape_and_dtype_of_an_empty_batch() -> None:
 def test_shapes_that_do_not_belong_together(classes: tuple[int, ...], saliency: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match=r"do not belong together: expected \(B,K,H,W\) and \((B,K|B,H,W)\)"):
         complete(torch.zeros(1, 2, 8, 8), torch.zeros(classes, dtype=torch.int64), torch.zeros(saliency))
+
+
+def test_a_class_whose_map_is_zero_does_not_keep_the_next_one_from_its_pixels() -> None:
+    maps = torch.zeros(1, 2, 12, 12)
+    maps[0, 1] = torch.arange(144.0).view(12, 12) / 144
+    salient = torch.zeros(1, 12, 12, dtype=torch.bool)
+    label = complete(maps, torch.tensor([[0, 1]]), salient, quantile=0.5, opening=0)
+    alone = complete(maps[:, 1:], torch.tensor([[1]]), salient, quantile=0.5, opening=0)
+    assert torch.equal(label, alone)
+    assert (label == 2).sum() > 50

@@ -94,3 +94,10 @@ def test_the_name_stands_for_the_function(name, function, needs, scene):
 def test_unknown_names_are_answered_with_those_there_are():
     with pytest.raises(InputError, match="no labeller 'crf': choose one of completion, free, threshold"):
         find_labeller("crf")
+
+
+def test_a_need_that_is_not_met_names_those_that_do_not_have_it():
+    with pytest.raises(
+        InputError, match=r"'irn' need maps: give it, or choose one of object-guided, single-tag$"
+    ):
+        label_with("irn", torch.tensor([[0]]), images=torch.zeros(1, 3, 8, 8))

@@ -231,6 +231,7 @@ def test_the_small_hybrid_s_sizes() -> None:
 def test_maps_count_every_block_of_a_light_hybrid_and_half_of_a_transformer_s() -> None:
     light = HybridEncoder(ConvStem((8, 12, 16)), (8, 12, 16), 8, width=24, depth=4, heads=3, grid=4)
     assert light.geometry(24, 40) == Geometry(1, (3, 5), "cls", 0)
+    assert light.geometry(30, 47) == Geometry(1, (3, 5), "cls", 0)  # only whole patches count
     plain = VitEncoder(tiny.vit(num_classes=0, dynamic_img_size=True))
     assert plain.geometry(24, 40) == Geometry(1, (3, 5), "cls", None)
     averaged = VitEncoder(
