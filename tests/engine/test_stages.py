@@ -208,3 +208,19 @@ def test_a_stage_is_not_continued_from_labels_that_were_changed(
         InputError, match="3-student holds a run with other data: the mask of 1 photo changed"
     ):
         run(tmp_path / "run", collection, stages(Rule()))
+
+
+def test_photos_are_labelled_where_training_would_run(
+    tmp_path: Path, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def choose(name: str) -> torch.device:
+        asked.append(name)
+        return torch.device("meta")
+
+    rule = Rule()
+    monkeypatch.setattr("getam.engine.stages.choose_device", choose)
+    run(tmp_path / "run", collection, stages(rule))
+    assert asked == ["auto"]
+    assert {p.device.type for p in rule.given[0][0]["teacher"].parameters()} == {"meta"}

@@ -26,6 +26,7 @@ from getam.data.fingerprint import take_fingerprint
 from getam.data.masks import write_atomically, write_classes, write_mask
 from getam.data.overlap import read_ahead, write_behind
 from getam.data.transforms import TagDataset, read_photo_and_saliency
+from getam.engine.device import AUTO, choose_device
 from getam.engine.loop import fit
 from getam.engine.model import load_model
 from getam.engine.runfolder import MODEL, RunFolder
@@ -117,7 +118,8 @@ def _label(
         todo = [sample for sample in collection.samples if not mask_file(folder, sample).is_file()]
         if not todo:
             return
-        nets = {name: load_model(folders[name]) for name in stage.needs}
+        device = choose_device(AUTO)
+        nets = {name: load_model(folders[name], device=device) for name in stage.needs}
         done = len(collection.samples) - len(todo)
         with progress(len(collection.samples)) as advance, write_behind() as write:
             for sample, (photo, saliency) in read_ahead(todo, read_photo_and_saliency):
