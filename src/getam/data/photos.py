@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,9 +47,10 @@ def find_photos(path: Path | str, *, leave_out: Path | str | None = None) -> lis
         return [path]
     if not path.is_dir():
         raise InputError(f"{path} does not exist: give a photo or a folder of photos.")
-    found = find_files(path, PHOTO_SUFFIXES, leave_out=leave_out)
-    results = {place for place in {file.parent for file in found} if _holds_results(place, path)}
-    photos = [file for file in found if file.parent not in results]
+    left_out = None if leave_out is None else Path(leave_out).resolve()
+    photos = find_files(
+        path, PHOTO_SUFFIXES, skip=lambda place: place.resolve() == left_out or (place / PROTOCOL).is_file()
+    )
     if not photos:
         raise InputError(
             f"{path} holds no photo: files ending in {', '.join(PHOTO_SUFFIXES)} are looked for."
@@ -57,28 +58,21 @@ def find_photos(path: Path | str, *, leave_out: Path | str | None = None) -> lis
     return photos
 
 
-def _holds_results(place: Path, top: Path) -> bool:
-    """Whether a folder, or one between it and `top`, was written by a verb; `top` itself was asked for."""
-    between = [place, *place.parents][: len(place.relative_to(top).parts)]
-    return any((folder / PROTOCOL).is_file() for folder in between)
-
-
 def find_files(
-    folder: Path | str, suffixes: Sequence[str], *, leave_out: Path | str | None = None
+    folder: Path | str, suffixes: Sequence[str], *, skip: Callable[[Path], bool] = lambda place: False
 ) -> list[Path]:
     """The files of `folder` and its subfolders that end in one of `suffixes`, in any case, sorted.
 
-    Hidden files and folders are passed over, and so is the subfolder `leave_out`. Links to folders are followed, but
-    every folder is searched once, by its own name rather than by a link: links in a circle end.
+    Hidden files and folders are passed over, and so are subfolders that `skip` says yes to. Links to folders are
+    followed, but every folder is searched once, by its own name rather than by a link: links in a circle end.
     """
     folder = Path(folder)
-    left_out = None if leave_out is None else Path(leave_out).resolve()
     files: list[Path] = []
     searched: set[Path] = set()
     places, links = [folder], deque[Path]()
     while places or links:
         place = places.pop() if places else links.popleft()
-        if (real := place.resolve()) in searched or (place != folder and real == left_out):
+        if (real := place.resolve()) in searched or (place != folder and skip(place)):
             continue
         searched.add(real)
         for found in sorted(place.iterdir()):

@@ -110,6 +110,15 @@ def fit(
     return net.eval()
 
 
+def in_words(losses: Mapping[str, float]) -> str:
+    """The losses of a step as shown beside its progress.
+
+    >>> in_words({"cls": 0.25, "fg": 1})
+    'cls 0.250 fg 1.000'
+    """
+    return " ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
+
+
 def _train_step(
     recipe: Recipe[N], config: CommonConfig, fabric: Fabric, model: Any, optim: Any, batch: Any, step: int
 ) -> dict[str, float]:

@@ -27,7 +27,7 @@ from getam.data.masks import write_atomically, write_classes, write_mask
 from getam.data.overlap import read_ahead, write_behind
 from getam.data.transforms import TagDataset, read_photo_and_saliency
 from getam.engine.device import AUTO, choose_device
-from getam.engine.loop import fit
+from getam.engine.loop import fit, in_words
 from getam.engine.model import load_model
 from getam.engine.runfolder import MODEL, RunFolder
 from getam.nets.network import Network
@@ -99,7 +99,7 @@ def _train(
         with progress(stage.config.steps) as advance:
             fit(
                 stage.recipe, stage.config, data, given.classes, run, record=record, workers=workers, initial=initial,
-                advance=lambda done, losses: advance(done, " ".join(f"{k} {v:.3f}" for k, v in losses.items())),
+                advance=lambda done, losses: advance(done, in_words(losses)),
             )  # fmt: skip
 
 

@@ -47,7 +47,7 @@ class ConfusionMatrix:
     """The sums behind the scores of a whole data set: `update` with every photo, `compute` at the end.
 
     >>> matrix = ConfusionMatrix(classes=2)
-    >>> matrix.update(np.array([[0, 1, 2, 2]]), np.array([[0, 1, 1, 255]]))
+    >>> _ = matrix.update(np.array([[0, 1, 2, 2]]), np.array([[0, 1, 1, 255]]))
     >>> matrix.compute().iou
     (1.0, 0.5, 0.0)
     """
@@ -56,9 +56,11 @@ class ConfusionMatrix:
         self.classes = classes
         self.matrix: Matrix = np.zeros((classes + 1, classes + 2), np.int64)
 
-    def update(self, prediction: npt.ArrayLike, truth: npt.ArrayLike) -> None:
-        """Add the pixels of one photo (or of any arrays of one shape); see `confusion_matrix`."""
-        self.matrix += confusion_matrix(prediction, truth, self.classes)
+    def update(self, prediction: npt.ArrayLike, truth: npt.ArrayLike) -> Matrix:
+        """Add the pixels of one photo (or of any arrays of one shape), and return their own `confusion_matrix`."""
+        counted = confusion_matrix(prediction, truth, self.classes)
+        self.matrix += counted
+        return counted
 
     def merge(self, other: ConfusionMatrix) -> None:
         """Add the sums of another process or part. Raises `InputError` for another number of classes."""

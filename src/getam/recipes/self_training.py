@@ -9,6 +9,7 @@ tags, at several scales, mirrored, with a dense CRF, and leaves undecided where 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -62,7 +63,9 @@ class SelfTrainingRecipe:
         for number in range(1, config.rounds + 1):
             suffix = f"-{number}" if number > 1 else ""
             labels, student = f"labels{suffix}", f"segmenter{suffix}"
-            found.append(LabelStage(labels, (teacher,), _Told(teacher, config), label_options(config)))
+            found.append(
+                LabelStage(labels, (teacher,), partial(_told, teacher, config), label_options(config))
+            )
             start = teacher if config.go_on else ""
             found.append(TrainStage(student, SupervisedRecipe(), later, labels=labels, start=start))
             teacher = student
@@ -76,22 +79,23 @@ def label_options(config: SelfTrainingConfig) -> dict[str, Any]:
     }
 
 
-class _Told:
-    """The label rule: one photo, told its tags."""
-
-    def __init__(self, teacher: str, config: SelfTrainingConfig) -> None:
-        self.teacher, self.config = teacher, config
-
-    def __call__(self, nets: Networks, photo: Tensor, present: list[int], saliency: Tensor | None) -> Tensor:
-        net: Any = nets[self.teacher]
-        config = self.config
-        small = shrunk(photo[None])[0]
-        logits = photo_logits(net, small, config.label_scales, flip=config.label_flip)
-        classes = torch.tensor(present, dtype=torch.int64, device=logits.device)
-        beliefs = told_beliefs(logits, classes)
-        if config.label_crf and present:
-            image = small.to(logits.device, torch.float32)[None]
-            beliefs = dense_crf(image, beliefs[None], parameters=DEEPLAB, iterations=config.label_crf)[0]
-        salient = None if saliency is None else shrunk(saliency[None, None])[0, 0].to(logits.device)
-        label = told_label(beliefs, classes, salient, least=config.label_least)
-        return F.interpolate(label[None, None], size=photo.shape[-2:], mode="nearest-exact")[0, 0]
+def _told(
+    teacher: str,
+    config: SelfTrainingConfig,
+    nets: Networks,
+    photo: Tensor,
+    present: list[int],
+    saliency: Tensor | None,
+) -> Tensor:
+    """The label rule, after its first two arguments: one photo, told its tags."""
+    net: Any = nets[teacher]
+    small = shrunk(photo[None])[0]
+    logits = photo_logits(net, small, config.label_scales, flip=config.label_flip)
+    classes = torch.tensor(present, dtype=torch.int64, device=logits.device)
+    beliefs = told_beliefs(logits, classes)
+    if config.label_crf and present:
+        image = small.to(logits.device, torch.float32)[None]
+        beliefs = dense_crf(image, beliefs[None], parameters=DEEPLAB, iterations=config.label_crf)[0]
+    salient = None if saliency is None else shrunk(saliency[None, None])[0, 0].to(logits.device)
+    label = told_label(beliefs, classes, salient, least=config.label_least)
+    return F.interpolate(label[None, None], size=photo.shape[-2:], mode="nearest-exact")[0, 0]

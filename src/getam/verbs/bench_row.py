@@ -189,9 +189,8 @@ class _Labels:
 
     def add(self, _number: int, _sample: Sample, photo: _Photo, label: Tensor) -> None:
         found = remap(label.cpu().numpy(), self.subject.net.classes, self.subject.collection.classes)
-        self.matrix.update(found, photo.truth)
+        self.counts.append(hits_and_unions(self.matrix.update(found, photo.truth)))
         self.boundary.update(found, photo.truth)
-        self.counts.append(_counts(found, photo.truth, self.matrix.classes))
         self.undecided.append(float((found == IGNORE).mean()))
 
     def result(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from getam.data.digits import DIGIT_CLASSES, DigitScenes
 from getam.data.masks import write_atomically
-from getam.engine.loop import fit
+from getam.engine.loop import fit, in_words
 from getam.engine.model import load_segmenter
 from getam.engine.runfolder import RunFolder, environment
 from getam.errors import InputError
@@ -111,7 +111,7 @@ def train_on_scenes(config: GetamConfig, run: Path) -> Segmenter:
     with progress("training", config.steps) as advance:
         return fit(
             GetamRecipe(), config, data, DIGIT_CLASSES, folder, record=record,
-            advance=lambda done, losses: advance(done, " ".join(f"{k} {v:.3f}" for k, v in losses.items())),
+            advance=lambda done, losses: advance(done, in_words(losses)),
         )  # fmt: skip
 
 

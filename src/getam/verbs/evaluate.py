@@ -167,13 +167,11 @@ def _score(
                 f" {true_file} is"
                 f" {true.shape[1]}×{true.shape[0]} (width×height): predict at the size of the photo."
             )
-        photo = ConfusionMatrix(matrix.classes)
-        photo.update(
+        counted = matrix.update(
             _remap(predicted_file, predicted, predicted_classes, scored_classes),
             _remap(true_file, true, true_classes, scored_classes),
         )
-        matrix.merge(photo)
-        counts.append(hits_and_unions(photo.matrix))
+        counts.append(hits_and_unions(counted))
     return matrix.compute(), np.stack(counts)
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from getam.data.collection import Collection, load_collection
 from getam.data.fingerprint import take_fingerprint
 from getam.data.transforms import TagDataset
-from getam.engine.loop import fit
+from getam.engine.loop import fit, in_words
 from getam.engine.runfolder import RunFolder
 from getam.engine.stages import run_stages
 from getam.errors import InputError
@@ -118,7 +118,7 @@ def train(
         with progress("training", config.steps) as advance:
             return fit(
                 system, config, dataset, collection.classes, run, record=record, workers=workers,
-                advance=lambda done, losses: advance(done, " ".join(f"{k} {v:.3f}" for k, v in losses.items())),
+                advance=lambda done, losses: advance(done, in_words(losses)),
             )  # fmt: skip
 
 
