@@ -41,7 +41,7 @@ VERBS: dict[str, Any] = {
 }
 
 LISTS = ("--classes", "--scales", "--layers", "--refine", "--background", "--compare")
-"""Options that take a list, with spaces or commas."""
+"""Options that take a list, with spaces or commas; --options, whose values may hold commas, with spaces only."""
 NO_MEMORY = (
     "not enough memory: give smaller photos or numbers for --scales, --size or --batch-size, or close other programs; "
     "where a GPU's memory is what is full, --device cpu"

@@ -16,8 +16,6 @@ from torchvision import tv_tensors
 from getam.data.collection import Collection, Sample
 from getam.data.masks import write_mask
 from getam.data.transforms import (
-    LONG_SIDE_HIGH,
-    LONG_SIDE_LOW,
     PAD_COLOUR,
     Augmentation,
     TagDataset,
@@ -164,13 +162,22 @@ def test_workers_that_live_on_see_the_new_epoch(collection: Collection) -> None:
 def test_drawn_numbers_cover_the_range_of_the_paper() -> None:
     drawn = [draw_augmentation((256, 256), crop_generator(0, 0, index)) for index in range(2000)]
     sides = np.array([each.long_side for each in drawn])
-    low, high = LONG_SIDE_LOW * 256, LONG_SIDE_HIGH * 256
+    low, high = 0.9 * 256, 256 / 0.875
     assert sides.min() == round(low)
     assert sides.max() == round(high)
     assert abs(sides.mean() - (low + high) / 2) < 2
     assert abs(np.mean([each.flip for each in drawn]) - 0.5) < 0.05
     assert abs(np.mean([each.offset for each in drawn]) - 0.5) < 0.03
     assert {each.brightness for each in drawn} == {1.0}
+
+
+def test_zoom_is_a_multiple_of_the_crop(collection: Collection) -> None:
+    drawn = [draw_augmentation((100, 40), crop_generator(0, 0, n), zoom=(0.5, 2.0)) for n in range(500)]
+    sides = [each.long_side for each in drawn]
+    assert 50 <= min(sides) < 60
+    assert 190 < max(sides) <= 200
+    halved = TagDataset(collection, 64, zoom=(0.5, 0.5))[0]
+    assert halved["roi"].any(1).sum() * halved["roi"].any(0).sum() == halved["roi"].sum() == 32 * 21
 
 
 def test_colour_jitter_is_mild_and_leaves_the_padding(collection: Collection) -> None:

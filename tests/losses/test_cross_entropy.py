@@ -40,6 +40,25 @@ def test_equals_loops_over_pixels(seed: int, dtype: torch.dtype) -> None:
     assert float(pixel_loss(logits, label)) == pytest.approx(plain, rel=1e-4)
 
 
+@pytest.mark.parametrize("q", [0.3, 1.0])
+def test_generalised_cross_entropy_is_the_formula_of_the_paper(q: float) -> None:
+    logits, label = torch.randn(2, 4, 3, 5), torch.randint(0, 4, (2, 3, 5))
+    label[:, 0] = 255
+    decided = [
+        (1 - float(logits[b, :, y, x].softmax(0)[label[b, y, x]]) ** q) / q
+        for b in range(2) for y in range(1, 3) for x in range(5)
+    ]  # fmt: skip
+    assert float(pixel_loss(logits, label, q)) == pytest.approx(sum(decided) / len(decided), rel=1e-4)
+
+
+def test_generalised_cross_entropy_learns_little_from_what_it_contradicts() -> None:
+    logits = torch.tensor([0.0, 6.0]).view(1, 2, 1, 1).requires_grad_()
+    wrong = torch.zeros(1, 1, 1, dtype=torch.int64)
+    steep = torch.autograd.grad(pixel_loss(logits, wrong), logits)[0].abs().max()
+    flat = torch.autograd.grad(pixel_loss(logits, wrong, 0.7), logits)[0].abs().max()
+    assert flat < steep / 20
+
+
 @pytest.mark.parametrize("value", [0, 1, 255])
 def test_an_empty_set_is_zero_with_a_graph(value: int) -> None:
     logits = torch.randn(1, 3, 4, 4, requires_grad=True)

@@ -295,7 +295,8 @@ def test_the_schedule_of_any_configuration() -> None:
 def test_the_defaults() -> None:
     """What `train` does unless it is told otherwise; the numbers of docs/results.md were measured with them."""
     common = {
-        "backbone": "tf_efficientnet_lite0", "weights": None, "size": 224, "batch_size": 16, "steps": 1000, "seed": 0,
+        "backbone": "tf_efficientnet_lite0", "weights": None, "size": 224,
+            "zoom": (0.9, 1 / 0.875), "colour_jitter": False, "batch_size": 16, "steps": 1000, "seed": 0,
         "optimizer": "adamw", "lr": 5e-4, "pretrained_lr": 1e-4, "weight_decay": 0.02, "momentum": 0.0,
         "warmup": 0.05, "poly_power": 0.9, "channels": (48, 64, 128, 192), "width": 64, "enlarge": 1,
     }  # fmt: skip

@@ -15,11 +15,11 @@ from getam.data.collection import Collection
 from getam.data.masks import read_mask
 from getam.nets.inference import photo_logits
 from getam.recipes import find_recipe
-from getam.recipes.base import Config
 from getam.recipes.getam import PRESETS as GETAM_PRESETS
 from getam.recipes.getam import GetamConfig
 from getam.recipes.self_training import SelfTrainingConfig
 from getam.recipes.stages import LabelStage, StagedRecipe, TrainStage
+from getam.recipes.supervised import SupervisedConfig
 from getam.refine.crf import DEEPLAB, dense_crf
 
 RECIPE: Any = find_recipe("self-training")
@@ -31,7 +31,9 @@ def label_rule(**options: Any) -> Any:
 
 
 def test_the_three_stages_and_what_each_needs() -> None:
-    config = SelfTrainingConfig(steps=50, round_steps=70, lr=3e-3, coupling="grad", seed=4, width=16)
+    config = SelfTrainingConfig(
+        steps=50, round_steps=70, lr=3e-3, coupling="grad", seed=4, width=16, class_mix=0.5, zoom=(0.5, 2)
+    )
     first, labels, last = RECIPE.stages(config, NOTHING)
     assert isinstance(RECIPE, StagedRecipe)
     assert (first.name, labels.name, last.name) == ("getam", "labels", "segmenter")
@@ -39,11 +41,13 @@ def test_the_three_stages_and_what_each_needs() -> None:
     assert (first.recipe.name, first.needs) == ("getam", ())
     assert type(first.config) is GetamConfig
     assert (first.config.steps, first.config.coupling, first.config.lr) == (50, "grad", 3e-3)
+    assert first.config.zoom == last.config.zoom == (0.5, 2)
     assert isinstance(labels, LabelStage)
     assert labels.needs == ("getam",)
     assert isinstance(last, TrainStage)
     assert (last.recipe.name, last.labels, last.start) == ("supervised", "labels", "getam")
-    assert type(last.config) is Config
+    assert type(last.config) is SupervisedConfig
+    assert last.config.class_mix == 0.5
     assert (last.config.steps, last.config.lr, last.config.seed, last.config.width) == (70, 3e-3, 4, 16)
 
 

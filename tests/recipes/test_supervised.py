@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 
 import tiny
-from getam.recipes.base import Config
-from getam.recipes.supervised import SupervisedRecipe
+from getam.data.class_mix import class_mix
+from getam.losses.cross_entropy import pixel_loss
+from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe
 
 
 def test_losses_are_cross_entropies_on_masks_and_tags() -> None:
@@ -15,20 +16,39 @@ def test_losses_are_cross_entropies_on_masks_and_tags() -> None:
     mask[:, :5] = 255
     tags = torch.tensor([[1.0, 0, 1], [0, 1, 0]])
     recipe = SupervisedRecipe()
-    losses = recipe.losses(net, {"image": images, "tags": tags, "mask": mask}, 0.0, Config())
+    losses = recipe.losses(net, {"image": images, "tags": tags, "mask": mask}, 0.0, SupervisedConfig())
     scores, logits = net(images)
     torch.testing.assert_close(losses["pixel"], F.cross_entropy(logits, mask, ignore_index=255))
     torch.testing.assert_close(losses["cls"], F.multilabel_soft_margin_loss(scores, tags))
     assert recipe.needs == ("mask",)
-    assert recipe.lr_factor(0.5, Config(warmup=0.0, poly_power=1.0)) == 0.5
+    assert recipe.lr_factor(0.5, SupervisedConfig(warmup=0.0, poly_power=1.0)) == 0.5
 
 
 def test_the_network_and_its_defaults_are_getams() -> None:
     recipe = SupervisedRecipe()
-    assert (recipe.name, recipe.config_type, recipe.presets) == ("supervised", Config, {"light": {}})
+    assert (recipe.name, recipe.config_type, recipe.presets) == (
+        "supervised",
+        SupervisedConfig,
+        {"light": {}},
+    )
     net = recipe.build(
-        Config(backbone="small-hybrid", size=32, channels=(8, 8, 8, 8), width=8), ("cat", "dog")
+        SupervisedConfig(backbone="small-hybrid", size=32, channels=(8, 8, 8, 8), width=8), ("cat", "dog")
     )
     assert net.classes == ("cat", "dog")
-    config = Config(warmup=0.2, poly_power=2.0)
+    config = SupervisedConfig(warmup=0.2, poly_power=2.0)
     assert recipe.lr_factor(0.099, config) == pytest.approx(0.5 * 0.901**2)
+
+
+def test_options_change_the_loss_as_they_say() -> None:
+    net, recipe = tiny.hybrid_segmenter(), SupervisedRecipe()
+    mask = torch.zeros(2, 32, 32, dtype=torch.int64)
+    mask[0, :16], mask[1, 16:] = 1, 3
+    batch = {"image": tiny.photos(2, model=net), "tags": torch.tensor([[1.0, 0, 0], [0, 0, 1]]), "mask": mask}
+    _, logits = net(batch["image"])
+    robust = recipe.losses(net, batch, 0.0, SupervisedConfig(gce=0.7))["pixel"]
+    torch.testing.assert_close(robust, pixel_loss(logits, mask, 0.7))
+    images, masks, tags = class_mix(batch["image"], mask, batch["tags"], 1.0)
+    scores, logits = net(images)
+    mixed = recipe.losses(net, batch, 0.0, SupervisedConfig(class_mix=1.0))
+    torch.testing.assert_close(mixed["pixel"], F.cross_entropy(logits, masks))
+    torch.testing.assert_close(mixed["cls"], F.multilabel_soft_margin_loss(scores, tags))

@@ -320,6 +320,42 @@ def test_the_wrong_option_is_named(folder: Path) -> None:
         getam.train(**options(folder, lr=-1.0))
 
 
+def test_any_option_of_the_recipe_can_be_given(folder: Path, asked: Asked) -> None:
+    getam.train(
+        **options(folder, options=("zoom=[0.5,2]", "colour_jitter=true", "opening=7", "coupling=grad"))
+    )
+    config = asked["config"]
+    assert (config.zoom, config.colour_jitter, config.opening, config.coupling) == ((0.5, 2), True, 7, "grad")
+    dataset = asked["dataset"]
+    assert (dataset.zoom, dataset.colour_jitter) == ((0.5, 2), True)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("rounds", r"^option 'rounds' is not NAME=VALUE"),
+        ("=3", r"^option '=3' is not NAME=VALUE"),
+        ("batch_size=3", r"^option 'batch_size=3': say --batch-size 3 instead$"),
+        ("zoom=[1,", r"^option 'zoom=\[1,': the value cannot be read"),
+        (
+            "zooom=1",
+            r"^recipe getam has no option zooom: choose one of backbone, background, batch_size, .*, zoom$",
+        ),
+        ("zoom=[1]", r"^option zoom\.1: field required"),
+        ("zoom=[0,1]", r"^option zoom\.0: input should be greater than 0"),
+        ("zoom=[2,1]", r"^option zoom: .*first is larger"),
+    ],
+)
+def test_an_option_that_cannot_be_is_named(folder: Path, given: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        getam.train(**options(folder, options=(given,)))
+
+
+def test_an_option_given_twice_is_refused(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"^option zoom was given twice"):
+        getam.train(**options(folder, options=("zoom=[1,1]", "zoom=[1,2]")))
+
+
 def test_the_folder_is_free_again_when_training_ends(folder: Path, asked: Asked) -> None:
     getam.train(**options(folder))
     with RunFolder(folder / "run") as run:

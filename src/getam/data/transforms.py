@@ -21,11 +21,8 @@ from getam.data.masks import IGNORE
 from getam.data.photos import as_tensor, read_photo, read_photo_near
 from getam.errors import InputError
 
-LONG_SIDE_LOW = 0.9
-"""Shortest long side, as a fraction of the crop (GETAM, training details)."""
-
-LONG_SIDE_HIGH = 1 / 0.875
-"""Longest long side, as a multiple of the crop (GETAM, training details)."""
+ZOOM = (0.9, 1 / 0.875)
+"""Shortest and longest long side of a photo, as multiples of the crop (GETAM, training details)."""
 
 PAD_COLOUR = (123.675, 116.28, 103.53)
 """Mean colour of ImageNet in 0–255: zero after the usual normalisation."""
@@ -48,10 +45,14 @@ class Augmentation:
 
 
 def draw_augmentation(
-    size: tuple[int, int], generator: torch.Generator, *, colour_jitter: bool = False
+    size: tuple[int, int],
+    generator: torch.Generator,
+    *,
+    zoom: tuple[float, float] = ZOOM,
+    colour_jitter: bool = False,
 ) -> Augmentation:
     """Draw the augmentation of one crop of `size` (height, width); same generator state, same crop."""
-    low, high = LONG_SIDE_LOW * max(size), LONG_SIDE_HIGH * max(size)
+    low, high = (factor * max(size) for factor in zoom)
     drawn = torch.rand(7, generator=generator).tolist()
     gains = [1.0 + JITTER * (2 * value - 1) for value in drawn[4:]] if colour_jitter else [1.0, 1.0, 1.0]
     return Augmentation(round(low + (high - low) * drawn[0]), (drawn[1], drawn[2]), drawn[3] < 0.5, *gains)
@@ -85,7 +86,8 @@ class TagDataset(Dataset[dict[str, torch.Tensor]]):
     - `saliency` (H, W) float32 in [0, 1], 0 in the padding; only when the collection has saliency maps.
     - `mask` (H, W) int64, 0 background, 1..C classes, 255 ignore and padding; only with `with_masks`.
 
-    Crops depend on (seed, epoch, index) alone. `size` is the crop: a number for a square, or (height, width).
+    Crops depend on (seed, epoch, index) alone. `size` is the crop: a number for a square, or (height, width); `zoom` is
+    between which multiples of its longer side a photo's is drawn.
     Raises `InputError` when masks are asked for and a sample has none.
     """
 
@@ -96,6 +98,7 @@ class TagDataset(Dataset[dict[str, torch.Tensor]]):
         *,
         seed: int = 0,
         with_masks: bool = False,
+        zoom: tuple[float, float] = ZOOM,
         colour_jitter: bool = False,
     ) -> None:
         if not collection.samples:
@@ -115,6 +118,7 @@ class TagDataset(Dataset[dict[str, torch.Tensor]]):
             )
         self.seed = seed
         self.with_masks = with_masks
+        self.zoom = zoom
         self.colour_jitter = colour_jitter
         self._with_saliency = collection.has_saliency
         self._numbers = {name: number for number, name in enumerate(collection.classes)}
@@ -131,7 +135,7 @@ class TagDataset(Dataset[dict[str, torch.Tensor]]):
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         sample = self.collection.samples[index]
         generator = crop_generator(self.seed, int(self._epoch), index)
-        drawn = draw_augmentation(self.size, generator, colour_jitter=self.colour_jitter)
+        drawn = draw_augmentation(self.size, generator, zoom=self.zoom, colour_jitter=self.colour_jitter)
 
         photo, full_size = read_photo_near(sample.photo, drawn.long_side)
         layers: dict[str, torch.Tensor] = {"image": tv_tensors.Image(as_tensor(photo))}

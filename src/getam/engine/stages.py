@@ -25,7 +25,7 @@ from getam.data.collection import Collection, Sample
 from getam.data.fingerprint import take_fingerprint
 from getam.data.masks import write_atomically, write_classes, write_mask
 from getam.data.overlap import read_ahead, write_behind
-from getam.data.transforms import TagDataset, read_photo_and_saliency
+from getam.data.transforms import read_photo_and_saliency
 from getam.engine.device import AUTO, choose_device
 from getam.engine.loop import fit, in_words
 from getam.engine.model import load_model
@@ -88,7 +88,7 @@ def _train(
 ) -> None:
     given = _labelled(collection, folders[stage.labels]) if stage.labels else collection
     needs_masks = "mask" in stage.recipe.needs
-    data = TagDataset(given, stage.config.size, seed=stage.config.seed, with_masks=needs_masks)
+    data = stage.config.crops(given, masks=needs_masks)
     start = folders[stage.start] / MODEL if stage.start else None
     content = take_fingerprint(
         given, masks=needs_masks, files={f"model of stage {stage.start}": start} if start else {}

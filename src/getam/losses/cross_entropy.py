@@ -26,9 +26,15 @@ def foreground_background_loss(logits: Tensor, label: Tensor) -> tuple[Tensor, T
     return _mean_over(pixelwise, foreground), _mean_over(pixelwise, background)
 
 
-def pixel_loss(logits: Tensor, label: Tensor) -> Tensor:
-    """Mean cross-entropy over all pixels that are not 255; shapes as above (the supervised ceiling uses it)."""
+def pixel_loss(logits: Tensor, label: Tensor, q: float = 0.0) -> Tensor:
+    """Mean over all pixels that are not 255 of the generalised cross-entropy (1 − p^q) / q; p: the label's probability.
+
+    With q → 0 it is the cross-entropy; the larger q, the less is learned from pixels that the network contradicts, as
+    wrong labels are (Zhang and Sabuncu, arXiv 1805.07836, equation 6). Shapes as above.
+    """
     pixelwise = F.cross_entropy(logits.float(), label.long(), ignore_index=IGNORE, reduction="none")
+    if q:
+        pixelwise = -torch.expm1(-q * pixelwise) / q
     return _mean_over(pixelwise, label != IGNORE)
 
 

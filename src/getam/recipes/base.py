@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator
 from torch import Tensor, nn
 
+from getam.data.collection import Collection
+from getam.data.transforms import ZOOM, TagDataset
 from getam.errors import InputError
 from getam.nets.build import FROM_NOTHING, SMALL_HYBRID, build_segmenter
 from getam.nets.embedded import embedded_model
@@ -30,6 +32,10 @@ class CommonConfig(BaseModel):
     backbone: str = "tf_efficientnet_lite0"
     weights: str | None = None  # local safetensors of the backbone, or "embedded"; None: timm's hub
     size: int = Field(default=224, ge=32)  # side of the square training crop, pixels
+    zoom: tuple[PositiveFloat, PositiveFloat] = (
+        ZOOM  # between which multiples of it a photo's long side is drawn
+    )
+    colour_jitter: bool = False
     batch_size: int = Field(default=16, ge=1)
     steps: int = Field(default=1000, ge=1)
     seed: int = Field(default=0, ge=0)
@@ -41,10 +47,32 @@ class CommonConfig(BaseModel):
     warmup: float = Field(default=0.05, ge=0, lt=1)  # share of the steps
     poly_power: float = Field(default=0.9, ge=0)
 
+    @field_validator("zoom")
+    @classmethod
+    def _ordered(cls, zoom: tuple[float, float]) -> tuple[float, float]:
+        if zoom[0] > zoom[1]:
+            raise ValueError("the first is larger than the second")
+        return zoom
+
     @property
     def pretrained(self) -> bool:
         """Whether the backbone comes with weights."""
         return self.weights != FROM_NOTHING and self.backbone != SMALL_HYBRID
+
+    def crops(self, collection: Collection, *, masks: bool) -> TagDataset:
+        """The augmented crops that are trained on, with the masks of the collection or without.
+
+        Raises:
+            InputError: no photos, or masks are asked for and one is missing.
+        """
+        return TagDataset(
+            collection,
+            self.size,
+            seed=self.seed,
+            with_masks=masks,
+            zoom=self.zoom,
+            colour_jitter=self.colour_jitter,
+        )
 
     def require_multiple(self, patch: int) -> None:
         """Raise `InputError` where `size` is no multiple of the network's patch."""

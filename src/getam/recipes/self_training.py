@@ -20,17 +20,16 @@ from torch import Tensor
 from getam.data.collection import Collection
 from getam.labels.told import told_beliefs, told_label
 from getam.nets.inference import photo_logits
-from getam.recipes.base import Config
 from getam.recipes.getam import PRESETS as GETAM_PRESETS
 from getam.recipes.getam import GetamConfig, GetamRecipe
 from getam.recipes.stages import LabelStage, Networks, Stage, TrainStage
-from getam.recipes.supervised import SupervisedRecipe
+from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe
 from getam.refine.crf import DEEPLAB, dense_crf
 from getam.refine.scaled import shrunk
 
 
-class SelfTrainingConfig(GetamConfig):
-    """Options of the stages: GETAM's own are those of the first one."""
+class SelfTrainingConfig(GetamConfig, SupervisedConfig):
+    """Options of the stages: GETAM's own are those of the first one, those of learning from masks of the later ones."""
 
     rounds: int = Field(default=1, ge=1)  # times of labelling and training on the labels
     round_steps: int | None = Field(default=None, ge=1)  # of each training on labels; None: `steps`
@@ -57,7 +56,9 @@ class SelfTrainingRecipe:
         options = config.model_dump()
         first = GetamConfig(**{name: options[name] for name in GetamConfig.model_fields})
         steps = config.steps if config.round_steps is None else config.round_steps
-        later = Config(**{**{name: options[name] for name in Config.model_fields}, "steps": steps})
+        later = SupervisedConfig(
+            **{**{name: options[name] for name in SupervisedConfig.model_fields}, "steps": steps}
+        )
         found: list[Stage] = [TrainStage("getam", GetamRecipe(), first)]
         teacher = "getam"
         for number in range(1, config.rounds + 1):

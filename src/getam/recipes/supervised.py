@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import Field
 from torch import Tensor, nn
 
+from getam.data.class_mix import class_mix
 from getam.losses.classification import classification_loss
 from getam.losses.cross_entropy import pixel_loss
 from getam.nets.segmenter import Segmenter
 from getam.recipes.base import Config, poly
+
+
+class SupervisedConfig(Config):
+    """Options of learning from masks beside the common ones."""
+
+    gce: float = Field(default=0.0, ge=0, le=1)  # q of the generalised cross-entropy; 0 is the cross-entropy
+    class_mix: float = Field(default=0.0, ge=0, le=1)  # share of the photos that get objects of another one
 
 
 class SupervisedRecipe:
@@ -18,20 +27,23 @@ class SupervisedRecipe:
 
     name = "supervised"
     needs: tuple[str, ...] = ("mask",)
-    config_type = Config
+    config_type = SupervisedConfig
     presets: dict[str, dict[str, Any]] = {"light": {}}  # noqa: RUF012
 
-    def build(self, config: Config, classes: Sequence[str]) -> Segmenter:
+    def build(self, config: SupervisedConfig, classes: Sequence[str]) -> Segmenter:
         """The network GETAM trains, unchanged."""
         return config.build(classes)
 
-    def lr_factor(self, progress: float, config: Config) -> float:
+    def lr_factor(self, progress: float, config: SupervisedConfig) -> float:
         """Warm-up, then poly."""
         return poly(progress, config.warmup, config.poly_power)
 
     def losses(
-        self, net: nn.Module, batch: Mapping[str, Tensor], progress: float, config: Config
+        self, net: nn.Module, batch: Mapping[str, Tensor], progress: float, config: SupervisedConfig
     ) -> dict[str, Tensor]:
         """Pixel cross-entropy on the true masks plus L_cls."""
-        scores, logits = net(batch["image"])
-        return {"cls": classification_loss(scores, batch["tags"]), "pixel": pixel_loss(logits, batch["mask"])}
+        images, masks, tags = batch["image"], batch["mask"], batch["tags"]
+        if config.class_mix:
+            images, masks, tags = class_mix(images, masks, tags, config.class_mix)
+        scores, logits = net(images)
+        return {"cls": classification_loss(scores, tags), "pixel": pixel_loss(logits, masks, config.gce)}

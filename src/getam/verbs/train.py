@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Container, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import ValidationError
 
 from getam.data.collection import Collection, load_collection
 from getam.data.fingerprint import take_fingerprint
-from getam.data.transforms import TagDataset
 from getam.engine.loop import fit, in_words
 from getam.engine.runfolder import RunFolder
 from getam.engine.stages import run_stages
@@ -46,6 +47,7 @@ def train(
     lr: float | None = None,
     pretrained_lr: float | None = None,
     seed: int = 0,
+    options: tuple[str, ...] = (),
     workers: int = 0,
 ) -> Network:
     """Train a network from photos and their tags.
@@ -76,6 +78,7 @@ def train(
         lr: learning rate of fresh parameters.
         pretrained_lr: learning rate of the pretrained backbone.
         seed: of everything random.
+        options: others of the recipe, each NAME=VALUE, as zoom=[0.5,2] or rounds=2; config.yaml of a run lists them.
         workers: loader processes.
 
     Returns:
@@ -96,10 +99,9 @@ def train(
         "backbone": backbone, "weights": str(weights) if weights is not None else None, "size": size,
         "batch_size": batch_size, "lr": lr, "pretrained_lr": pretrained_lr, "seed": seed, "steps": steps,
     }  # fmt: skip
-    config = configure(
-        system, preset, {k: v for k, v in given.items() if v is not None}, epochs, len(collection.samples)
-    )
-    dataset = TagDataset(collection, config.size, seed=config.seed, with_masks="mask" in system.needs)
+    flags = {name: value for name, value in given.items() if value is not None}
+    config = configure(system, preset, {**flags, **named(options, given)}, epochs, len(collection.samples))
+    dataset = config.crops(collection, masks="mask" in system.needs)
     if "mask" not in system.needs and len({frozenset(sample.tags) for sample in collection.samples}) == 1:
         logger.warning(
             "all %d photos have the same tags (%s), which tells nothing apart: add photos of other classes, or of none",
@@ -129,6 +131,31 @@ def _source(saliency: Path | str | None) -> str:
     return "a folder" if Path(saliency).exists() else str(saliency)
 
 
+def named(options: Sequence[str], flags: Container[str]) -> dict[str, Any]:
+    """NAME=VALUE → values by name; a value is read as in a YAML file.
+
+    Raises:
+        InputError: no name, no value, a name twice, or one that has a flag of its own.
+
+    >>> named(["rounds=2", "zoom=[0.5, 2]", "go_on=false", "start="], ())
+    {'rounds': 2, 'zoom': [0.5, 2], 'go_on': False, 'start': None}
+    """
+    found: dict[str, Any] = {}
+    for option in options:
+        name, equals, text = option.partition("=")
+        if not name or not equals:
+            raise InputError(f"option {option!r} is not NAME=VALUE, as in rounds=2")
+        if name in flags:
+            raise InputError(f"option {option!r}: say --{name.replace('_', '-')} {text} instead")
+        if name in found:
+            raise InputError(f"option {name} was given twice")
+        try:
+            found[name] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise InputError(f"option {option!r}: the value cannot be read; lists are [1,2]") from None
+    return found
+
+
 def configure(system: Any, preset: str, given: dict[str, Any], epochs: float | None, photos: int) -> Any:
     """The recipe's configuration: its defaults, then the preset, then what was given.
 
@@ -145,6 +172,9 @@ def configure(system: Any, preset: str, given: dict[str, Any], epochs: float | N
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(sorted(system.config_type.model_fields))
+            raise InputError(f"recipe {system.name} has no option {name}: choose one of {known}") from None
         raise InputError(f"option {name}: {first['msg'].lower()} (got {first['input']!r})") from None
     if epochs is not None:
         steps = round(epochs * (photos // min(config.batch_size, photos)))
