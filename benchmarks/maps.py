@@ -7,7 +7,7 @@ from clock import ratio, rounds, spread
 from rows import Row
 from scene import Scale, class_lists, normal_photos, vit
 
-from getam.maps.getam import getam
+from getam.maps.methods.getam import getam
 
 BATCH = 4
 BARS = {1: 1.6, 2: 2.2, 4: 3.2}

@@ -14,8 +14,8 @@ from reference_loop import loop
 from rows import Row
 from scene import FULL, Scale, class_lists, normal_photos, vit
 
-from getam.capture import frozen
-from getam.maps.getam import getam
+from getam.attention.capture import frozen
+from getam.maps.methods.getam import getam
 
 CLASSES = 2
 BAR = 1.2

@@ -16,7 +16,7 @@ from rows import Row
 from scene import Scale, class_lists, normal_photos, vit
 from torch import Tensor, nn
 
-from getam.maps.getam import getam
+from getam.maps.methods.getam import getam
 
 BATCH, CLASSES = 4, 2
 LARGE_BATCH = 8  # every backward of the loop runs through all photos: what it loses grows with them

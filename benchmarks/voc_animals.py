@@ -21,7 +21,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from getam.capture import capture, frozen
+from getam.attention.capture import capture, frozen
 from getam.data.collection import Collection, load_collection, load_sample_mask
 from getam.data.photos import as_tensor, read_photo
 from getam.data.transforms import saliency_of
@@ -29,15 +29,15 @@ from getam.engine.model import load_model
 from getam.labels.completion import complete
 from getam.labels.free import complete_without_saliency
 from getam.labels.fusion import object_guided_refinement
-from getam.maps.getam import COUPLINGS, block_maps
+from getam.maps.methods.getam import COUPLINGS, block_maps
 from getam.maps.registry import find_method
 from getam.metrics.bootstrap import interval
 from getam.metrics.confusion import ConfusionMatrix, confusion_matrix, hits_and_unions, mean_iou
 from getam.metrics.crossed import CrossFitted
 from getam.nets.inference import fit_patches, photo_logits
+from getam.pipeline import LABEL_OPTIONS, LABEL_SCALES, PAMR_SCALE, SALIENT, Pipeline
 from getam.refine.scaled import refine_maps, scale_to_peak
 from getam.verbs.outputs import weights_hash
-from getam.verbs.pipeline import LABEL_OPTIONS, LABEL_SCALES, PAMR_SCALE, SALIENT, Pipeline
 from getam.verbs.predict import SINGLE_SCALE, decide, segment
 from getam.verbs.progress import progress
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import tiny
-from getam.capture import capture, frozen
+from getam.attention.capture import capture, frozen
 from getam.threads import Hooks, plain_kernel, switched, uncompiled
 
 

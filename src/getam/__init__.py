@@ -13,13 +13,13 @@
 The command line has the same verbs with the same options; `getam --help` shows them.
 """
 
-from getam.capture import AttentionCall, Tap, capture
+from getam.attention.capture import AttentionCall, Tap, capture
 from getam.engine.model import load_model
 from getam.errors import CaptureError, GetamError, InputError, WeightsError
 from getam.maps.base import Maps
-from getam.maps.getam import differentiable_maps
+from getam.maps.methods.getam import differentiable_maps
 from getam.verbs.bench import bench
-from getam.verbs.demo import demo
+from getam.verbs.demo.run import demo
 from getam.verbs.evaluate import evaluate
 from getam.verbs.explain import explain
 from getam.verbs.label import label

@@ -19,7 +19,7 @@ from PIL import Image
 
 from getam.errors import GetamError, SkippedError
 from getam.verbs.bench import bench
-from getam.verbs.demo import demo
+from getam.verbs.demo.run import demo
 from getam.verbs.evaluate import Evaluation, evaluate
 from getam.verbs.explain import explain_photos
 from getam.verbs.label import label

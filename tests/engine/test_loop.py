@@ -331,16 +331,17 @@ def test_the_network_is_in_training_mode_while_it_trains(
 ) -> None:
     modes: list[bool] = []
 
-    class Watched(GetamRecipe):
-        def build(self, config: Any, classes: Any) -> Segmenter:
-            return super().build(config, classes).eval()
+    class Asleep(GetamConfig):
+        def build(self, classes: Any) -> Segmenter:
+            return super().build(classes).eval()
 
+    class Watched(GetamRecipe):
         def losses(self, net: Any, batch: Any, progress: float, config: Any) -> dict[str, Tensor]:
             modes.extend(module.training for module in net.modules())
             return super().losses(net, batch, progress, config)
 
     monkeypatch.setitem(globals(), "GetamRecipe", Watched)
-    net, _ = train(tmp_path / "run")
+    net, _ = train(tmp_path / "run", Asleep(**CONFIG.model_dump()))
     assert modes
     assert all(modes)
     assert not any(module.training for module in net.modules())
@@ -383,7 +384,7 @@ def test_training_is_the_plain_loop(tmp_path: Path) -> None:
     found, _ = train(tmp_path / "run", config)
     torch.manual_seed(3)
     recipe, data = GetamRecipe(), Halves()
-    net = recipe.build(config, ("red", "blue")).to(memory_format=torch.channels_last).train()
+    net = config.build(("red", "blue")).to(memory_format=torch.channels_last).train()
     optim = optimizer(net, config)
     for step in range(5):
         epoch = step // 2  # five photos make two batches of two
@@ -509,16 +510,16 @@ def test_finite_means_every_number_of_every_tensor() -> None:
 def test_a_resumed_run_asks_for_no_backbone_weights(tmp_path: Path) -> None:
     asked = []
 
-    class Watched(GetamRecipe):
-        def build(self, config: GetamConfig, classes: Any) -> Segmenter:
-            asked.append(config.weights)
-            return super().build(config, classes)
+    class Watched(GetamConfig):
+        def build(self, classes: Any) -> Segmenter:
+            asked.append(self.weights)
+            return super().build(classes)
 
-    config = CONFIG.model_copy(update={"steps": 1})
+    config = Watched(**{**CONFIG.model_dump(), "steps": 1})
     for _ in range(2):
         with RunFolder(tmp_path / "run") as run:
             run.open(config.model_dump(mode="json"))
-            fit(Watched(), config, Halves(), ("red", "blue"), run, record=config.model_dump(mode="json"))
+            fit(GetamRecipe(), config, Halves(), ("red", "blue"), run, record=config.model_dump(mode="json"))
     assert asked == [None, ""]
 
 

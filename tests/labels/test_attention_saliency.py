@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 import tiny
 from getam.labels.saliency import SALIENCY_PROVIDERS, attention_saliency, stretch
-from getam.maps.objectness import objectness
+from getam.maps.methods.objectness import objectness
 from getam.refine.pamr import pamr
 
 

@@ -5,9 +5,9 @@ import torch
 
 import tiny
 from getam.errors import CaptureError
-from getam.maps.acr import acr
 from getam.maps.affinity import model_affinity
-from getam.maps.getam import getam
+from getam.maps.methods.acr import acr
+from getam.maps.methods.getam import getam
 from matrices import every_matrix
 
 

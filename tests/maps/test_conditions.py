@@ -12,10 +12,10 @@ from torch.utils.checkpoint import checkpoint
 
 import families
 import tiny
-from getam.capture import capture, frozen
+from getam.attention.capture import capture, frozen
+from getam.attention.geometry import geometry
 from getam.errors import CaptureError
-from getam.geometry import geometry
-from getam.maps.getam import attribute, getam
+from getam.maps.methods.getam import attribute, getam
 from getam.maps.registry import find_method
 from matrices import by_definition, every_matrix
 

@@ -11,9 +11,9 @@ import torch
 import families
 import tiny
 from families import EXCLUDED, WITHOUT_ATTENTION, WORKS, Excluded, Family
+from getam.attention.geometry import geometry
 from getam.errors import CaptureError
-from getam.geometry import geometry
-from getam.maps.getam import getam
+from getam.maps.methods.getam import getam
 from matrices import by_definition, every_matrix
 
 

@@ -19,7 +19,7 @@ from getam.maps.features import (
     last_layer,
     on_grid,
 )
-from getam.maps.multi_layer import multi_layer_cam
+from getam.maps.methods.multi_layer import multi_layer_cam
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 import tiny
-from getam.capture import capture
+from getam.attention.capture import capture
+from getam.attention.geometry import Geometry, geometry
 from getam.errors import CaptureError, InputError
-from getam.geometry import Geometry, geometry
-from getam.maps.getam import getam
-from getam.maps.gradcam import gradcam
-from getam.maps.rollout import rollout
+from getam.maps.methods.getam import getam
+from getam.maps.methods.gradcam import gradcam
+from getam.maps.methods.rollout import rollout
 from matrices import by_definition, every_matrix
 
 

@@ -10,10 +10,10 @@ from test_multi_layer import cnn
 
 import tiny
 from getam.errors import InputError
-from getam.maps.acr import acr
-from getam.maps.ad_cam import ad_cam
-from getam.maps.getam import getam
-from getam.maps.multi_layer import multi_layer_cam
+from getam.maps.methods.acr import acr
+from getam.maps.methods.ad_cam import ad_cam
+from getam.maps.methods.getam import getam
+from getam.maps.methods.multi_layer import multi_layer_cam
 from getam.maps.registry import REGISTRY, check_options, find_method
 
 # name: what it reads, whether it takes gradients, whether classes differ, whether its minimum goes before a threshold

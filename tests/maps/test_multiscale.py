@@ -7,7 +7,7 @@ from torch import Tensor
 
 import tiny
 from getam.maps.base import Maps
-from getam.maps.getam import getam
+from getam.maps.methods.getam import getam
 from getam.maps.multiscale import multiscale
 
 

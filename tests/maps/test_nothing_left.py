@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import families
 import tiny
 from getam.errors import GetamError
-from getam.maps.getam import differentiable_maps, getam
+from getam.maps.methods.getam import differentiable_maps, getam
 from getam.maps.registry import REGISTRY
 
 METHODS = {

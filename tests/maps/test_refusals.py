@@ -11,8 +11,8 @@ from torch import Tensor
 import tiny
 from getam.errors import CaptureError, InputError
 from getam.maps.base import Maps, check_photos, class_slots
-from getam.maps.getam import differentiable_maps
-from getam.maps.objectness import objectness
+from getam.maps.methods.getam import differentiable_maps
+from getam.maps.methods.objectness import objectness
 from getam.maps.registry import REGISTRY
 from getam.verbs.explain import explain
 

@@ -17,9 +17,10 @@ from timm.models.tnt import TNT
 from torch import Tensor, nn
 
 import tiny
-from getam.maps.bas import bas
-from getam.maps.getam import class_scores, differentiable_maps
-from getam.maps.objectness import objectness
+from getam.maps.base import class_scores
+from getam.maps.methods.bas import bas
+from getam.maps.methods.getam import differentiable_maps
+from getam.maps.methods.objectness import objectness
 from getam.maps.registry import REGISTRY
 from getam.nets.bas import BASNetwork
 from getam.nets.encoder import VitEncoder

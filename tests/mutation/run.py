@@ -49,7 +49,8 @@ def rooms() -> list[str]:
 def files_of(room: str, only: list[str]) -> list[Path]:
     """Source files, relative to the root."""
     folder = ROOT / "src/getam" / ("" if room == "top" else room)
-    found = [p.relative_to(ROOT) for p in sorted(folder.glob("*.py")) if p.name != "__main__.py"]
+    inside = folder.glob("*.py") if room == "top" else folder.rglob("*.py")
+    found = [p.relative_to(ROOT) for p in sorted(inside) if p.name != "__main__.py"]
     return [p for p in found if not only or any(str(p).endswith(name) for name in only)]
 
 

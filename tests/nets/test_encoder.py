@@ -16,8 +16,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 import tiny
+from getam.attention.geometry import Geometry
 from getam.errors import InputError, WeightsError
-from getam.geometry import Geometry
 from getam.nets.build import build_segmenter
 from getam.nets.encoder import ConvStem, HybridEncoder, VitEncoder, build_encoder, photo_statistics
 

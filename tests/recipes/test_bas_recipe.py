@@ -38,12 +38,12 @@ def test_one_class_is_refused() -> None:
     with pytest.raises(
         InputError, match=r"recipe bas .* learns nothing from one \(cat\): .* --recipe classifier"
     ):
-        RECIPE.build(CONFIG, ("cat",))
-    assert RECIPE.build(CONFIG, ("cat", "dog")).classes == ("cat", "dog")
+        CONFIG.build(("cat",))
+    assert CONFIG.build(("cat", "dog")).classes == ("cat", "dog")
 
 
 def test_losses_are_the_weighted_terms() -> None:
-    net = RECIPE.build(CONFIG, tiny.CLASSES).eval()
+    net = CONFIG.build(tiny.CLASSES).eval()
     images, tags = tiny.photos(2, model=net), torch.tensor([[1.0, 0, 0], [0, 1, 0]])
     losses = RECIPE.losses(net, {"image": images, "tags": tags}, 0.0, CONFIG)
     assert list(losses) == ["cls", "frg", "bas", "area"]
@@ -58,7 +58,7 @@ def test_losses_are_the_weighted_terms() -> None:
 
 def test_a_step_is_made_of_its_published_parts() -> None:
     """L = L_cls + a·L_frg + L_bas + b·L_area, spelled out photo by photo; photo 2 has no tag."""
-    net = RECIPE.build(CONFIG, tiny.CLASSES).eval()
+    net = CONFIG.build(tiny.CLASSES).eval()
     net.generator.weight.data.normal_(0, 0.5)
     images, tags = tiny.photos(3, model=net), torch.tensor([[0.0, 0, 1], [0, 1, 0], [0, 0, 0]])
     config = CONFIG.model_copy(update={"foreground_weight": 0.7, "area_weight": 0.3})
@@ -125,25 +125,25 @@ def test_the_range_of_every_option(allowed: dict[str, float], refused: dict[str,
 
 def test_the_rate_warms_up_and_falls() -> None:
     config = BASConfig(warmup=0.2, poly_power=2.0)
-    assert RECIPE.lr_factor(0.099, config) == pytest.approx(0.5 * 0.901**2)
-    assert RECIPE.lr_factor(0.5, config) == pytest.approx(0.25)
+    assert config.lr_factor(0.099) == pytest.approx(0.5 * 0.901**2)
+    assert config.lr_factor(0.5) == pytest.approx(0.25)
 
 
 def test_the_network_is_the_configured_one(tmp_path: Path) -> None:
     model = timm.create_model("test_resnet")
     save_file(model.state_dict(), tmp_path / "w.safetensors")
     config = CONFIG.model_copy(update={"weights": str(tmp_path / "w.safetensors"), "output_stride": 32})
-    net = RECIPE.build(config, tiny.CLASSES)
+    net = config.build(tiny.CLASSES)
     assert torch.equal(net.low.get_submodule("layer1")[0].conv1.weight, model.layer1[0].conv1.weight)
-    coarse, fine = (RECIPE.build(BASConfig(backbone="resnet18", weights="", size=64, output_stride=s), ("a", "b"))
+    coarse, fine = (BASConfig(backbone="resnet18", weights="", size=64, output_stride=s).build(("a", "b"))
                     for s in (32, 16))  # fmt: skip
     assert (coarse.patch, fine.patch) == (32, 16)
     with pytest.raises(InputError, match="size 40 is not a multiple of the 16-pixel"):
-        RECIPE.build(CONFIG.model_copy(update={"size": 40}), tiny.CLASSES)
+        CONFIG.model_copy(update={"size": 40}).build(tiny.CLASSES)
 
 
 def test_a_wrapped_network_is_trained_as_itself() -> None:
-    net = RECIPE.build(CONFIG, tiny.CLASSES).eval()
+    net = CONFIG.build(tiny.CLASSES).eval()
     data = {"image": tiny.photos(2, model=net), "tags": torch.eye(3)[[0, 2]]}
     alone = RECIPE.losses(net, data, 0.0, CONFIG)
     wrapped = RECIPE.losses(nn.DataParallel(net, device_ids=[]), data, 0.0, CONFIG)
@@ -151,7 +151,7 @@ def test_a_wrapped_network_is_trained_as_itself() -> None:
 
 
 def test_suppression_reaches_the_lower_half_through_the_map_alone() -> None:
-    net = RECIPE.build(CONFIG, tiny.CLASSES)
+    net = CONFIG.build(tiny.CLASSES)
     batch = {"image": tiny.photos(4, model=net), "tags": torch.eye(3)[[0, 1, 2, 0]]}
     net.generator.weight.requires_grad_(False).zero_()  # a map that is ½ whatever F1 says
     losses = RECIPE.losses(net, batch, 0.0, CONFIG)
@@ -165,7 +165,7 @@ def test_suppression_reaches_the_lower_half_through_the_map_alone() -> None:
 
 
 def test_photos_without_tags_do_no_harm() -> None:
-    net = RECIPE.build(CONFIG, tiny.CLASSES)
+    net = CONFIG.build(tiny.CLASSES)
     for tags in (torch.zeros(2, 3), torch.tensor([[0.0, 0, 0], [1, 1, 1]])):
         losses = RECIPE.losses(net, {"image": tiny.photos(2, model=net), "tags": tags}, 0.0, CONFIG)
         total(losses.values()).backward()

@@ -51,7 +51,7 @@ def test_a_trained_run_loads_and_is_explained(tmp_path: Path, backbone: str) -> 
 
 def test_the_loss_is_the_multilabel_soft_margin() -> None:
     config = ClassifierConfig(backbone="test_resnet", weights="", size=32)
-    net = RECIPE.build(config, tiny.CLASSES).eval()
+    net = config.build(tiny.CLASSES).eval()
     images, tags = tiny.photos(2, model=net), torch.tensor([[1.0, 0, 1], [0, 0, 0]])
     losses = RECIPE.losses(net, {"image": images, "tags": tags}, 0.0, config)
     assert list(losses) == ["cls"]
@@ -60,7 +60,7 @@ def test_the_loss_is_the_multilabel_soft_margin() -> None:
 
 def test_the_head_learns_faster_than_the_backbone() -> None:
     config = ClassifierConfig(backbone="test_resnet", weights="", size=32)
-    net = RECIPE.build(config, tiny.CLASSES)
+    net = config.build(tiny.CLASSES)
     rates = {
         id(p): g["lr"]
         for g in optimizer(net, config.model_copy(update={"weights": "file"})).param_groups
@@ -73,11 +73,11 @@ def test_the_head_learns_faster_than_the_backbone() -> None:
 
 def test_a_size_off_the_stride_is_refused() -> None:
     with pytest.raises(InputError, match="size 40 is not a multiple of the 16-pixel patches of test_resnet"):
-        RECIPE.build(ClassifierConfig(backbone="test_resnet", weights="", size=40), ("cat",))
+        ClassifierConfig(backbone="test_resnet", weights="", size=40).build(("cat",))
 
 
 def test_a_kind_of_a_later_version_is_refused(tmp_path: Path) -> None:
-    net = RECIPE.build(ClassifierConfig(backbone="test_resnet", weights="", size=32), ("cat",))
+    net = ClassifierConfig(backbone="test_resnet", weights="", size=32).build(("cat",))
     net.kind = "oracle"  # type: ignore[misc]
     save_model(tmp_path / "m.safetensors", net, {})
     with pytest.raises(WeightsError, match="kind 'oracle', unknown to this version"):
@@ -108,15 +108,13 @@ def test_the_defaults_and_the_presets() -> None:
 
 def test_the_rate_warms_up_and_falls() -> None:
     config = ClassifierConfig(warmup=0.2, poly_power=2.0)
-    assert RECIPE.lr_factor(0.099, config) == pytest.approx(0.5 * 0.901**2)
-    assert RECIPE.lr_factor(0.5, config) == pytest.approx(0.25)
+    assert config.lr_factor(0.099) == pytest.approx(0.5 * 0.901**2)
+    assert config.lr_factor(0.5) == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize("stride", [8, 16, 32])
 def test_the_output_stride_is_the_networks(stride: int) -> None:
-    net = RECIPE.build(
-        ClassifierConfig(backbone="resnet18", weights="", size=64, output_stride=stride), ("cat",)
-    )
+    net = ClassifierConfig(backbone="resnet18", weights="", size=64, output_stride=stride).build(("cat",))
     assert net.patch == stride
     assert net.model.forward_features(torch.zeros(1, 3, 64, 64)).shape[-1] == 64 // stride
 
@@ -125,6 +123,6 @@ def test_the_weights_are_loaded(tmp_path: Path) -> None:
     model = timm.create_model("test_resnet")
     save_file(model.state_dict(), tmp_path / "w.safetensors")
     config = ClassifierConfig(backbone="test_resnet", weights=str(tmp_path / "w.safetensors"), size=32)
-    net = RECIPE.build(config, tiny.CLASSES)
+    net = config.build(tiny.CLASSES)
     assert torch.equal(net.model.conv1[0].weight, model.conv1[0].weight)
     assert net.classes == tiny.CLASSES

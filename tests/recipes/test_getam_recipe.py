@@ -15,7 +15,7 @@ from getam.errors import InputError
 from getam.labels.completion import complete
 from getam.labels.free import complete_without_saliency
 from getam.losses.dense_energy import dense_energy
-from getam.maps.getam import getam
+from getam.maps.methods.getam import getam
 from getam.recipes import find_recipe
 from getam.recipes import getam as module
 from getam.recipes.base import Config
@@ -130,10 +130,10 @@ def test_a_batch_without_tags_trains_on() -> None:
 
 def test_learning_rate_drops_with_the_joint_phase() -> None:
     config = GetamConfig(**PRESETS["paper-voc"])
-    assert RECIPE.lr_factor(0.0, config) == 1.0
-    assert RECIPE.lr_factor(0.25, config) == pytest.approx(0.75**0.9)
-    assert RECIPE.lr_factor(0.499, config) == pytest.approx(0.501**0.9)
-    assert RECIPE.lr_factor(0.5, config) == pytest.approx(0.1 * 0.5**0.9)
+    assert config.lr_factor(0.0) == 1.0
+    assert config.lr_factor(0.25) == pytest.approx(0.75**0.9)
+    assert config.lr_factor(0.499) == pytest.approx(0.501**0.9)
+    assert config.lr_factor(0.5) == pytest.approx(0.1 * 0.5**0.9)
 
 
 def test_the_papers_numbers() -> None:
@@ -190,7 +190,7 @@ def test_a_wrapped_network_is_trained_as_itself() -> None:
 def test_labels_do_not_change_what_is_learned_from_the_scores() -> None:
     net = tiny.hybrid_segmenter()
     data = batch()
-    from getam.capture import capture
+    from getam.attention.capture import capture
 
     with capture(net) as tap:
         scores, _ = net(data["image"])
@@ -286,10 +286,10 @@ def test_no_dense_energy_without_a_weight() -> None:
 
 def test_the_schedule_of_any_configuration() -> None:
     config = GetamConfig(warmup=0.2, poly_power=2.0, joint_from=0.25, joint_lr_factor=0.5)
-    assert RECIPE.lr_factor(0.099, config) == pytest.approx(0.5 * 0.901**2)  # halfway up
-    assert RECIPE.lr_factor(0.24, config) == pytest.approx(0.76**2)
-    assert RECIPE.lr_factor(0.25, config) == pytest.approx(0.5 * 0.75**2)
-    assert RECIPE.lr_factor(0.8, config) == pytest.approx(0.5 * 0.2**2)
+    assert config.lr_factor(0.099) == pytest.approx(0.5 * 0.901**2)  # halfway up
+    assert config.lr_factor(0.24) == pytest.approx(0.76**2)
+    assert config.lr_factor(0.25) == pytest.approx(0.5 * 0.75**2)
+    assert config.lr_factor(0.8) == pytest.approx(0.5 * 0.2**2)
 
 
 def test_the_defaults() -> None:

@@ -21,7 +21,7 @@ def test_losses_are_cross_entropies_on_masks_and_tags() -> None:
     torch.testing.assert_close(losses["pixel"], F.cross_entropy(logits, mask, ignore_index=255))
     torch.testing.assert_close(losses["cls"], F.multilabel_soft_margin_loss(scores, tags))
     assert recipe.needs == ("mask",)
-    assert recipe.lr_factor(0.5, SupervisedConfig(warmup=0.0, poly_power=1.0)) == 0.5
+    assert SupervisedConfig(warmup=0.0, poly_power=1.0).lr_factor(0.5) == 0.5
 
 
 def test_the_network_and_its_defaults_are_getams() -> None:
@@ -31,12 +31,12 @@ def test_the_network_and_its_defaults_are_getams() -> None:
         SupervisedConfig,
         {"light": {}},
     )
-    net = recipe.build(
-        SupervisedConfig(backbone="small-hybrid", size=32, channels=(8, 8, 8, 8), width=8), ("cat", "dog")
+    net = SupervisedConfig(backbone="small-hybrid", size=32, channels=(8, 8, 8, 8), width=8).build(
+        ("cat", "dog")
     )
     assert net.classes == ("cat", "dog")
     config = SupervisedConfig(warmup=0.2, poly_power=2.0)
-    assert recipe.lr_factor(0.099, config) == pytest.approx(0.5 * 0.901**2)
+    assert config.lr_factor(0.099) == pytest.approx(0.5 * 0.901**2)
 
 
 def test_options_change_the_loss_as_they_say() -> None:

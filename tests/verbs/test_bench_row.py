@@ -23,11 +23,11 @@ from getam.metrics.cost import Seconds
 from getam.metrics.deletion import STEPS, blurred, deletion_insertion
 from getam.metrics.thresholds import DEFAULT_THRESHOLDS
 from getam.nets.inference import fit_patches
+from getam.pipeline import Pipeline, parse_pipeline
 from getam.report.bench_photos import from_lines
 from getam.report.bench_table import BenchRow
 from getam.verbs import bench_row
 from getam.verbs.bench_row import Subject, enlarge, levels, measure_row
-from getam.verbs.pipeline import Pipeline, parse_pipeline
 
 SIZE = 32
 PRESENT = [[0], [1], [0, 1], [0], [1], [0, 1]]  # of the scenes

@@ -27,16 +27,16 @@ from getam.labels.free import complete_without_saliency
 from getam.labels.registry import LABELLERS
 from getam.labels.single_tag import saliency_label
 from getam.maps.affinity import model_affinity
-from getam.maps.getam import getam as getam_maps
-from getam.maps.gradcam import gradcam
+from getam.maps.methods.getam import getam as getam_maps
+from getam.maps.methods.gradcam import gradcam
 from getam.maps.multiscale import multiscale
 from getam.maps.registry import REGISTRY
+from getam.pipeline import Pipeline, parse_pipeline
 from getam.refine.pamr import normalise_maps, pamr
 from getam.refine.par import par
 from getam.refine.random_walk import ACR, random_walk
 from getam.refine.registry import REFINERS
 from getam.refine.scaled import scale_to_peak
-from getam.verbs.pipeline import Pipeline, parse_pipeline
 
 PHOTO = (40, 56)
 

@@ -19,8 +19,8 @@ from getam.data.masks import read_mask
 from getam.data.photos import as_tensor, read_photo
 from getam.engine.runfolder import save_model
 from getam.errors import InputError
+from getam.pipeline import LABEL_SCALES, Pipeline
 from getam.verbs.label import chosen_refiners, label
-from getam.verbs.pipeline import LABEL_SCALES, Pipeline
 
 PLAIN: dict[str, Any] = {"scales": (48,), "flip": False}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import torch
 from lightning_fabric import Fabric
@@ -18,8 +18,6 @@ from getam.errors import GetamError, InputError
 from getam.nets.build import FROM_NOTHING
 from getam.nets.network import Network
 from getam.recipes.base import CommonConfig, Recipe, optimizer, total
-
-N = TypeVar("N", bound=Network)
 
 LOG_EVERY = 20  # steps
 SAVE_EVERY_SECONDS = 120.0
@@ -34,7 +32,7 @@ class EpochDataset(Protocol):
 
 
 def fit(
-    recipe: Recipe[N],
+    recipe: Recipe,
     config: CommonConfig,
     data: EpochDataset,
     classes: tuple[str, ...],
@@ -44,7 +42,7 @@ def fit(
     advance: Callable[[int, dict[str, float]], None] = lambda step, losses: None,
     workers: int = 0,
     initial: Mapping[str, Tensor] | None = None,
-) -> N:
+) -> Network:
     """Train until `config.steps` steps are done, continuing what `run` holds.
 
     Args:
@@ -70,7 +68,7 @@ def fit(
     saved = run.state()
     # With all weights at hand, neither the backbone's file nor the hub is needed.
     whole = saved is not None or initial is not None
-    net = recipe.build(config.model_copy(update={"weights": FROM_NOTHING}) if whole else config, classes)
+    net = (config.model_copy(update={"weights": FROM_NOTHING}) if whole else config).build(classes)
     if initial is not None:
         net.load_state_dict(initial)
     net = net.to(memory_format=torch.channels_last)  # convolutions run up to twice as fast, on CPUs too
@@ -120,7 +118,7 @@ def in_words(losses: Mapping[str, float]) -> str:
 
 
 def _train_step(
-    recipe: Recipe[N], config: CommonConfig, fabric: Fabric, model: Any, optim: Any, batch: Any, step: int
+    recipe: Recipe, config: CommonConfig, fabric: Fabric, model: Any, optim: Any, batch: Any, step: int
 ) -> dict[str, float]:
     """One step of the optimiser; the losses by name.
 
@@ -130,7 +128,7 @@ def _train_step(
     batch = fabric.to_device(batch)
     progress = step / config.steps
     for group in optim.param_groups:
-        group["lr"] = group["initial_lr"] * recipe.lr_factor(progress, config)
+        group["lr"] = group["initial_lr"] * config.lr_factor(progress)
     losses = recipe.losses(model, batch, progress, config)
     numbers = {name: float(value.detach()) for name, value in losses.items()}
     for name, number in numbers.items():

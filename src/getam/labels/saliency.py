@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from getam.maps.methods.objectness import objectness
 from getam.maps.multiscale import multiscale
-from getam.maps.objectness import objectness
 from getam.refine.scaled import refine_maps
 
 Saliency = Callable[[Tensor], Tensor]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from getam.capture import Geometry, geometry
-from getam.errors import InputError
+from getam.attention.capture import Geometry, geometry
+from getam.errors import CaptureError, InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,3 +140,46 @@ def geometry_of(model: nn.Module, images: Tensor, rows: str | None = None) -> Ge
     """Token geometry of `model` for photos (B,3,H,W), with other query rows than the model's own where asked for."""
     place = geometry(model, images.shape[-2], images.shape[-1])
     return place if rows is None else replace(place, rows=rows)
+
+
+def require_gradients() -> None:
+    """Raise `CaptureError` where gradients cannot be had at all."""
+    if torch.is_inference_mode_enabled():
+        raise CaptureError(
+            "maps need gradients, and torch.inference_mode() forbids them: use torch.no_grad() or nothing"
+        )
+
+
+def class_scores(model: nn.Module, images: Tensor) -> Tensor:
+    """Scores (B,C) of a forward: of a timm classifier, of the two heads of a distilled one, or of a network of ours.
+
+    A network of ours answers through its own `class_scores` method, which leaves its decoder out.
+    """
+    if callable(own := getattr(model, "class_scores", None)):
+        return own(images)
+    scores: object = model(images)
+    if isinstance(scores, tuple):  # distilled DeiT in train mode
+        scores = sum(scores) / len(scores)
+    if not isinstance(scores, Tensor) or scores.ndim != 2:
+        raise CaptureError("the model does not return class scores of shape (B, C): GETAM needs a classifier")
+    return scores
+
+
+def slot_gradients(
+    scores: Tensor, slots: Tensor, outputs: Sequence[Tensor], *, create_graph: bool = False
+) -> Iterator[tuple[int, tuple[Tensor | None, ...]]]:
+    """∂(score of the slot's classes)/∂outputs, slot by slot; None where a score depends on none. The graph stays.
+
+    Delete the gradients before the next slot, or its own come on top of them in memory.
+    """
+    for k in range(slots.shape[1]):
+        yield (
+            k,
+            torch.autograd.grad(
+                slot_sum(scores, slots[:, k]),
+                outputs,
+                retain_graph=True,
+                create_graph=create_graph,
+                allow_unused=True,
+            ),
+        )

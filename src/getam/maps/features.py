@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from getam.capture import attentions, frozen, geometry
+from getam.attention.capture import attentions, frozen, geometry
 from getam.errors import CaptureError, InputError
-from getam.maps.getam import class_scores
+from getam.maps.base import class_scores
 from getam.threads import Hooks
 
 POOLING = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)  # what they give is no feature map any more

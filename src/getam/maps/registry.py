@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from getam.errors import InputError
-from getam.maps.acr import acr
-from getam.maps.ad_cam import ad_cam
-from getam.maps.bas import bas
-from getam.maps.cam import cam
-from getam.maps.getam import getam
-from getam.maps.gradcam import gradcam
-from getam.maps.gradient_rollout import gradient_rollout
-from getam.maps.is_cam import is_cam
-from getam.maps.last_stage import last_stage
-from getam.maps.layercam import layercam
-from getam.maps.legrad import legrad
-from getam.maps.multi_layer import multi_layer_cam
-from getam.maps.rollout import rollout
-from getam.maps.um_cam import um_cam
-from getam.maps.zoom_cam import zoom_cam
+from getam.maps.methods.acr import acr
+from getam.maps.methods.ad_cam import ad_cam
+from getam.maps.methods.bas import bas
+from getam.maps.methods.cam import cam
+from getam.maps.methods.getam import getam
+from getam.maps.methods.gradcam import gradcam
+from getam.maps.methods.gradient_rollout import gradient_rollout
+from getam.maps.methods.is_cam import is_cam
+from getam.maps.methods.last_stage import last_stage
+from getam.maps.methods.layercam import layercam
+from getam.maps.methods.legrad import legrad
+from getam.maps.methods.multi_layer import multi_layer_cam
+from getam.maps.methods.rollout import rollout
+from getam.maps.methods.um_cam import um_cam
+from getam.maps.methods.zoom_cam import zoom_cam
 from getam.registry import find
 
 ATTENTION = "transformer with global attention"

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from getam.attention.geometry import Geometry, geometry
 from getam.errors import InputError
-from getam.geometry import Geometry, geometry
 from getam.nets.encoder import photo_statistics
 from getam.nets.hub import from_hub
 from getam.nets.network import Network
@@ -54,7 +54,7 @@ class Classifier(Network):
         return (parameter for parameter in self.model.parameters() if parameter not in head)
 
     def geometry(self, height: int, width: int) -> Geometry:
-        """Token geometry of a transformer (see `getam.capture.geometry`, which raises for a CNN)."""
+        """Token geometry of a transformer (see `getam.attention.capture.geometry`, which raises for a CNN)."""
         return geometry(self.model, *(self.fixed or (height, width)))
 
     def class_scores(self, images: Tensor) -> Tensor:

@@ -18,9 +18,9 @@ from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_hybrid import HybridEmbed
 from torch import Tensor, nn
 
-from getam.capture import capture, global_calls
+from getam.attention.capture import capture, global_calls
+from getam.attention.geometry import Geometry, geometry
 from getam.errors import CaptureError, InputError
-from getam.geometry import Geometry, geometry
 from getam.threads import Hooks
 
 STEM_STRIDE = 16  # hybrids: where the transformer takes over

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from getam.geometry import Geometry
+from getam.attention.geometry import Geometry
 from getam.nets.dpt import DPT
 from getam.nets.encoder import Encoder
 from getam.nets.network import Network
@@ -52,7 +52,7 @@ class Segmenter(Network):
         return self.encoder.backbone.parameters()
 
     def geometry(self, height: int, width: int) -> Geometry:
-        """Token geometry for photos of this size (see `getam.capture.geometry`)."""
+        """Token geometry for photos of this size (see `getam.attention.capture.geometry`)."""
         return self.encoder.geometry(height, width)
 
     def class_scores(self, images: Tensor) -> Tensor:

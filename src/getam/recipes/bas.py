@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from getam.errors import InputError
 from getam.losses.bas import area_loss, erased_scores, foreground_loss, suppression_loss, tags_loss
 from getam.nets.bas import OUTPUT_STRIDE, BASNetwork, build_bas
-from getam.recipes.base import CommonConfig, poly, unwrap
+from getam.recipes.base import CommonConfig, unwrap
 
 FOREGROUND_WEIGHT, AREA_WEIGHT = 0.2, 1.2  # VOC with tags (reference); the weight of L_bas is 1
 
@@ -29,6 +29,21 @@ class BASConfig(CommonConfig):
     output_stride: Literal[16, 32] = OUTPUT_STRIDE  # of CNNs that timm can dilate; others keep their own
     foreground_weight: float = Field(default=FOREGROUND_WEIGHT, ge=0)
     area_weight: float = Field(default=AREA_WEIGHT, ge=0)
+
+    def build(self, classes: Sequence[str]) -> BASNetwork:
+        """A timm CNN, split, with classifier and generator.
+
+        Raises:
+            InputError: there is one class only, or `size` is no multiple of the network's patch.
+        """
+        if len(classes) < 2:
+            raise InputError(
+                f"recipe bas compares the classes of a photo and learns nothing from one ({', '.join(classes)}): add "
+                "photos of another class, or train with --recipe classifier"
+            )
+        net = build_bas(self.backbone, classes, weights=self.weights, output_stride=self.output_stride)
+        self.require_multiple(net.patch)
+        return net
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -48,25 +63,6 @@ class BASRecipe:
     needs: tuple[str, ...] = ()
     config_type = BASConfig
     presets = PRESETS
-
-    def build(self, config: BASConfig, classes: Sequence[str]) -> BASNetwork:
-        """A timm CNN, split, with classifier and generator.
-
-        Raises:
-            InputError: there is one class only, or `size` is no multiple of the network's patch.
-        """
-        if len(classes) < 2:
-            raise InputError(
-                f"recipe bas compares the classes of a photo and learns nothing from one ({', '.join(classes)}): add "
-                "photos of another class, or train with --recipe classifier"
-            )
-        net = build_bas(config.backbone, classes, weights=config.weights, output_stride=config.output_stride)
-        config.require_multiple(net.patch)
-        return net
-
-    def lr_factor(self, progress: float, config: BASConfig) -> float:
-        """Warm-up, then poly."""
-        return poly(progress, config.warmup, config.poly_power)
 
     def losses(
         self, net: nn.Module, batch: Mapping[str, Tensor], progress: float, config: BASConfig

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator
@@ -17,9 +17,6 @@ from getam.nets.embedded import embedded_model
 from getam.nets.network import Network
 from getam.nets.segmenter import Segmenter
 from getam.nets.weights import load_body
-
-N_co = TypeVar("N_co", bound=Network, covariant=True)
-
 
 EMBEDDED = "embedded"  # `weights="embedded"`: encoder and decoder of the model that comes with the package
 
@@ -74,6 +71,18 @@ class CommonConfig(BaseModel):
             colour_jitter=self.colour_jitter,
         )
 
+    def build(self, classes: Sequence[str]) -> Network:
+        """The network of this configuration, its pretrained weights loaded.
+
+        Args:
+            classes: their names, without the background.
+        """
+        raise NotImplementedError
+
+    def lr_factor(self, progress: float) -> float:
+        """Learning rate at `progress`, the share of the steps that are done, relative to the configured one."""
+        return poly(progress, self.warmup, self.poly_power)
+
     def require_multiple(self, patch: int) -> None:
         """Raise `InputError` where `size` is no multiple of the network's patch."""
         if self.size % patch:
@@ -109,24 +118,19 @@ class Config(CommonConfig):
         return net
 
 
-class Recipe(Protocol[N_co]):
-    """A system that is trained. One file per system; `engine.loop.fit` knows nothing else of it."""
+class Recipe(Protocol):
+    """A system that is trained. One file per system; `engine.loop.fit` knows nothing else of it.
+
+    Its configuration, a `CommonConfig`, builds the network and gives the learning rate.
+    """
 
     name: str
     needs: tuple[str, ...]  # keys of a batch beside image, tags, roi ("mask", …)
-
-    def build(self, config: Any, classes: Sequence[str]) -> N_co:
-        """The network, its pretrained weights loaded."""
-        ...
 
     def losses(
         self, net: nn.Module, batch: Mapping[str, Tensor], progress: float, config: Any
     ) -> dict[str, Tensor]:
         """Weighted losses of one step by name; runs `net` once. `progress` ∈ [0,1) is the share of steps done."""
-        ...
-
-    def lr_factor(self, progress: float, config: Any) -> float:
-        """Learning rate at `progress` relative to the configured one."""
         ...
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from getam.losses.classification import classification_loss
 from getam.nets.classifier import OUTPUT_STRIDE, Classifier, build_classifier
-from getam.recipes.base import CommonConfig, poly
+from getam.recipes.base import CommonConfig
 
 
 class ClassifierConfig(CommonConfig):
@@ -20,6 +20,12 @@ class ClassifierConfig(CommonConfig):
         default=1e-3, gt=0
     )  # of the head: ten times the backbone's, the field's habit (IRN, SIPE)
     output_stride: Literal[8, 16, 32] = OUTPUT_STRIDE  # of CNNs that timm can dilate; others keep their own
+
+    def build(self, classes: Sequence[str]) -> Classifier:
+        """A timm model with a fresh head."""
+        net = build_classifier(self.backbone, classes, weights=self.weights, output_stride=self.output_stride)
+        self.require_multiple(net.patch)
+        return net
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -36,18 +42,6 @@ class ClassifierRecipe:
     needs: tuple[str, ...] = ()
     config_type = ClassifierConfig
     presets = PRESETS
-
-    def build(self, config: ClassifierConfig, classes: Sequence[str]) -> Classifier:
-        """A timm model with a fresh head."""
-        net = build_classifier(
-            config.backbone, classes, weights=config.weights, output_stride=config.output_stride
-        )
-        config.require_multiple(net.patch)
-        return net
-
-    def lr_factor(self, progress: float, config: ClassifierConfig) -> float:
-        """Warm-up, then poly."""
-        return poly(progress, config.warmup, config.poly_power)
 
     def losses(
         self, net: nn.Module, batch: Mapping[str, Tensor], progress: float, config: ClassifierConfig

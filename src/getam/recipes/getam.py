@@ -6,14 +6,14 @@ pseudo labels, all detached; (2) the joint loss → parameters, through the grap
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from getam.capture import capture
+from getam.attention.capture import capture
 from getam.labels.completion import COMPLETION_QUANTILE, OPENING, complete
 from getam.labels.free import BACKGROUND, CRF_ITERATIONS, FOREGROUND, complete_without_saliency
 from getam.labels.free import OPENING as FREE_OPENING
@@ -22,9 +22,8 @@ from getam.losses.cross_entropy import foreground_background_loss
 from getam.losses.dense_energy import dense_energy
 from getam.losses.saliency import saliency_loss
 from getam.maps.base import class_slots
-from getam.maps.getam import attribute
-from getam.nets.segmenter import Segmenter
-from getam.recipes.base import Config, poly, unwrap
+from getam.maps.methods.getam import attribute
+from getam.recipes.base import Config, unwrap
 from getam.refine.scaled import refine_maps
 
 SALIENT = 0.5  # saliency maps are in [0,1]; above this is salient (half of the range, not tuned)
@@ -55,6 +54,11 @@ class GetamConfig(Config):
     dense_weight: float = Field(default=1e-7, ge=0)
     saliency_weight: float = Field(default=0.0, ge=0)
 
+    def lr_factor(self, progress: float) -> float:
+        """Warm-up, poly, and the factor of the joint phase."""
+        joint = self.joint_lr_factor if progress >= self.joint_from else 1.0
+        return joint * super().lr_factor(progress)
+
 
 PRESETS: dict[str, dict[str, Any]] = {
     "light": {},
@@ -76,15 +80,6 @@ class GetamRecipe:
     needs: tuple[str, ...] = ()
     config_type = GetamConfig
     presets = PRESETS
-
-    def build(self, config: GetamConfig, classes: Sequence[str]) -> Segmenter:
-        """Encoder, DPT decoder and class head."""
-        return config.build(classes)
-
-    def lr_factor(self, progress: float, config: GetamConfig) -> float:
-        """Warm-up, poly, and the factor of the joint phase."""
-        joint = config.joint_lr_factor if progress >= config.joint_from else 1.0
-        return joint * poly(progress, config.warmup, config.poly_power)
 
     def losses(
         self, net: nn.Module, batch: Mapping[str, Tensor], progress: float, config: GetamConfig

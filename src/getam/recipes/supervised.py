@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from getam.data.class_mix import class_mix
 from getam.losses.classification import classification_loss
 from getam.losses.cross_entropy import pixel_loss
-from getam.nets.segmenter import Segmenter
-from getam.recipes.base import Config, poly
+from getam.recipes.base import Config
 
 
 class SupervisedConfig(Config):
@@ -29,14 +28,6 @@ class SupervisedRecipe:
     needs: tuple[str, ...] = ("mask",)
     config_type = SupervisedConfig
     presets: dict[str, dict[str, Any]] = {"light": {}}  # noqa: RUF012
-
-    def build(self, config: SupervisedConfig, classes: Sequence[str]) -> Segmenter:
-        """The network GETAM trains, unchanged."""
-        return config.build(classes)
-
-    def lr_factor(self, progress: float, config: SupervisedConfig) -> float:
-        """Warm-up, then poly."""
-        return poly(progress, config.warmup, config.poly_power)
 
     def losses(
         self, net: nn.Module, batch: Mapping[str, Tensor], progress: float, config: SupervisedConfig

@@ -28,12 +28,12 @@ from getam.metrics.confusion import mean_iou
 from getam.metrics.deletion import BLUR, STEPS
 from getam.metrics.thresholds import DEFAULT_THRESHOLDS
 from getam.nets.embedded import embedded_model
+from getam.pipeline import Pipeline, parse_pipeline
 from getam.report.bench_photos import from_lines
 from getam.report.bench_plots import CURVES, TRADEOFF, draw, plotting_missing
 from getam.report.bench_table import BenchRow, markdown
 from getam.verbs.bench_row import Subject, measure_row
 from getam.verbs.outputs import weights_hash
-from getam.verbs.pipeline import Pipeline, parse_pipeline
 from getam.verbs.saliency import load_with_saliency
 
 RESULTS, PAGE = "bench.json", "bench.md"

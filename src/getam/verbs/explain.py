@@ -22,8 +22,7 @@ from getam.data.tags import suggest
 from getam.engine.device import AUTO, choose_device
 from getam.engine.model import load_model
 from getam.errors import InputError
-from getam.maps.base import Maps, check_photos
-from getam.maps.getam import class_scores
+from getam.maps.base import Maps, check_photos, class_scores
 from getam.maps.registry import check_options, find_method
 from getam.nets.embedded import embedded_model
 from getam.nets.hub import from_hub

@@ -14,10 +14,10 @@ from getam.engine.device import AUTO, choose_device
 from getam.engine.model import load_model
 from getam.errors import InputError
 from getam.nets.embedded import embedded_model
+from getam.pipeline import LABEL_SCALES, Pipeline
 from getam.verbs.first_look import end_with_first_look
 from getam.verbs.outputs import Job, OutputFolder, weights_hash
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
-from getam.verbs.pipeline import LABEL_SCALES, Pipeline
 from getam.verbs.saliency import load_with_saliency
 
 NONE = "none"  # on the command line: no refiner

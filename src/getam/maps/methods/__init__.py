@@ -1,0 +1,1 @@
+"""One file per map method; `getam.maps.registry` names them."""

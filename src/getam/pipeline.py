@@ -1,0 +1,240 @@
+"""One method's maps → refiners → pseudo label: what `getam label` and `getam bench` compose by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from getam.attention.capture import attentions
+from getam.errors import InputError
+from getam.labels.enlarge import enlarged
+from getam.labels.registry import LABELLERS, find_labeller, label_with
+from getam.maps.affinity import model_affinity
+from getam.maps.methods.multi_layer import min_max
+from getam.maps.multiscale import multiscale
+from getam.maps.registry import REGISTRY, check_options, find_method
+from getam.nets.inference import fit_patches
+from getam.refine.inputs import require_finite
+from getam.refine.neighbours import photo_sized
+from getam.refine.registry import REFINERS, find_chain, find_refiner, refine
+from getam.refine.scaled import refine_at_scale, scale_to_peak, seen_size, shrunk
+
+LABEL_SCALES = (224, 320)  # long sides in pixels
+# Where labelling has found better than a method's own default: attn_grad is flatter than the paper's attn_grad2, so
+# less is left undecided (docs/results.md).
+LABEL_OPTIONS: dict[str, dict[str, Any]] = {"getam": {"coupling": "attn_grad"}}
+PAMR_SCALE = 0.5  # PAMR on photos at half size reaches twice as far (docs/results.md); so do the others
+SALIENT = 127 / 255  # what is above it is salient: half of an 8-bit map's range, not tuned
+MADE = ("maps", "images", "saliency")  # what a labeller can be given here
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Maps of one method → refiners in order → pseudo label; a nonsensical combination says why.
+
+    Attributes:
+        method: of `getam.maps.registry`.
+        refine: of `getam.refine.registry`, in order; () for none. Those that follow an affinity walk along the net's
+            own attention on the patch grid, those that look at the photo see it at half size; a photo larger than 500
+            as its copy of 500, on which labels are made too.
+        labels: of `getam.labels.registry`. "completion" needs saliency to tell background; where there is none, it is
+            "free", its twin that does without.
+        scales: long sides in pixels; maps are averaged over them.
+        flip: average with the mirrored photo.
+        options: of the map method; `LABEL_OPTIONS` where one is not given.
+
+    >>> parse_pipeline("gradcam+walk-afa+par:irn").refine
+    ('walk-afa', 'par')
+    """
+
+    method: str = "getam"
+    refine: tuple[str, ...] = ("pamr",)
+    labels: str = "completion"
+    scales: tuple[int, ...] = LABEL_SCALES
+    flip: bool = True
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """METHOD[+REFINER…]:LABELLER, which `parse_pipeline` reads."""
+        return "+".join((self.method, *self.refine)) + f":{self.labels}"
+
+    @property
+    def method_options(self) -> dict[str, Any]:
+        """All options the map method is called with, besides its own defaults."""
+        return {**LABEL_OPTIONS.get(self.method, {}), **self.options}
+
+    def labeller(self, *, saliency: bool) -> str:
+        """The name of the labeller that is used, with or without saliency."""
+        return "free" if self.labels == "completion" and not saliency else self.labels
+
+    def check(self, *, saliency: bool, several_tags: bool = False, net: nn.Module | None = None) -> None:
+        """Refuse what cannot work before any photo is read.
+
+        Args:
+            saliency: whether photos come with saliency maps.
+            several_tags: whether a photo has more than one tag: then a map per photo is not enough.
+            net: the network; given, the maps are tried on a square of noise, at the smallest scale.
+
+        Raises:
+            InputError: an unknown name, or a combination that makes no sense: the message says why, and what to do.
+            CaptureError: the method cannot read the network.
+        """
+        chosen = find_method(self.method)
+        check_options(chosen, dict(self.options))
+        find_chain(self.refine)
+        labeller = find_labeller(self.labeller(saliency=saliency))
+        if beyond := [need for need in labeller.needs if need not in MADE]:
+            raise InputError(
+                f"the labels {self.labels!r} start from {' and '.join(beyond)}, masks of a trained segmenter, which "
+                "are not made from maps: label with another rule, train and predict, then call "
+                "getam.labels.fusion.object_guided_refinement"
+            )
+        if "saliency" in labeller.needs and not saliency:
+            without = [name for name, its in LABELLERS.items() if set(its.needs) <= {"maps", "images"}]
+            raise InputError(
+                f"the labels {self.labels!r} need saliency maps: give them with --saliency, or choose one of "
+                f"{', '.join(without)}"
+            )
+        if several_tags and not chosen.per_class and "maps" in labeller.needs:
+            telling = [name for name, its in REGISTRY.items() if its.per_class]
+            raise InputError(
+                f"{self.method} gives all tags of a photo the same map, so it cannot tell which pixels are whose, and "
+                f"some photos have several tags: choose one of {', '.join(telling)}"
+            )
+        if not self.scales or min(self.scales) < 1:
+            raise InputError(f"scales {self.scales} must be one or more positive long sides in pixels")
+        if net is not None and "maps" in labeller.needs:
+            self._require_attention(net)  # also of the refiners, which the trial leaves out
+            side = min(self.scales)
+            noise = torch.randint(256, (3, side, side), generator=torch.Generator().manual_seed(0))
+            trial = replace(self, refine=(), scales=(side,), flip=False)
+            trial.maps(net, noise.to(torch.uint8), [0])
+
+    def maps(self, net: nn.Module, photo: Tensor, present: list[int]) -> Tensor:
+        """Refined maps of one photo's classes, each divided by its own peak.
+
+        Where the paper of the method, or of the last refiner on patches, says so, the minimum is subtracted first.
+
+        Args:
+            net: a network of ours: photos in 0–255, with `patch`, of which photo sides are made multiples.
+            photo: (3,H,W) uint8.
+            present: class indices, K of them.
+
+        Returns:
+            (1,K,h,w) float32 in [0,1] on the network's device: h × w is the grid of the maps, or after a refiner that
+            looks at the photo the size of the photo, or of its copy of 500 if it is larger.
+
+        Raises:
+            InputError: as `check`; or an affinity is asked of a network without attention.
+            CaptureError: the method cannot read the network.
+        """
+        if not present:
+            size = seen_size(photo.shape[-2], photo.shape[-1])
+            return torch.zeros(1, 0, *size, device=next(net.parameters()).device)
+        self._require_attention(net)
+        network: Any = net
+        chosen, chain = find_method(self.method), find_chain(self.refine)
+        image = photo.to(next(net.parameters()).device, torch.float32)[None]
+        sizes = [fit_patches(photo.shape[-2], photo.shape[-1], side, network.patch) for side in self.scales]
+        found = multiscale(
+            lambda resized: chosen.make(net, resized, [present], **self.method_options),
+            image, sizes, flip=self.flip,
+        )  # fmt: skip
+        if chosen.from_zero:
+            found = min_max(found)
+        on_patches = [name for name, refiner in zip(self.refine, chain) if refiner.needs == "affinity"]
+        on_photo = self.refine[len(on_patches) :]  # `find_chain` has put them last
+        if on_patches:
+            largest = max(sizes, key=lambda size: size[0] * size[1])
+            resized = F.interpolate(image, size=largest, mode="bilinear", antialias=True)
+            affinity, grid = model_affinity(net, resized)
+            if found.shape[-2:] != grid:  # features of a stage, not of patches
+                found = F.interpolate(found, size=grid, mode="bilinear", align_corners=True)
+            found = refine(on_patches, found, affinity=affinity)
+            if chain[len(on_patches) - 1].from_zero:
+                found = min_max(found)
+        if not on_photo:
+            return scale_to_peak(found)
+        return refine_at_scale(
+            lambda small, maps: refine(on_photo, maps, images=small), shrunk(image), found, scale=PAMR_SCALE
+        )
+
+    def label(self, net: nn.Module, photo: Tensor, present: list[int], saliency: Tensor | None) -> Tensor:
+        """Pseudo label of one photo whose tags are known; without a tag all of it is background.
+
+        A photo larger than 500 is labelled as its copy of 500, and the label enlarged: numbers of refiners and rules
+        that are pixels mean the same on every photo, and memory hardly grows with its size.
+
+        Args:
+            net, photo, present: as `maps`.
+            saliency: (H,W) float in [0,1], or None.
+
+        Returns:
+            (H,W) uint8: 0 background, class index + 1, 255 undecided.
+
+        Raises:
+            InputError, CaptureError: as `maps` and `check`; or saliency that is not finite.
+        """
+        if not present:
+            return torch.zeros(photo.shape[-2:], dtype=torch.uint8)
+        require_finite(saliency=saliency)  # before a comparison makes background of NaN
+        name = self.labeller(saliency=saliency is not None)
+        image = shrunk(photo.to(next(net.parameters()).device, torch.float32)[None])
+        salient = None if saliency is None else shrunk(saliency.to(image.device)[None, None])[:, 0]
+        if salient is not None and name == "completion":
+            salient = salient > SALIENT
+        maps = None
+        if "maps" in find_labeller(name).needs:
+            maps = self.maps(net, photo, present)
+            if maps.shape[-2:] != image.shape[-2:]:
+                maps = refine_at_scale(photo_sized, image, maps)
+        classes = torch.tensor([present], device=image.device)
+        label = label_with(name, classes, maps=maps, images=image, saliency=salient)[0]
+        return enlarged(label, (photo.shape[-2], photo.shape[-1]))
+
+    def _require_attention(self, net: nn.Module) -> None:
+        """Say which step asks attention of a network without any, and which others do not."""
+        if next(attentions(net), None) is not None:
+            return
+        walks = [name for name in self.refine if find_refiner(name).needs == "affinity"]
+        if find_method(self.method).attention:
+            asking, others = self.method, [name for name, its in REGISTRY.items() if not its.attention]
+        elif walks:
+            asking, others = walks[0], [name for name, its in REFINERS.items() if its.needs == "images"]
+        else:
+            return
+        raise InputError(
+            f"{asking} needs attention, which this model has not: use one of {', '.join(others)}"
+        )
+
+
+def parse_pipeline(text: str, **given: Any) -> Pipeline:
+    """METHOD[+REFINER…][:LABELLER] → the pipeline; a method alone has no refiner, and completes labels.
+
+    Args:
+        text: as "gradcam+walk-afa+par:irn".
+        given: further attributes of the pipeline: scales, flip, options.
+
+    Raises:
+        InputError: another form, or an unknown name.
+
+    >>> parse_pipeline("getam")
+    Pipeline(method='getam', refine=(), labels='completion', scales=(224, 320), flip=True, options={})
+    """
+    maps, colon, labels = text.partition(":")
+    method, *refiners = maps.split("+")
+    if not method or not all(refiners) or (colon and not labels) or ":" in labels or "+" in labels:
+        raise InputError(
+            f"{text!r} is not METHOD[+REFINER…][:LABELLER], such as gradcam+walk-afa+par:irn; see getam methods"
+        )
+    find_method(method)
+    find_chain(refiners)
+    if labels:
+        find_labeller(labels)
+        given = {"labels": labels, **given}
+    return Pipeline(method=method, refine=tuple(refiners), **given)
