@@ -20,6 +20,7 @@ from getam.recipes.base import EMBEDDED
 from getam.recipes.schedule import complaint
 from getam.recipes.stages import StagedRecipe
 from getam.verbs.exam import Exam, plan, say_pace
+from getam.verbs.few import known_classes, warnings_of
 from getam.verbs.progress import progress
 from getam.verbs.saliency import load_with_saliency
 from getam.verbs.train_config import configure, named, run_record, with_weights
@@ -107,11 +108,8 @@ def train(
     config = configure(system, preset, {**flags, **named(options, given)}, epochs, photos)
     config = with_weights(config, collection.classes, out)
     dataset = config.crops(kept, masks="mask" in system.needs)
-    if "mask" not in system.needs and len({frozenset(sample.tags) for sample in kept.samples}) == 1:
-        logger.warning(
-            "all %d photos have the same tags (%s), which tells nothing apart: add photos of other classes, or of none",
-            photos, ", ".join(kept.samples[0].tags) or "none",
-        )  # fmt: skip
+    for said in warnings_of(kept, known_classes()) if "mask" not in system.needs else []:
+        logger.warning("%s", said)
     if said := complaint(config, photos):
         logger.warning("%s", said)
     record = run_record(recipe, kept, config)
