@@ -58,8 +58,8 @@ def test_classes_that_are_known_already() -> None:
     few = collection(("cat", 50), ("dog", 49), classes=("cat", "dog"))
     [said] = warnings_of(few, ("cat", "cow", "dog"))
     assert said == (
-        "the model that comes with the package knows cat, dog already: `getam label` and `getam predict` without --model "
-        "may do better than 99 photos can teach"
+        "the model that comes with the package knows cat, dog already: `getam label` and `getam predict` without "
+        "--model may do better than 99 photos can teach"
     )
     assert warnings_of(few, ("cat",)) == []
     assert warnings_of(collection(("cat", 50), ("dog", 50), classes=("cat", "dog")), ("cat", "dog")) == []
