@@ -18,6 +18,7 @@ import tyro
 from PIL import Image
 
 from getam.errors import GetamError, SkippedError
+from getam.named import split_outside
 from getam.verbs.bench import bench
 from getam.verbs.demo.run import demo
 from getam.verbs.evaluate import Evaluation, evaluate
@@ -145,8 +146,8 @@ def split_commas(arguments: Sequence[str]) -> list[str]:
 
 
 def _parts(text: str) -> list[str]:
-    """What is between commas that no backslash precedes, without space around and without empty ones."""
-    return [part.replace(r"\,", ",").strip() for part in re.split(r"(?<!\\),", text) if part.strip()]
+    """What is between commas outside of brackets that no backslash precedes, without space around and empty ones."""
+    return [part.replace(r"\,", ",").strip() for part in split_outside(text) if part.strip()]
 
 
 def one_sentence(complaint: str) -> str:
