@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from getam.verbs.bench import bench
     from getam.verbs.demo.run import demo
     from getam.verbs.evaluate import evaluate
-    from getam.verbs.explain import explain
+    from getam.verbs.explain_python import explain
     from getam.verbs.label import label
     from getam.verbs.methods import methods
     from getam.verbs.predict import predict
@@ -42,7 +42,7 @@ _WHERE = {  # loaded when first asked for: torch takes seconds
     "demo": "getam.verbs.demo.run",
     "differentiable_maps": "getam.maps.methods.getam",
     "evaluate": "getam.verbs.evaluate",
-    "explain": "getam.verbs.explain",
+    "explain": "getam.verbs.explain_python",
     "label": "getam.verbs.label",
     "load_model": "getam.engine.model",
     "methods": "getam.verbs.methods",

@@ -14,7 +14,7 @@ from getam.maps.base import Maps, check_photos, class_slots
 from getam.maps.methods.getam import differentiable_maps
 from getam.maps.methods.objectness import objectness
 from getam.maps.registry import REGISTRY
-from getam.verbs.explain import explain
+from getam.verbs.explain_python import explain
 
 METHODS = [name for name in REGISTRY if name not in ("cam", "last-stage", "bas")]
 
