@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
-from typing import Any, TypeGuard, overload
+from typing import Any, overload
 
 import numpy as np
 from PIL import Image
@@ -78,6 +78,7 @@ def explain(
     check_options(chosen, options)
     if k is not None and (k < 1 or classes is not None):
         raise InputError(f"k={k}: give a positive number of classes to find, and then no classes")
+    wanted = _listed(classes)
     if isinstance(photos, Tensor):
         check_photos(photos)
         if size is not None:
@@ -86,21 +87,20 @@ def explain(
             )
         subject = Subject(model if isinstance(model, nn.Module) else open_model(model))
         check_batch(subject.net, photos)
-        found = _of_batch(classes, subject, photos, k)
+        found = _of_batch(wanted, subject, photos, k)
         return PhotoMaps.of(chosen.make(subject.net, photos, found, **options), subject.names())
     several = _are_several(photos)
     given: list[Any] = list(photos) if several else [photos]  # type: ignore[arg-type]
     if not given:
         raise InputError("there is no photo: give at least one")
-    asked = _per_photo(classes, len(given)) if several else [classes]
+    asked = _each(wanted, len(given)) if several else [wanted]
     read = [_read(photo, f"number {number}" if several else "given") for number, photo in enumerate(given)]
     net = model if isinstance(model, nn.Module) else open_model(model, any_size=size is not None)
     subject = Subject(net, size)
     results = []
     for (pixels, title), its in zip(read, asked, strict=True):
         image = subject.prepare(pixels)
-        its = subject.present(image, k) if its is None else _of_photo(its, subject, image)
-        maps = chosen.make(subject.net, image, its, **options)
+        maps = chosen.make(net, image, _of_photo(its, subject, image, k), **options)
         results.append(PhotoMaps.of(maps, subject.names(image), pixels, title))
     return PhotoMapsList(_with_own_titles(results)) if several else results[0]
 
@@ -119,56 +119,66 @@ def _read(photo: OnePhoto, name: str) -> tuple[Tensor, str]:
     return photo_tensor(photo, name), Path(file).stem or "photo"
 
 
-def _is_one(c: object) -> TypeGuard[OneClass]:
+def _is_one(c: object) -> bool:
     return isinstance(c, (str, Integral))
 
 
-def _per_photo(classes: Any, count: int) -> list[Any]:
-    """What each of `count` photos is asked for: one class, several, tags (1,C), or None."""
+def _listed(classes: Any) -> Any:
+    """Classes as None, one, a list of them or of lists, or tags of more than one dimension."""
+    if isinstance(classes, (Tensor, np.ndarray)):
+        return classes if classes.ndim > 1 else classes.tolist()
+    if classes is None or _is_one(classes):
+        return classes
+    if not isinstance(classes, Sequence):
+        raise InputError(f"classes are {classes!r}: give a name, an index, a list of them, or tags")
+    return list(classes)
+
+
+def _each(classes: Any, count: int) -> list[Any]:
+    """What each of `count` photos is asked for: None, one class, a list, or tags (1,C)."""
     if classes is None or _is_one(classes):
         return [classes] * count
-    if isinstance(classes, Tensor) and classes.ndim != 1:
-        rows = list(classes.split(1)) if classes.ndim else []
-        if len(rows) != count:
+    if isinstance(classes, Tensor):
+        if len(classes) != count:
             raise InputError(
                 f"tags are {tuple(classes.shape)} but {count} photos were given: give (photos, classes)"
             )
-        return rows
-    each: list[Any] = classes.tolist() if isinstance(classes, Tensor) else list(classes)
-    if len(each) != count:
-        what = "classes" if all(map(_is_one, each)) else "class lists"
+        return list(classes.split(1))
+    if len(classes) != count:
+        what = "classes" if all(map(_is_one, classes)) else "class lists"
         raise InputError(
-            f"{len(each)} {what} were given for {count} photos: give one class for all, one each, or one list per photo"
+            f"{len(classes)} {what} were given for {count} photos: give one class for all, one each, or a list per photo"
         )
-    return each
+    return list(classes)
 
 
-def _of_photo(classes: Any, subject: Subject, image: Tensor) -> list[list[int]] | Tensor:
+def _of_photo(classes: Any, subject: Subject, image: Tensor, k: int | None) -> list[Any] | Tensor:
     """What one prepared photo (1,3,h,w) is asked for, as map methods take it."""
-    if isinstance(classes, Tensor) and classes.ndim > 1:
+    if classes is None:
+        return subject.present(image, k)
+    if isinstance(classes, Tensor):
         return classes
-    row: list[Any] = [classes] if isinstance(classes, (str, Integral)) else list(classes)
+    row = [classes] if _is_one(classes) else classes
     if len(row) == 1 and not _is_one(row[0]):
-        row = list(row[0])
+        row = row[0]
     return [_numbers(row, subject, image)]
 
 
-def _of_batch(classes: Classes, subject: Subject, images: Tensor, k: int | None) -> Any:
+def _of_batch(classes: Any, subject: Subject, images: Tensor, k: int | None) -> list[Any] | Tensor:
     """What a batch (B,3,h,w) is asked for, as map methods take it."""
     if classes is None:
         return subject.present(images, k)
-    if isinstance(classes, Tensor) and classes.ndim > 1:
+    if isinstance(classes, Tensor):
         return classes
-    rows = _per_photo(classes, len(images))
-    return [_numbers([row] if _is_one(row) else row, subject, images[:1]) for row in rows]
+    return [_numbers([c] if _is_one(c) else c, subject, images[:1]) for c in _each(classes, len(images))]
 
 
 def _numbers(row: Any, subject: Subject, image: Tensor) -> Any:
     """Names as indices; all else as it is, for `class_slots` to judge."""
-    if not any(isinstance(c, str) for c in row):
+    if not isinstance(row, (Sequence, Tensor, np.ndarray)) or not any(isinstance(c, str) for c in row):
         return row
     names = subject.names(image)
-    return [names.index(c) for c in row]
+    return [names.index(c) if isinstance(c, str) else c for c in row]
 
 
 def _with_own_titles(results: list[PhotoMaps]) -> list[PhotoMaps]:
