@@ -75,7 +75,7 @@ def bench(
             here nor in `classes` are ignored.
         split: only the ids listed in this split file.
         saliency: for the labellers that need it: folder with one saliency map per photo, or a provider that makes and
-            caches them: img-focus or attention.
+            caches them: auto, img-focus, embedded or attention.
         compare: rows METHOD[+REFINER…][:LABELLER], such as getam, gradcam+walk-afa+par, getam+pamr:irn; every map
             method that fits the model when left out. With a labeller the row's labels are scored, else its maps.
         size: long side in pixels of the photos the network sees, one pass, not mirrored.
