@@ -18,6 +18,7 @@ import label
 import memory
 import peers
 import predict
+import startup
 import step
 import timm
 import torch
@@ -40,6 +41,7 @@ PIECES: dict[str, Callable[[Scale], list[Row]]] = {
     "refine": refine.measure,
     "label": label.measure,
     "predict": predict.measure,
+    "startup": startup.measure,
 }
 
 
