@@ -81,3 +81,10 @@ def test_shapes_that_do_not_belong_together_are_refused() -> None:
     ):  # fmt: skip
         with pytest.raises(InputError, match=r"do not belong together"):
             tag_accuracy(scores, tags, names)
+
+
+def test_pairs_with_an_unknown_tag_are_not_counted() -> None:
+    scores = torch.tensor([[2.0, -1.0], [1.0, 3.0], [-3.0, 2.0]])
+    found = tag_accuracy(scores, torch.tensor([[1, -1], [0, 1], [-1, 0]]), ["cat", "cow"])
+    assert found.classes == (ClassAccuracy("cat", 1, 1, 1, 1, 1.0), ClassAccuracy("cow", 1, 1, 1, 1, 1.0))
+    assert found.pairs == (ToldApart(("cat", "cow"), 1, 1),)

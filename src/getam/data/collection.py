@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
+from getam.data.formats.registry import find_tags, read_tags
 from getam.data.masks import CLASSES_FILE, VOID, LabelMap, read_label_names, read_mask, remap
 from getam.data.photos import PHOTO_SUFFIXES, find_photos
-from getam.data.tags import BACKGROUND, TagRow, read_tags, suggest
+from getam.data.tags import BACKGROUND, TagRow, suggest
 from getam.errors import InputError
 
 VOC_CLASSES = (
@@ -43,6 +44,8 @@ class Sample:
     """Tags outside the class subset; their pixels are ignored in the mask."""
     mask: Path | None = None
     saliency: Path | None = None
+    unknown: tuple[str, ...] = ()
+    """Classes that nobody looked for in the photo: they may be there or not, and nothing is learned of them."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Collection:
     """Classes of the mask files whose pixels count as background."""
     void: bool = False
     """Label 0 of the mask files is no background but nobody's: it is ignored."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """How the tags were understood, a line each; none where there is nothing to say."""
 
     @property
     def has_saliency(self) -> bool:
@@ -96,6 +101,8 @@ def load_collection(
     masks: Path | str | None = None,
     background: Sequence[str] = (),
     inside: bool = False,
+    format: str | None = None,
+    known: Sequence[str] = (),
 ) -> Collection:
     """Find and check everything a run will read, before it starts.
 
@@ -106,7 +113,8 @@ def load_collection(
 
     Args:
         data: The folder.
-        tags: The tags file; `tags.csv` in `data` when left out. Masks are never used as tags.
+        tags: The tags, a file or folder in any of `getam.data.formats`; when left out `tags.csv` in `data`, or what an
+            export is called that lies there, or a folder of photos per class. Masks are never used as tags.
         classes: A subset of the tags, in this order; other tags go to `Sample.others`.
         split: Take only the ids listed in `{split}.txt`, in `ImageSets/Segmentation/` (VOC) or in `data`.
         saliency: A folder with one saliency map a photo, of the same name, any image suffix.
@@ -117,21 +125,25 @@ def load_collection(
             as all classes outside `classes` are.
         inside: Refuse photos that do not lie in `data`, links followed. For whoever serves others: a tags.csv can name
             any file of the machine.
+        format: The name of the format of the tags; recognised when left out.
+        known: Names of a model's classes: tags that differ from one of them in case only are read as that.
 
     Raises `InputError` for anything missing, naming the line of tags.csv where there is one.
     """
     data = Path(data)
     if not data.is_dir():
         raise InputError(f"data folder {data} does not exist or is no folder: check the path.")
-    tags = Path(tags) if tags is not None else data / "tags.csv"
-    table = read_tags(tags, classes)
+    tags = Path(tags) if tags is not None else find_tags(data, format=format)
+    table = read_tags(tags, classes, format=format, known=known)
     is_voc = (data / "JPEGImages").is_dir() and (data / "ImageSets" / "Segmentation").is_dir()
 
     rows = _name_rows(tags, table.rows, is_voc)
+    base = tags if tags.is_dir() else tags.parent
+    folders = [data, tags.parent, *(base / folder for folder in table.folders)]
     if split is not None:
         lists = data / "ImageSets" / "Segmentation" if is_voc else data
         rows = _select(rows, lists / f"{split}.txt", tags)
-    photos = _find_photos(rows, data, tags, is_voc, inside)
+    photos = _find_photos(rows, data, folders, is_voc, inside)
 
     mask_files: dict[str, Path] = {}
     mask_classes: tuple[str, ...] = ()
@@ -153,10 +165,12 @@ def load_collection(
     )
 
     samples = tuple(
-        Sample(name, photos[name], row.tags, row.others, mask_files.get(name), saliency_files.get(name))
+        Sample(
+            name, photos[name], row.tags, row.others, mask_files.get(name), saliency_files.get(name), row.unknown
+        )
         for name, row in rows.items()
-    )
-    return Collection(table.classes, samples, mask_classes, split, tuple(background), void)
+    )  # fmt: skip
+    return Collection(table.classes, samples, mask_classes, split, tuple(background), void, table.notes)
 
 
 def load_sample_mask(sample: Sample, collection: Collection, size: tuple[int, int]) -> LabelMap:
@@ -212,7 +226,7 @@ def _name_rows(tags: Path, rows: Sequence[TagRow], is_voc: bool) -> dict[str, Ta
         name = short.name if is_voc or short.is_absolute() or ".." in short.parts else str(short)
         if name in named:
             raise InputError(
-                f"{tags}, line {row.line}: {row.image} and {named[name].image} (line {named[name].line})"
+                f"{row.where}: {row.image} and {named[name].image} ({named[name].where.removeprefix(f'{tags}, ')})"
                 " would both be"
                 f" called {name!r}, and so would their masks; rename one of them."
             )
@@ -238,9 +252,12 @@ def _select(rows: dict[str, TagRow], path: Path, tags: Path) -> dict[str, TagRow
 
 
 def _find_photos(
-    rows: dict[str, TagRow], data: Path, tags: Path, is_voc: bool, inside: bool
+    rows: dict[str, TagRow], data: Path, folders: Sequence[Path], is_voc: bool, inside: bool
 ) -> dict[str, Path]:
-    """Sample name → file: as the row spells it or, where only one photo fits, in another case or with its suffix."""
+    """Sample name → file: as the row spells it or, where only one photo fits, in another case or with its suffix.
+
+    It is looked for in `folders`, in that order, of which the first is `data`.
+    """
     root = data.resolve()
 
     def allowed(place: Path) -> bool:
@@ -256,14 +273,14 @@ def _find_photos(
         return by_name
 
     def find(row: TagRow) -> Path:
-        places = [data / row.image, tags.parent / row.image]
+        places = [folder / row.image for folder in folders]
         if is_voc:
             jpegs = data / "JPEGImages"
             places[1:1] = [jpegs / row.image, jpegs / f"{row.image}.jpg"]
         places = [place for place in places if allowed(place)]
         if not places:
             raise InputError(
-                f"{tags}, line {row.line}: photo {row.image} lies outside {data}: only photos inside are read here."
+                f"{row.where}: photo {row.image} lies outside {data}: only photos inside are read here."
             )
         for place in places:
             if place.is_file():
@@ -274,11 +291,11 @@ def _find_photos(
                 return near[0]
             if near:
                 raise InputError(
-                    f"{tags}, line {row.line}: photo {row.image} could be {near[0].name} or {near[1].name} in"
+                    f"{row.where}: photo {row.image} could be {near[0].name} or {near[1].name} in"
                     f" {place.parent}; write the name as the file's is."
                 )
         raise InputError(
-            f"{tags}, line {row.line}: photo {row.image} is not in {data}; correct the name, add the photo or"
+            f"{row.where}: photo {row.image} is not in {data}; correct the name, add the photo or"
             " delete the row."
         )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from getam.data.collection import Collection
+from getam.data.collection import Collection, Sample
 from getam.errors import InputError
 
 READERS = 4  # threads; hashing lets the others read
@@ -92,7 +92,7 @@ def take_fingerprint(
         maps = pool.map(_hash_or_none, [s.saliency if collection.has_saliency else None for s in samples])
         labels = pool.map(_hash_or_none, [sample.mask if masks else None for sample in samples])
         rows = tuple(
-            Row(sample.name, tuple(sorted(sample.tags)), photo, saliency, mask)
+            Row(sample.name, _said(sample), photo, saliency, mask)
             for sample, photo, saliency, mask in zip(samples, photos, maps, labels, strict=True)
         )
     known = {"classes": ", ".join(collection.classes)}
@@ -174,6 +174,11 @@ def file_hash(path: Path) -> str:
     """sha256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _said(sample: Sample) -> tuple[str, ...]:
+    """The tags, sorted, then what is unknown, with a question mark."""
+    return (*sorted(sample.tags), *sorted(f"{name}?" for name in sample.unknown))
 
 
 def _hash_or_none(path: Path | None) -> str | None:

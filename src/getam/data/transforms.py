@@ -81,6 +81,7 @@ class TagDataset(Dataset[dict[str, torch.Tensor]]):
 
     - `image` (3, H, W) float32 in 0–255; padding has the mean colour. Normalising is the network's business.
     - `tags` (C,) float32, 1 for every class the photo is tagged with.
+    - `known` (C,) bool, false for classes that nobody looked for; only when a sample of the collection has such.
     - `roi` (H, W) bool, true where the crop shows the photo and not padding.
     - `index` () int64, the position in `collection.samples`.
     - `saliency` (H, W) float32 in [0, 1], 0 in the padding; only when the collection has saliency maps.
@@ -121,6 +122,7 @@ class TagDataset(Dataset[dict[str, torch.Tensor]]):
         self.zoom = zoom
         self.colour_jitter = colour_jitter
         self._with_saliency = collection.has_saliency
+        self._partly_known = any(sample.unknown for sample in collection.samples)
         self._numbers = {name: number for number, name in enumerate(collection.classes)}
         # in shared memory, so that workers that live on between epochs see the new number
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
@@ -152,6 +154,8 @@ class TagDataset(Dataset[dict[str, torch.Tensor]]):
             "roi": moved["roi"].as_subclass(torch.Tensor)[0].bool(),
             "index": torch.tensor(index),
         }
+        if self._partly_known:
+            item["known"] = self.known_of(sample)
         if "saliency" in moved:
             item["saliency"] = moved["saliency"].as_subclass(torch.Tensor)[0] / 255
         if "mask" in moved:
@@ -163,6 +167,12 @@ class TagDataset(Dataset[dict[str, torch.Tensor]]):
         tags = torch.zeros(len(self._numbers))
         tags[[self._numbers[name] for name in sample.tags]] = 1
         return tags
+
+    def known_of(self, sample: Sample) -> torch.Tensor:
+        """(C,) bool, false for every class that nobody looked for."""
+        known = torch.ones(len(self._numbers), dtype=torch.bool)
+        known[[self._numbers[name] for name in sample.unknown]] = False
+        return known
 
     def eval_item(
         self, index: int, *, long_side: int | None = None, square: int | None = None

@@ -79,18 +79,20 @@ def foreground_loss(class_map: Tensor, foreground: Tensor, targets: Tensor) -> T
     return _mean(F.cross_entropy(found, targets, reduction="none"))
 
 
-def tags_loss(scores: Tensor, tags: Tensor) -> Tensor:
+def tags_loss(scores: Tensor, tags: Tensor, known: Tensor | None = None) -> Tensor:
     """L_cls = mean_b Σ_{k present} −log( e^{z_k} / (e^{z_k} + Σ_{n absent} e^{z_n}) ): tags do not compete.
 
     Args:
         scores: z (B,C) logits.
         tags: (B,C) in {0,1}; photos without a tag add nothing.
+        known: (B,C) bool, false where nobody looked for the class: it is neither present nor absent; all if None.
 
     Returns:
         Scalar; 0 with a graph for an empty batch.
     """
     present = tags > 0
-    absent = scores.masked_fill(present, torch.finfo(scores.dtype).min).logsumexp(1, keepdim=True)
+    left_out = present if known is None else present | ~known
+    absent = scores.masked_fill(left_out, torch.finfo(scores.dtype).min).logsumexp(1, keepdim=True)
     return _mean((F.softplus(absent - scores) * present).sum(1))
 
 

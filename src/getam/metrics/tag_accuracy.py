@@ -77,7 +77,7 @@ def tag_accuracy(scores: Tensor, tags: Tensor, classes: Sequence[str]) -> TagAcc
 
     Args:
         scores: (N,C) class logits.
-        tags: (N,C), above 0 for the classes of a photo.
+        tags: (N,C), above 0 for the classes of a photo, below 0 where nobody looked: such pairs are not counted.
         classes: C names.
 
     Raises:
@@ -93,10 +93,11 @@ def tag_accuracy(scores: Tensor, tags: Tensor, classes: Sequence[str]) -> TagAcc
         raise InputError(
             f"scores {tuple(scores.shape)}, tags {tuple(tags.shape)} and {len(classes)} classes do not belong together"
         )
-    scores, has = scores.detach().float().cpu(), tags.cpu() > 0
+    scores, tags = scores.detach().float().cpu(), tags.cpu()
+    has, lacks = tags > 0, tags == 0
     single = []
     for c, name in enumerate(classes):
-        with_it, without = scores[has[:, c], c], scores[~has[:, c], c]
+        with_it, without = scores[has[:, c], c], scores[lacks[:, c], c]
         ahead = (with_it[:, None] - without[None, :]).sign().add(1).div(2)
         single.append(
             ClassAccuracy(
@@ -107,7 +108,7 @@ def tag_accuracy(scores: Tensor, tags: Tensor, classes: Sequence[str]) -> TagAcc
     pairs = []
     for a in range(len(classes)):
         for b in range(a + 1, len(classes)):
-            one = has[:, a] != has[:, b]
+            one = (has[:, a] & lacks[:, b]) | (lacks[:, a] & has[:, b])
             if one.any():
                 right = (scores[one, a] > scores[one, b]) == has[one, a]
                 pairs.append(ToldApart((classes[a], classes[b]), int(one.sum()), int(right.sum())))

@@ -76,7 +76,7 @@ class BASRecipe:
         erased = erased_scores(unwrap(net).high, found.features, maps, targets)
         scores, class_map, maps, targets = (t[tagged] for t in (found.scores, found.class_map, maps, targets))
         return {
-            "cls": tags_loss(found.scores, tags),
+            "cls": tags_loss(found.scores, tags, batch.get("known")),
             "frg": config.foreground_weight * foreground_loss(class_map, maps, targets),
             "bas": suppression_loss(erased[tagged], scores, targets),
             "area": config.area_weight * area_loss(maps),

@@ -47,4 +47,4 @@ class ClassifierRecipe:
         self, net: nn.Module, batch: Mapping[str, Tensor], progress: float, config: ClassifierConfig
     ) -> dict[str, Tensor]:
         """L_cls alone."""
-        return {"cls": classification_loss(net(batch["image"]), batch["tags"])}
+        return {"cls": classification_loss(net(batch["image"]), batch["tags"], batch.get("known"))}

@@ -85,15 +85,15 @@ class GetamRecipe:
         self, net: nn.Module, batch: Mapping[str, Tensor], progress: float, config: GetamConfig
     ) -> dict[str, Tensor]:
         """L_cls alone, then L_cls + L_fg + L_bg + L_dense (+ L_sal), from one forward."""
-        images, tags = batch["image"], batch["tags"]
+        images, tags, known = batch["image"], batch["tags"], batch.get("known")
         if progress < config.joint_from:
             scores, _ = net(images, masks=False)
-            return {"cls": classification_loss(scores, tags)}
+            return {"cls": classification_loss(scores, tags, known)}
         with capture(net) as tap:
             scores, logits = net(images)
         label = pseudo_labels(net, tap, scores, batch, config)
         foreground, background = foreground_background_loss(logits, label)
-        losses = {"cls": classification_loss(scores, tags), "fg": foreground, "bg": background}
+        losses = {"cls": classification_loss(scores, tags, known), "fg": foreground, "bg": background}
         if config.dense_weight:
             probabilities = logits.float().softmax(1)
             losses["dense"] = dense_energy(

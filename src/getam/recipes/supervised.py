@@ -33,8 +33,12 @@ class SupervisedRecipe:
         self, net: nn.Module, batch: Mapping[str, Tensor], progress: float, config: SupervisedConfig
     ) -> dict[str, Tensor]:
         """Pixel cross-entropy on the true masks plus L_cls."""
-        images, masks, tags = batch["image"], batch["mask"], batch["tags"]
+        images, masks, tags, known = batch["image"], batch["mask"], batch["tags"], batch.get("known")
         if config.class_mix:
             images, masks, tags = class_mix(images, masks, tags, config.class_mix)
+            known = None if known is None else known | (tags > 0)  # what was pasted is there
         scores, logits = net(images)
-        return {"cls": classification_loss(scores, tags), "pixel": pixel_loss(logits, masks, config.gce)}
+        return {
+            "cls": classification_loss(scores, tags, known),
+            "pixel": pixel_loss(logits, masks, config.gce),
+        }

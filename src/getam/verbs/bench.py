@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from getam.data.collection import Collection, Sample, load_collection
+from getam.data.collection import Collection, Sample
 from getam.data.fingerprint import take_fingerprint
 from getam.data.masks import write_atomically
 from getam.engine.device import choose_device
@@ -33,6 +33,7 @@ from getam.report.bench_photos import from_lines
 from getam.report.bench_plots import CURVES, TRADEOFF, draw, plotting_missing
 from getam.report.bench_table import BenchRow, markdown
 from getam.verbs.bench_row import Subject, measure_row
+from getam.verbs.loading import load_and_say
 from getam.verbs.outputs import weights_hash
 from getam.verbs.saliency import load_with_saliency
 
@@ -45,6 +46,7 @@ def bench(
     data: Path,
     model: Path | None = None,
     tags: Path | None = None,
+    format: str | None = None,
     truth: Path | None = None,
     classes: tuple[str, ...] | None = None,
     background: tuple[str, ...] | None = None,
@@ -68,7 +70,11 @@ def bench(
     Args:
         data: folder of photos, or a VOC folder.
         model: run folder or model file; the embedded model when left out.
-        tags: CSV with the columns image,tags; tags.csv in `data` when left out.
+        tags: what says which photo shows what, e.g. a CSV with the columns image,tags (tags joined by ;), or an export
+            of COCO, VOC, Label Studio, CVAT or FiftyOne; when left out, tags.csv in `data`, what an export is called,
+            or a folder of photos per class.
+        format: how the tags are written: csv, json, coco, voc-xml, voc-imagesets, label-studio, cvat, fiftyone,
+            folders, or "names:{tags}_*" for tags in the photos' names; recognised when left out.
         truth: folder of true masks with classes.txt; SegmentationClass of a VOC folder when left out.
         classes: score these classes; all that the model knows when left out.
         background: classes of the true masks that count as background, such as grass and sky; classes that are neither
@@ -101,7 +107,7 @@ def bench(
         raise InputError(f"--size {size} must be positive, and --perturbed {perturbed} not negative")
     net: Any = load_model(model, device=choose_device(device))
     load = partial(
-        load_collection, data, tags, classes=classes or net.classes, split=split, masks=truth,
+        load_and_say, data, tags, format=format, classes=classes or net.classes, split=split, masks=truth,
         background=background or (),
     )  # fmt: skip
     collection = load_with_saliency(load, saliency, net=net, model=model)

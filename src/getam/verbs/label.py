@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from getam.data.collection import Sample, load_collection
+from getam.data.collection import Sample
 from getam.data.masks import encode_mask
 from getam.data.transforms import read_photo_and_saliency
 from getam.engine.device import AUTO, choose_device
@@ -16,6 +16,7 @@ from getam.errors import InputError
 from getam.nets.embedded import embedded_model
 from getam.pipeline import LABEL_SCALES, Pipeline
 from getam.verbs.first_look import end_with_first_look
+from getam.verbs.loading import load_and_say
 from getam.verbs.outputs import Job, OutputFolder, weights_hash
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.verbs.saliency import load_with_saliency
@@ -27,6 +28,7 @@ def label(
     *,
     data: Path,
     tags: Path | None = None,
+    format: str | None = None,
     model: Path | None = None,
     out: Path = Path("labels"),
     saliency: Path | str | None = None,
@@ -53,7 +55,11 @@ def label(
 
     Args:
         data: folder of photos, or a VOC folder.
-        tags: CSV with the columns image,tags; tags.csv in `data` when left out.
+        tags: what says which photo shows what, e.g. a CSV with the columns image,tags (tags joined by ;), or an export
+            of COCO, VOC, Label Studio, CVAT or FiftyOne; when left out, tags.csv in `data`, what an export is called,
+            or a folder of photos per class.
+        format: how the tags are written: csv, json, coco, voc-xml, voc-imagesets, label-studio, cvat, fiftyone,
+            folders, or "names:{tags}_*" for tags in the photos' names; recognised when left out.
         model: run folder or model file; the embedded model when left out.
         out: folder for the masks: palette PNGs at each photo's own size (255 = undecided), classes.txt,
             protocol.jsonl, and first-look.html, the masks that are most worth a look.
@@ -94,7 +100,7 @@ def label(
     pipeline = Pipeline(method, chosen_refiners(refine), labels, tuple(scales), flip, chosen)
     pipeline.check(saliency=saliency is not None)
     net = load_model(model, device=choose_device(device))
-    load = partial(load_collection, data, tags, classes=classes, split=split)
+    load = partial(load_and_say, data, tags, format=format, classes=classes, split=split, known=net.classes)
     collection = load_with_saliency(load, saliency, net=net, model=model, on_bad_image=on_bad_image)
     unknown = [name for name in collection.classes if name not in net.classes]
     if unknown:

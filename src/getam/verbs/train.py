@@ -6,7 +6,6 @@ import logging
 from functools import partial
 from pathlib import Path
 
-from getam.data.collection import load_collection
 from getam.data.fingerprint import take_fingerprint
 from getam.data.hold_out import HELD_OUT, divided
 from getam.engine.loop import fit, in_words
@@ -21,6 +20,7 @@ from getam.recipes.schedule import complaint
 from getam.recipes.stages import StagedRecipe
 from getam.verbs.exam import Exam, plan, say_pace
 from getam.verbs.few import known_classes, warnings_of
+from getam.verbs.loading import load_and_say
 from getam.verbs.progress import progress
 from getam.verbs.saliency import load_with_saliency
 from getam.verbs.train_config import configure, named, run_record, with_weights
@@ -32,6 +32,7 @@ def train(
     *,
     data: Path,
     tags: Path | None = None,
+    format: str | None = None,
     out: Path,
     recipe: str = "getam",
     preset: str = "light",
@@ -57,7 +58,11 @@ def train(
 
     Args:
         data: folder of photos, or a VOC folder (JPEGImages, ImageSets).
-        tags: CSV with the columns image,tags (tags joined by ;); tags.csv in `data` when left out.
+        tags: what says which photo shows what, e.g. a CSV with the columns image,tags (tags joined by ;), or an export
+            of COCO, VOC, Label Studio, CVAT or FiftyOne; when left out, tags.csv in `data`, what an export is called,
+            or a folder of photos per class.
+        format: how the tags are written: csv, json, coco, voc-xml, voc-imagesets, label-studio, cvat, fiftyone,
+            folders, or "names:{tags}_*" for tags in the photos' names; recognised when left out.
         out: folder of the run: config.yaml, data.jsonl, env.json, metrics.jsonl, model.safetensors.
         recipe: "getam"; "self-training" (getam, then once more on its own labels: better, three times as long);
             "supervised" (true masks: the ceiling to compare with); "classifier" and "bas" (networks for maps, without a
@@ -91,7 +96,7 @@ def train(
         InputError: anything wrong with photos, tags, options or the run folder; data that changed since the run began;
             losses that are no longer finite; one sentence.
     """
-    load = partial(load_collection, data, tags, classes=classes, split=split)
+    load = partial(load_and_say, data, tags, format=format, classes=classes, split=split)
     collection = load_with_saliency(load, saliency)
     system = find_recipe(recipe)
     if workers < 0:

@@ -1,0 +1,16 @@
+"""A collection for a verb: how its tags were understood is said on stderr."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from getam.data.collection import Collection, load_collection
+
+
+def load_and_say(*given: Any, **options: Any) -> Collection:
+    """`getam.data.collection.load_collection`, its notes on stderr, a line each: stdout is for results."""
+    collection = load_collection(*given, **options)
+    for note in collection.notes:
+        print(note, file=sys.stderr, flush=True)
+    return collection
