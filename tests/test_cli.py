@@ -66,7 +66,8 @@ def test_bad_tags_files(capsys: pytest.CaptureFixture[str], train: list[object],
         (b"", "is empty"),
         (b"\x89PNG\0\0\0", "binary file"),
         (b"image,tags\n", "no rows"),
-        (b"image;tags\na.png;red\n", "header"),
+        (b"what;tags\na.png;red\n", "header"),
+        (b"image;tags\na.png;red\n", "line 2: photo a.png is not in"),
         (b"image,tags\nnowhere.png,red\n", "line 2: photo nowhere.png is not in"),
     ):
         tags.write_bytes(content)
@@ -255,6 +256,7 @@ def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_verbs_are_public_functions() -> None:
     for name, verb in cli.VERBS.items():
+        name = name.replace("-", "_")
         assert name in getam.__all__
         # the Python `explain` returns maps; its verb writes files
         assert verb.load() is (explain_photos if name == "explain" else getattr(getam, name))

@@ -6,6 +6,8 @@
     predict   photos → masks
     evaluate  masks against truth
     saliency  photos → saliency maps, to look at and to pass on
+    data_check  photos, tags and masks → every problem, with file and remedy
+    data_split  tagged photos → stratified splits
     bench     map methods and chains compared under one protocol
     methods   every map method, refiner, rule for labels and source of saliency, and what each needs
     demo      all of it on scenes of handwritten digits
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from getam.maps.methods.getam import differentiable_maps
     from getam.report.photo_maps import PhotoMaps, PhotoMapsList
     from getam.verbs.bench import bench
+    from getam.verbs.data_check import data_check
+    from getam.verbs.data_split import data_split
     from getam.verbs.demo.run import demo
     from getam.verbs.evaluate import evaluate
     from getam.verbs.explain_python import explain
@@ -42,6 +46,8 @@ _WHERE = {  # loaded when first asked for: torch takes seconds
     "Tap": "getam.attention.capture",
     "bench": "getam.verbs.bench",
     "capture": "getam.attention.capture",
+    "data_check": "getam.verbs.data_check",
+    "data_split": "getam.verbs.data_split",
     "demo": "getam.verbs.demo.run",
     "differentiable_maps": "getam.maps.methods.getam",
     "evaluate": "getam.verbs.evaluate",
@@ -66,6 +72,8 @@ __all__ = [
     "WeightsError",
     "bench",
     "capture",
+    "data_check",
+    "data_split",
     "demo",
     "differentiable_maps",
     "evaluate",

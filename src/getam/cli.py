@@ -31,14 +31,14 @@ HELP_INDENT = " " * 8  # before the explanation of an option
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb.
 
-    Returns 0; 1 when it is done but for photos that were skipped on request; 2 after a mistake of the user's. Either is
-    said in one sentence.
+    Returns 0; 1 when it is done but for photos that were skipped on request, or has found problems; 2 after a mistake
+    of the user's. Either is said.
 
     Raises:
         SystemExit: with 0, after `--help`.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    given = split_commas(sys.argv[1:] if arguments is None else arguments)
+    given = joined(split_commas(sys.argv[1:] if arguments is None else arguments))
     asked = given[0] if given else ""
     complaint = io.StringIO()
     try:
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(as_json())
     elif isinstance(result, (Path, str)):
         print(result)
-    return 0
+    return int(getattr(result, "exit_code", 0))  # of `data-check`
 
 
 def run() -> None:
@@ -101,6 +101,16 @@ def _is_out_of_memory(error: BaseException) -> bool:
         words in str(error).lower()
         for words in ("out of memory", "can't allocate memory", "not enough memory")
     )
+
+
+def joined(arguments: Sequence[str]) -> list[str]:
+    """A verb of two words is one with a hyphen.
+
+    >>> joined(["data", "check", "photos"]), joined(["train", "--data", "photos"])
+    (['data-check', 'photos'], ['train', '--data', 'photos'])
+    """
+    both = "-".join(arguments[:2])
+    return [both, *arguments[2:]] if both in VERBS else list(arguments)
 
 
 def split_commas(arguments: Sequence[str]) -> list[str]:

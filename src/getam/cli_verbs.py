@@ -39,6 +39,14 @@ VERBS: dict[str, Verb] = {
         "getam.verbs.demo.run", "demo",
         "Train on scenes of handwritten digits from tags alone, score everything, write report/index.html.",
     ),
+    "data-check": Verb(
+        "getam.verbs.data_check", "data_check",
+        "Read photos, tags and masks once and list every problem, with its file and what to do.",
+    ),
+    "data-split": Verb(
+        "getam.verbs.data_split", "data_split",
+        "Divide tagged photos into splits that have their share of every class each.",
+    ),
     "train": Verb("getam.verbs.train", "train", "Train a network from photos and their tags."),
     "explain": Verb("getam.verbs.explain", "explain_photos", "Draw which pixels of a photo carry each class."),
     "label": Verb(

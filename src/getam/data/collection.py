@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from getam.data.formats.registry import find_tags, read_tags
 from getam.data.masks import CLASSES_FILE, VOID, LabelMap, read_label_names, read_mask, remap
-from getam.data.photos import PHOTO_SUFFIXES, find_photos
+from getam.data.photo_files import is_voc_layout, photo_finder, sample_name
+from getam.data.photos import find_photos
 from getam.data.tags import BACKGROUND, TagRow, suggest
 from getam.errors import InputError
 
@@ -135,15 +135,13 @@ def load_collection(
         raise InputError(f"data folder {data} does not exist or is no folder: check the path.")
     tags = Path(tags) if tags is not None else find_tags(data, format=format)
     table = read_tags(tags, classes, format=format, known=known)
-    is_voc = (data / "JPEGImages").is_dir() and (data / "ImageSets" / "Segmentation").is_dir()
-
+    is_voc = is_voc_layout(data)
     rows = _name_rows(tags, table.rows, is_voc)
-    base = tags if tags.is_dir() else tags.parent
-    folders = [data, tags.parent, *(base / folder for folder in table.folders)]
     if split is not None:
         lists = data / "ImageSets" / "Segmentation" if is_voc else data
         rows = _select(rows, lists / f"{split}.txt", tags)
-    photos = _find_photos(rows, data, folders, is_voc, inside)
+    find = photo_finder(data, tags, table.folders, inside=inside)
+    photos = {name: find(row) for name, row in rows.items()}
 
     mask_files: dict[str, Path] = {}
     mask_classes: tuple[str, ...] = ()
@@ -151,8 +149,8 @@ def load_collection(
     if masks is None and is_voc and (data / "SegmentationClass").is_dir():
         masks = data / "SegmentationClass"
     if masks is not None:
-        mask_files = _match_files(Path(masks), photos, "mask", required=False)
-        first, mask_classes = _mask_classes(Path(masks), table.classes, is_voc)
+        mask_files = match_files(Path(masks), photos, "mask", required=False)
+        first, mask_classes = mask_class_names(Path(masks), table.classes, is_voc)
         void = first == VOID
         _check_background(background, table.classes, mask_classes, Path(masks))
     elif background:
@@ -161,7 +159,7 @@ def load_collection(
             " give the folder of masks."
         )
     saliency_files = (
-        _match_files(Path(saliency), photos, "saliency map", required=True) if saliency is not None else {}
+        match_files(Path(saliency), photos, "saliency map", required=True) if saliency is not None else {}
     )
 
     samples = tuple(
@@ -218,12 +216,9 @@ def read_split(path: Path | str) -> tuple[str, ...]:
 
 
 def _name_rows(tags: Path, rows: Sequence[TagRow], is_voc: bool) -> dict[str, TagRow]:
-    """Sample name → row: the stem in the VOC layout, else the path without its suffix."""
     named: dict[str, TagRow] = {}
     for row in rows:
-        image = PurePosixPath(row.image)
-        short = image.with_suffix("") if image.suffix.lower() in PHOTO_SUFFIXES else image
-        name = short.name if is_voc or short.is_absolute() or ".." in short.parts else str(short)
+        name = sample_name(row.image, is_voc)
         if name in named:
             raise InputError(
                 f"{row.where}: {row.image} and {named[name].image} ({named[name].where.removeprefix(f'{tags}, ')})"
@@ -251,59 +246,15 @@ def _select(rows: dict[str, TagRow], path: Path, tags: Path) -> dict[str, TagRow
     return selected
 
 
-def _find_photos(
-    rows: dict[str, TagRow], data: Path, folders: Sequence[Path], is_voc: bool, inside: bool
-) -> dict[str, Path]:
-    """Sample name → file: as the row spells it or, where only one photo fits, in another case or with its suffix.
+def match_files(folder: Path, photos: dict[str, Path], what: str, required: bool) -> dict[str, Path]:
+    """Files of `folder` by sample name: of that name or, where unambiguous, of the last part of that name.
 
-    It is looked for in `folders`, in that order, of which the first is `data`.
+    Args:
+        folder: of the files.
+        photos: sample name → file.
+        what: the files are, for errors.
+        required: whether every photo needs one.
     """
-    root = data.resolve()
-
-    def allowed(place: Path) -> bool:
-        return not inside or place.resolve().is_relative_to(root)
-
-    @lru_cache
-    def listed(folder: Path) -> dict[str, list[Path]]:
-        by_name: dict[str, list[Path]] = {}
-        for file in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if file.suffix.lower() in PHOTO_SUFFIXES and allowed(file):
-                for name in {file.name.casefold(), file.stem.casefold()}:
-                    by_name.setdefault(name, []).append(file)
-        return by_name
-
-    def find(row: TagRow) -> Path:
-        places = [folder / row.image for folder in folders]
-        if is_voc:
-            jpegs = data / "JPEGImages"
-            places[1:1] = [jpegs / row.image, jpegs / f"{row.image}.jpg"]
-        places = [place for place in places if allowed(place)]
-        if not places:
-            raise InputError(
-                f"{row.where}: photo {row.image} lies outside {data}: only photos inside are read here."
-            )
-        for place in places:
-            if place.is_file():
-                return place
-        for place in places:
-            near = listed(place.parent).get(place.name.casefold(), [])
-            if len(near) == 1:
-                return near[0]
-            if near:
-                raise InputError(
-                    f"{row.where}: photo {row.image} could be {near[0].name} or {near[1].name} in"
-                    f" {place.parent}; write the name as the file's is."
-                )
-        raise InputError(
-            f"{row.where}: photo {row.image} is not in {data}; correct the name, add the photo or"
-            " delete the row."
-        )
-
-    return {name: find(row) for name, row in rows.items()}
-
-
-def _match_files(folder: Path, photos: dict[str, Path], what: str, required: bool) -> dict[str, Path]:
-    """Files of `folder` by sample name: of that name or, where unambiguous, of the last part of that name."""
     if not folder.is_dir():
         raise InputError(f"{what} folder {folder} does not exist or is no folder: check the path.")
     files: dict[str, Path] = {}
@@ -335,8 +286,8 @@ def _match_files(folder: Path, photos: dict[str, Path], what: str, required: boo
     return matched
 
 
-def _mask_classes(masks: Path, classes: tuple[str, ...], is_voc: bool) -> tuple[str, tuple[str, ...]]:
-    """What label 0 is called and the names of labels 1, 2, …, which must hold all `classes`."""
+def mask_class_names(masks: Path, classes: tuple[str, ...], is_voc: bool) -> tuple[str, tuple[str, ...]]:
+    """What label 0 is called and the names of labels 1, 2, …; `InputError` where they do not hold all `classes`."""
     found = next((folder for folder in (masks, masks.parent) if (folder / CLASSES_FILE).is_file()), None)
     first, listed = (
         (BACKGROUND, VOC_CLASSES) if found is None and is_voc else read_label_names(found or masks)

@@ -1,0 +1,132 @@
+"""`getam data split`: tagged photos in splits, each with its share of every class, as files of tags."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from getam.data.collection import Collection, Sample
+from getam.data.formats.registry import read_tags
+from getam.data.masks import write_atomically
+from getam.data.stratify import stratified
+from getam.errors import InputError
+from getam.named import read_named
+from getam.verbs.loading import load_and_say
+
+SHARES = ("train=0.8", "val=0.2")
+
+
+def data_split(
+    *,
+    data: Path,
+    tags: Path | None = None,
+    format: str | None = None,
+    out: Path,
+    classes: tuple[str, ...] | None = None,
+    shares: tuple[str, ...] = SHARES,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> Path:
+    """Divide tagged photos into splits that have their share of every class each.
+
+    By iterative stratification (Sechidis et al., 2011), which suits photos with several tags. The same photos, tags and
+    seed give the same splits, whatever the order of the file.
+
+    Args:
+        data: folder of photos, or a VOC folder.
+        tags: what says which photo shows what, in any format; looked for as `getam train` does when left out.
+        format: how the tags are written, if it is not recognised; `getam train --help` lists the names.
+        out: folder for a CSV file of tags for each split, to be given as --tags with the same --data.
+        classes: these tags only.
+        shares: of the splits, each NAME=SHARE, such as train=0.8 val=0.1 test=0.1; they are made to sum to 1.
+        seed: decides where several splits are as good.
+        overwrite: replace files that exist.
+
+    Returns:
+        `out`.
+
+    Raises:
+        InputError: bad photos or tags, shares that are none, more splits than photos, or files in the way.
+    """
+    parts = _shares(shares)
+    collection = load_and_say(data, tags, format=format, classes=classes)
+    files = {name: out / f"{name}.csv" for name in parts}
+    if len(collection.samples) < len(parts):
+        raise InputError(
+            f"{len(collection.samples)} photos cannot make {len(parts)} splits: give fewer --shares"
+        )
+    if not overwrite and (there := [file for file in files.values() if file.exists()]):
+        raise InputError(f"{there[0]} exists: give another --out, or --overwrite to replace it")
+    samples = sorted(collection.samples, key=lambda sample: sample.name)
+    has = np.array([[name in sample.tags for name in collection.classes] for sample in samples])
+    dealt = stratified(has, list(parts.values()), np.random.default_rng(seed))
+    contents = {}
+    for number, name in enumerate(parts):
+        its = [sample for sample, part in zip(samples, dealt, strict=True) if part == number]
+        if not its:
+            raise InputError(f"the split {name} has no photo of {len(samples)}: give it a larger share")
+        contents[name] = (its, _table(its, collection, data))
+    for name, (its, text) in contents.items():
+        write_atomically(files[name], text.encode(errors="surrogateescape"))
+        _check_back(files[name], its, collection)
+    return out
+
+
+def _shares(given: Sequence[str]) -> dict[str, float]:
+    shares = read_named(given)
+    for name, share in shares.items():
+        if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < float("inf"):
+            raise InputError(f"the share {name}={share} is no positive number: write train=0.8")
+        if Path(name).name != name:
+            raise InputError(f"{name!r} is no name of a split: it becomes the name of a file")
+    if len(shares) < 2:
+        raise InputError("give two shares or more, as in --shares train=0.8 val=0.2")
+    total = sum(shares.values())
+    return {name: share / total for name, share in shares.items()}
+
+
+def _table(samples: Sequence[Sample], collection: Collection, data: Path) -> str:
+    """`image,tags`; a column per class where some tag is unknown or holds what joins tags."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    wide = any(sample.unknown for sample in collection.samples)
+    wide = wide or any(";" in name for name in collection.classes)
+    if wide:
+        writer.writerow(["image", *collection.classes])
+    else:
+        writer.writerow(["image", "tags"])
+    for sample in samples:
+        image = _relative(sample.photo, data)
+        if wide:
+            states = [
+                "1" if n in sample.tags else "?" if n in sample.unknown else "0" for n in collection.classes
+            ]
+            writer.writerow([image, *states])
+        else:
+            writer.writerow([image, ";".join(sample.tags)])
+    return text.getvalue()
+
+
+def _relative(photo: Path, data: Path) -> str:
+    """From the folder of photos where the photo lies in it, else from the root."""
+    inside = os.path.relpath(os.path.abspath(photo), os.path.abspath(data))
+    return Path(inside).as_posix() if not inside.startswith("..") else os.path.abspath(photo)
+
+
+def _check_back(file: Path, samples: Sequence[Sample], collection: Collection) -> None:
+    """Raises `InputError` where a name of a class or photo does not survive being written as CSV."""
+    there = {tag for sample in samples for tag in sample.tags}
+    wanted = tuple(name for name in collection.classes if name in there)
+    if not wanted:
+        return
+    for row, sample in zip(read_tags(file, wanted).rows, samples, strict=True):
+        unknown = there.intersection(sample.unknown)
+        if set(row.tags) != set(sample.tags) or set(row.unknown) != unknown:
+            raise InputError(
+                f"{file}, line {row.line}: the tags {', '.join(sample.tags)} cannot be written as CSV: rename the class"
+            )
