@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import tiny
 from getam import cli
 from getam.data.checks import Problem, tag_problems
 from getam.data.masks import write_classes, write_mask
@@ -55,7 +54,7 @@ def test_nothing_wrong(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no problem was found" in text
     assert "8 of 8 photos can be read" in text
     assert "8 of them have a mask" in text
-    assert text.replace("│", "").split()[4:] and "horse" in text
+    assert "horse" in text
     assert cli.main(["data", "check", str(data / "nowhere")]) == 2
     assert "does not exist" in capsys.readouterr().err
 
@@ -94,7 +93,10 @@ def test_photos(data: Path) -> None:
     [
         (lambda label: np.where(label == 1, 7, label), "label 7 is beyond the 2 classes", "complete classes.txt"),
         (lambda label: np.full_like(label, 255), "100% of the mask is 255, undecided", "label more of it"),
-        (lambda label: np.pad(label[1:-1, 1:-1], 1, constant_values=255), "the whole border of the mask is 255", "was padded"),
+        (
+            lambda label: np.pad(label[1:-1, 1:-1], 1, constant_values=255), "the whole border of the mask is 255",
+            "was padded",
+        ),
         (lambda label: np.where(label == 1, 2, label), "shows cow, which the photo is not tagged with", "add the tag"),
         (lambda label: label * 0, "shows no horse, which the photo is tagged with", "take the tag away"),
         (lambda label: label[:-1], "is 80×59 but its photo is 80×60 (width×height)", "write the mask at the size"),
@@ -195,7 +197,9 @@ def test_tags_that_look_like_slips() -> None:
     found = {each.what: each.remedy for each in tag_problems(counts, "tags.csv")}
     assert found == {
         "the tag 'hrose' (2 photos) looks like 'horse' (40 photos)": "write horse, if it is meant",
-        "the tag 'traffic_light' (1 photo) looks like 'traffic light' (30 photos)": "write traffic light, if it is meant",
+        "the tag 'traffic_light' (1 photo) looks like 'traffic light' (30 photos)": (
+            "write traffic light, if it is meant"
+        ),
         "the tag 'horse,cow' looks like several": "write horse;cow",
     }
     assert tag_problems({"horse": 40, "hrose": 3}, "t") == []  # often enough to be meant
@@ -220,4 +224,3 @@ def test_counts_and_what_is_together(scenes: Path, capsys: pytest.CaptureFixture
         assert [name, str(photos)] in [row[:2] for row in rows]
     assert isinstance(check.problems, tuple)
     assert all(isinstance(each, Problem) for each in check.problems)
-    assert tiny.CLASSES
