@@ -17,6 +17,7 @@ from pathlib import Path
 import label
 import memory
 import peers
+import startup
 import step
 import timm
 import torch
@@ -38,6 +39,7 @@ PIECES: dict[str, Callable[[Scale], list[Row]]] = {
     "naive": step.measure_naive,
     "refine": refine.measure,
     "label": label.measure,
+    "startup": startup.measure,
 }
 
 

@@ -13,20 +13,43 @@
 The command line has the same verbs with the same options; `getam --help` shows them.
 """
 
-from getam.attention.capture import AttentionCall, Tap, capture
-from getam.engine.model import load_model
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from getam.errors import CaptureError, GetamError, InputError, WeightsError
-from getam.maps.base import Maps
-from getam.maps.methods.getam import differentiable_maps
-from getam.verbs.bench import bench
-from getam.verbs.demo.run import demo
-from getam.verbs.evaluate import evaluate
-from getam.verbs.explain import explain
-from getam.verbs.label import label
-from getam.verbs.methods import methods
-from getam.verbs.predict import predict
-from getam.verbs.saliency import saliency
-from getam.verbs.train import train
+
+if TYPE_CHECKING:
+    from getam.attention.capture import AttentionCall, Tap, capture
+    from getam.engine.model import load_model
+    from getam.maps.base import Maps
+    from getam.maps.methods.getam import differentiable_maps
+    from getam.verbs.bench import bench
+    from getam.verbs.demo.run import demo
+    from getam.verbs.evaluate import evaluate
+    from getam.verbs.explain_python import explain
+    from getam.verbs.label import label
+    from getam.verbs.methods import methods
+    from getam.verbs.predict import predict
+    from getam.verbs.saliency import saliency
+    from getam.verbs.train import train
+
+_WHERE = {  # loaded when first asked for: torch takes seconds
+    "AttentionCall": "getam.attention.capture",
+    "Maps": "getam.maps.base",
+    "Tap": "getam.attention.capture",
+    "bench": "getam.verbs.bench",
+    "capture": "getam.attention.capture",
+    "demo": "getam.verbs.demo.run",
+    "differentiable_maps": "getam.maps.methods.getam",
+    "evaluate": "getam.verbs.evaluate",
+    "explain": "getam.verbs.explain_python",
+    "label": "getam.verbs.label",
+    "load_model": "getam.engine.model",
+    "methods": "getam.verbs.methods",
+    "predict": "getam.verbs.predict",
+    "saliency": "getam.verbs.saliency",
+    "train": "getam.verbs.train",
+}
 
 __all__ = [
     "AttentionCall",
@@ -49,3 +72,14 @@ __all__ = [
     "saliency",
     "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_WHERE[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

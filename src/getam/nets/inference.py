@@ -11,6 +11,9 @@ from torch import Tensor
 from getam.errors import InputError
 from getam.nets.segmenter import Segmenter
 
+WORK_SIDE = (
+    1000  # larger photos are shrunk to this long side, or to the largest scale; their masks are enlarged
+)
 STRIP = 2**22  # values of an enlarged map in memory at once: 16 MB
 
 
