@@ -71,8 +71,9 @@ def geometry(model: nn.Module, height: int, width: int) -> Geometry:
         if getattr(module, "cls_token", None) is not None and getattr(module, "feature_info", None):
             return _last_stage(module, height, width)
     raise CaptureError(
-        f"{type(model).__name__} has no patch_embed with a known grid: GETAM reads global attention over one "
-        "patch grid (windowed, multi-scale and channel-attention models have none)"
+        f"{type(model).__name__} has no patch_embed with a known grid: GETAM reads global attention over one patch "
+        "grid (convolutional, windowed, multi-scale and channel-attention models have none); --method gradcam reads "
+        "features instead"
     )
 
 

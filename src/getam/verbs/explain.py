@@ -47,7 +47,8 @@ def explain_photos(
 
     Args:
         photos: one photo, or a folder of them; `out`, where it lies inside, is not searched.
-        model: run folder, model file, or the name of a timm model; the embedded model when left out.
+        model: run folder, model file, the name of a timm model, or hf:FOLDER or hf:OWNER/NAME of a classifier of
+            transformers; the embedded model when left out. `getam models` lists them.
         weights: local safetensors file for a timm model; without it the weights come from timm's hub.
         classes: names, or indices where no class is called so; on the command line a comma inside a name is written
             \\,. When left out, the classes the model finds.
@@ -55,7 +56,7 @@ def explain_photos(
         method: a method that `getam methods` lists.
         coupling: of getam, acr, ad-cam and last-stage: grad, grad2, attn_grad or attn_grad2.
         start: of getam, acr, ad-cam and legrad: first block that counts; each has a default of its own.
-        rows: of getam, acr and ad-cam: cls, patches or pool; derived from the model when left out.
+        rows: of getam, acr and ad-cam: cls, patches, cls+patches or pool; derived from the model when left out.
         layers: of the CAMs: modules to read; the last one, or one per resolution, when left out.
         weighting: of multi-layer: class, pooled, elementwise or positive.
         aggregate: of multi-layer: none, max, uncertainty or mean.
