@@ -1,6 +1,6 @@
 """Image tags go in, pixel masks come out: the public API on one screen.
 
-    explain   which pixels carry each class, for any timm vision transformer
+    explain   which pixels carry each class, for any timm vision transformer: maps that draw themselves
     train     photos and tags → a segmenter
     label     tagged photos → pseudo labels
     predict   photos → masks
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from getam.engine.model import load_model
     from getam.maps.base import Maps
     from getam.maps.methods.getam import differentiable_maps
+    from getam.report.photo_maps import PhotoMaps, PhotoMapsList
     from getam.verbs.bench import bench
     from getam.verbs.demo.run import demo
     from getam.verbs.evaluate import evaluate
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 _WHERE = {  # loaded when first asked for: torch takes seconds
     "AttentionCall": "getam.attention.capture",
     "Maps": "getam.maps.base",
+    "PhotoMaps": "getam.report.photo_maps",
+    "PhotoMapsList": "getam.report.photo_maps",
     "Tap": "getam.attention.capture",
     "bench": "getam.verbs.bench",
     "capture": "getam.attention.capture",
@@ -60,6 +63,8 @@ __all__ = [
     "GetamError",
     "InputError",
     "Maps",
+    "PhotoMaps",
+    "PhotoMapsList",
     "Tap",
     "WeightsError",
     "bench",

@@ -15,6 +15,7 @@ import tyro
 
 from getam.cli_verbs import VERBS, parsed, unloaded
 from getam.errors import GetamError, SkippedError
+from getam.named import split_outside
 
 LISTS = ("--classes", "--scales", "--layers", "--refine", "--background", "--compare")
 """Options that take a list, with spaces or commas; --options, whose values may hold commas, with spaces only."""
@@ -124,8 +125,8 @@ def split_commas(arguments: Sequence[str]) -> list[str]:
 
 
 def _parts(text: str) -> list[str]:
-    """What is between commas that no backslash precedes, without space around and without empty ones."""
-    return [part.replace(r"\,", ",").strip() for part in re.split(r"(?<!\\),", text) if part.strip()]
+    """What is between commas outside of brackets that no backslash precedes, without space around and empty ones."""
+    return [part.replace(r"\,", ",").strip() for part in split_outside(text) if part.strip()]
 
 
 def one_sentence(complaint: str) -> str:

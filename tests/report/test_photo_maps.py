@@ -117,6 +117,9 @@ def test_photos_of_a_batch_one_by_one() -> None:
     assert batch[0].valid.shape == batch[0].classes.shape == (1, 2)
     with pytest.raises(IndexError):
         batch[3]
+    assert repr(PhotoMaps.of(raw(2), NAMES, title="a")) == (
+        "<maps of a0: cat 0.00, dog/wolf 0.50; a1: cat 1.00, dog/wolf 1.50>"
+    )
     padded = PhotoMaps.of(raw(classes=(2, -1)), NAMES)
     assert padded.found() == [("dog/wolf", 0.0)]
 

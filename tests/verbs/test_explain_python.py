@@ -220,7 +220,7 @@ def test_classes_that_are_not_there(files: list[Path], classes: Any, said: str) 
     [
         (
             [0, 1, 2],
-            "3 classes were given for 2 photos: give one class for all, one each, or a list per photo",
+            "3 classes were given for 2 photos: give one class for all, one each or a list each",
         ),
         ([[0, 1]], "1 class lists were given for 2 photos"),
         (torch.tensor([1]), "1 classes were given for 2"),

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, resolve_model_data_config
+from timm.layers import to_2tuple
 from torch import Tensor, nn
 
 from getam.errors import InputError
@@ -133,7 +134,7 @@ def _of_timm(net: Any) -> Preprocessing:
     data = resolve_model_data_config(net)
     embed: Any = getattr(net, "patch_embed", None)
     built_for = getattr(embed, "img_size", None)  # another than of the pretrained weights, if asked for
-    height, width = built_for or data["input_size"][1:]
+    height, width = to_2tuple(built_for or data["input_size"][1:])
     # timm knows bilinear and bicubic, torch no other with antialias either
     interpolation = "bilinear" if data["interpolation"] == "bilinear" else "bicubic"
     normal = (tuple(data["mean"]), tuple(data["std"]), interpolation)

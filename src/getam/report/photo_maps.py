@@ -29,7 +29,7 @@ from getam.report.overlay import Photo, data_uri, heat_colours, heat_overlay
 SHOWN = 320  # long side of the pictures in a notebook
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class PhotoMaps(Maps):
     """Maps of one photo, or of a batch of tensors, whose photos are not known; `maps[b]` are those of photo b.
 
@@ -48,6 +48,12 @@ class PhotoMaps(Maps):
         """`maps`, with what they need to be drawn."""
         own: dict[str, Any] = {each.name: getattr(maps, each.name) for each in fields(Maps)}
         return cls(**own, names=names, photo=photo, title=title)
+
+    def __repr__(self) -> str:
+        photos = (
+            f"{one.title}: {', '.join(f'{name} {score:.2f}' for name, score in one.found())}" for one in self
+        )
+        return f"<maps of {'; '.join(photos)}>"
 
     def __len__(self) -> int:
         return len(self.values)

@@ -148,7 +148,7 @@ def _each(classes: Any, count: int) -> list[Any]:
     if len(classes) != count:
         what = "classes" if all(map(_is_one, classes)) else "class lists"
         raise InputError(
-            f"{len(classes)} {what} were given for {count} photos: give one class for all, one each, or a list per photo"
+            f"{len(classes)} {what} were given for {count} photos: give one class for all, one each or a list each"
         )
     return list(classes)
 

@@ -28,9 +28,9 @@ def models() -> str:
         `model` is what `--model` of `getam explain` and `--backbone` of `getam train` are given. `explain` is the
         `--method` that reads it ("—": its weights hold no classes, or there are none; "from Python": it has to be
         built there), `train` the recipes that train it. The licence is that of the representative's weights as timm
-        records it; others of a family, and other tags, may have another. Parameters are in millions. Checked: against its
-        attention matrices, against timm's model of the same weights, that its one error comes, or that a map was made
-        once; all with random weights.
+        records it; others of a family, and other tags, may have another. Parameters are in millions. Checked: against
+        its attention matrices, against timm's model of the same weights, that its one error comes, or that a map was
+        made once; all with random weights.
     """
     said = ("model", "explain", "train", "licence", "million", "checked")
     tables: list[list[Row]] = [

@@ -38,6 +38,7 @@ class Subject:
     def __init__(self, net: nn.Module, size: int | None = None) -> None:
         self.net = net
         self.size = size
+        self._counted: int | None = None
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
@@ -57,7 +58,9 @@ class Subject:
         """Of its classes; where the model does not say how many there are, prepared photos (B,3,h,w) count them."""
         if images is None or isinstance(getattr(self.net, "num_classes", None), int):
             return class_names(self.net)
-        return class_names(self.net, self._scores(images).shape[1])
+        if self._counted is None:
+            self._counted = self._scores(images[:1]).shape[1]
+        return class_names(self.net, self._counted)
 
     def present(self, images: Tensor, k: int | None = None) -> list[list[int]]:
         """The classes found in each prepared photo (B,3,h,w).
