@@ -138,6 +138,7 @@ class Pipeline:
             return torch.zeros(1, 0, *size, device=next(net.parameters()).device)
         self._require_attention(net)
         network: Any = net
+        net, present = network.told(present)
         chosen, chain = find_method(self.method), find_chain(self.refine)
         image = photo.to(next(net.parameters()).device, torch.float32)[None]
         sizes = [fit_patches(photo.shape[-2], photo.shape[-1], side, network.patch) for side in self.scales]
