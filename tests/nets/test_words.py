@@ -20,7 +20,6 @@ from getam.nets.words import (
     WordClassifier,
     embed_words,
     log_odds,
-    synonyms,
     word_classifier,
 )
 from getam.pipeline import Pipeline
@@ -111,7 +110,9 @@ def test_scores_are_scaled_cosines_of_photos_and_prompts() -> None:
         each = [model.encode_text(tokenise([t.replace("{}", word)]), normalize=True)[0] for t in TEMPLATES]
         text = torch.stack(each).mean(0)
         cosine = F.cosine_similarity(model.encode_image(normalised), text[None])
-        torch.testing.assert_close(net(photos())[:, c], cosine * torch.tensor(2.0).exp(), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            net(photos())[:, c], cosine * torch.tensor(2.0).exp(), rtol=1e-4, atol=1e-4
+        )
 
 
 def test_synonyms_are_joined_by_the_mean_of_their_unit_embeddings() -> None:
@@ -211,7 +212,9 @@ def test_a_photo_s_own_words_share_the_softmax_with_the_background_alone() -> No
     alone = words(model, asked=[WORDS[2], WORDS[0]], background=("sky", "grass"))
     torch.testing.assert_close(its(photos()), alone(photos()), rtol=1e-4, atol=1e-4)
     assert not torch.allclose(its(photos())[:, 1], net(photos())[:, 0], atol=1e-3)
-    assert [p is q for p, q in zip(its.parameters(), net.parameters())] == [True] * len(list(net.parameters()))
+    assert [p is q for p, q in zip(its.parameters(), net.parameters())] == [True] * len(
+        list(net.parameters())
+    )
     plain = words(model, background=())
     assert plain.told([2])[0] is plain
     assert plain.told([2])[1] == [2]
@@ -291,15 +294,9 @@ def test_no_words_or_a_word_twice_are_refused(asked: list[str]) -> None:
         words(asked=asked)
 
 
-@pytest.mark.parametrize("word", ["", "cat|", "|"])
-def test_an_empty_synonym_is_refused(word: str) -> None:
-    with pytest.raises(InputError, match=r"is empty, or one of its synonyms is"):
-        synonyms(word)
-
-
 @pytest.mark.parametrize("templates", [(), ("a photo",), ("{}", "no place")])
 def test_a_template_needs_a_place_for_the_word(templates: tuple[str, ...]) -> None:
-    with pytest.raises(InputError, match="each needs a {} where the word goes"):
+    with pytest.raises(InputError, match=r"each needs a \{\} where the word goes"):
         words(templates=templates)
 
 

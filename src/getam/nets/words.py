@@ -16,11 +16,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from getam.attention.geometry import Geometry, geometry
+from getam.data.tags import synonyms
 from getam.errors import InputError
 from getam.nets.network import Network
 
-SYNONYMS = "|"  # between words that mean one class: "cat|kitten"
-TEMPLATES = ("{}.", "a photo of {}.", "a picture with {} in it.")  # written, not tuned: that takes real weights
+TEMPLATES = (
+    "{}.",
+    "a photo of {}.",
+    "a picture with {} in it.",
+)  # written, not tuned: that takes real weights
 BACKGROUND_WORDS = (
     *("ground", "land", "grass", "field", "tree", "forest", "plant", "leaf", "flower", "rock", "mountain", "sand"),
     *("sky", "cloud", "water", "lake", "river", "sea", "beach", "snow", "building", "house", "wall", "floor"),
@@ -120,7 +124,9 @@ class WordClassifier(Network):
         similarity = self.scale * photo @ self.words.T
         if not len(self.background):
             return similarity
-        return log_odds(torch.cat((similarity, self.scale * photo @ self.background.T), 1))[:, : len(self.words)]
+        return log_odds(torch.cat((similarity, self.scale * photo @ self.background.T), 1))[
+            :, : len(self.words)
+        ]
 
 
 def word_classifier(
@@ -151,7 +157,9 @@ def word_classifier(
     names = [group[0] for group in groups]
     if not names or len(set(names)) < len(names):
         raise InputError(f"words are {', '.join(names) or 'none'}: name at least one, and none twice")
-    others = [word for word in background if not any(_names(word, other) for group in groups for other in group)]
+    others = [
+        word for word in background if not any(_names(word, other) for group in groups for other in group)
+    ]
     embedded = embed_words(model, tokenise, groups, templates)
     return WordClassifier(
         model.visual, embedded, names,
@@ -181,21 +189,6 @@ def embed_words(
         by_synonym = F.normalize(each.unflatten(0, (len(group), len(templates))).mean(1), dim=-1)
         found.append(F.normalize(by_synonym.mean(0), dim=-1))
     return torch.stack(found)
-
-
-def synonyms(word: str) -> tuple[str, ...]:
-    """The words between "|", without space around.
-
-    Raises:
-        InputError: one is empty.
-
-    >>> synonyms("a cat | a kitten")
-    ('a cat', 'a kitten')
-    """
-    parts = tuple(part.strip() for part in word.split(SYNONYMS))
-    if not all(parts):
-        raise InputError(f"the word {word!r} is empty, or one of its synonyms is: write them as cat|kitten")
-    return parts
 
 
 def log_odds(logits: Tensor) -> Tensor:
