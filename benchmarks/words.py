@@ -3,9 +3,9 @@
     python benchmarks/words.py WORK --out docs/measured/words.json
 
 Trains both (about 10 minutes on 2 cores; WORK keeps the weights, and a second call only scores), then measures maps of
-the digits of scenes that neither has seen. Captions say "a three above a seven on bricks" of a scene, or less. Pairs of
-digits whose sum is a multiple of five are in no training scene, nor are digits of the last writers and the right
-third of the textures: four groups of scenes. Thresholds are chosen on other scenes (`CrossFitted`). Brackets: 95 %, over scenes.
+the digits of scenes that neither has seen. A caption says "a three above a seven on bricks" of a scene, or less of it.
+Pairs of digits whose sum is a multiple of five are in no training scene, nor are digits of the last writers and the
+right third of the textures: four groups of scenes. Thresholds are chosen on other scenes (`CrossFitted`).
 """
 
 from __future__ import annotations

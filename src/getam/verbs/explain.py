@@ -28,12 +28,14 @@ from getam.nets.embedded import embedded_model
 from getam.nets.hub import from_hub
 from getam.nets.inference import fit_patches, shrunk_photo
 from getam.nets.network import Network
+from getam.nets.openclip import file_hash
 from getam.nets.weights import load_backbone
 from getam.refine.scaled import LONG_SIDE, refine_maps
 from getam.report.overlay import heat_overlay
 from getam.verbs.outputs import Job, OutputFolder, weights_hash
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.verbs.predict import WORK_SIDE, photo_jobs
+from getam.verbs.words import reads_words, words_model
 
 IMAGENET_CLASSES = 1000
 WHOLE_PHOTOS = 1  # in memory before and after their turn: the pictures need them at full size
@@ -77,6 +79,8 @@ def explain_photos(
     *,
     model: str | None = None,
     weights: Path | None = None,
+    words: tuple[str, ...] | None = None,
+    background_words: tuple[str, ...] | None = None,
     classes: tuple[str, ...] | None = None,
     out: Path = Path("maps"),
     method: str = "getam",
@@ -98,8 +102,13 @@ def explain_photos(
 
     Args:
         photos: one photo, or a folder of them; `out`, where it lies inside, is not searched.
-        model: run folder, model file, or the name of a timm model; the embedded model when left out.
-        weights: local safetensors file for a timm model; without it the weights come from timm's hub.
+        model: run folder, model file, the name of a timm model, or of an image–text model of OpenCLIP, such as
+            open_clip:ViT-B-16; the embedded model when left out.
+        weights: local safetensors file for a timm model, without which the weights come from timm's hub; for an
+            image–text model the file it needs.
+        words: what to look for with an image–text model, such as "a red bicycle, a road"; synonyms as "cat|kitten".
+        background_words: what photos are full of besides: the words share a softmax with these; a list of scenery when
+            left out; none: scores are similarities.
         classes: names, or indices where no class is called so; on the command line a comma inside a name is written
             \\,. When left out, the classes the model finds.
         out: folder for the pictures (NAME.CLASS.png), the raw maps (NAME.npz) and protocol.jsonl.
@@ -129,12 +138,13 @@ def explain_photos(
     jobs = photo_jobs(photos, out, ".npz")
     if size is not None and size < 1:
         raise InputError(f"--size {size} must be a positive number of pixels")
-    subject = _Subject(model, weights, size, choose_device(device))
+    subject = _Subject(model, weights, size, choose_device(device), words, background_words)
     given = {"coupling": coupling, "start": start, "rows": rows, "layers": layers, "weighting": weighting,
              "aggregate": aggregate}  # fmt: skip
     options = {key: value for key, value in given.items() if value is not None}
     check_options(find_method(method), options)
-    wanted = None if classes is None else list(dict.fromkeys(subject.index(name) for name in classes))
+    chosen = subject.net.classes if classes is None and words else classes
+    wanted = None if chosen is None else list(dict.fromkeys(subject.index(name) for name in chosen))
     # Without --classes the pictures' names are known only after the forward; the .npz beside them guards them.
     pictures = [f".{subject.file_name(index)}.png" for index in wanted or []]
     jobs = [
@@ -143,7 +153,8 @@ def explain_photos(
     call = {
         "verb": "explain", "weights_sha256": subject.weights_sha256,
         "options": {"photos": photos, "model": model, "weights": weights, "classes": classes, "method": method,
-                    "size": subject.long_side, "refine": refine, **options},
+                    "size": subject.long_side, "refine": refine,
+                    "words": words, "background_words": background_words, **options},
     }  # fmt: skip
     folder = OutputFolder(out, jobs, call, overwrite=overwrite)
 
@@ -166,11 +177,23 @@ class _Subject:
     """The model being explained: how its photos are prepared and what its classes are called."""
 
     def __init__(
-        self, model: str | None, weights: Path | None, size: int | None, device: torch.device
+        self,
+        model: str | None,
+        weights: Path | None,
+        size: int | None,
+        device: torch.device,
+        words: tuple[str, ...] | None = None,
+        background_words: tuple[str, ...] | None = None,
     ) -> None:
         self.net: Any
         self.weights_sha256: str | None
-        if model is None or Path(model).exists() or model.endswith(".safetensors"):
+        if reads_words(model, words):
+            self.net = words_model(str(model), weights, words or (), background_words, device)
+            self.weights_sha256 = file_hash(str(weights))
+            self.names = dict(enumerate(self.net.classes))
+            self.short = self.names
+            self.long_side = size or self.net.side
+        elif model is None or Path(model).exists() or model.endswith(".safetensors"):
             if weights is not None:
                 raise InputError(
                     "--weights belongs to a timm model name; a run folder or model file has its own"
