@@ -2,209 +2,179 @@
 
     python benchmarks/words.py WORK --out docs/measured/words.json
 
-Trains both (about 10 minutes on 2 cores; WORK keeps the weights, and a second call only scores), then measures maps of
-the digits of scenes that neither has seen. A caption says "a three above a seven on bricks" of a scene, or less of it.
-Pairs of digits whose sum is a multiple of five are in no training scene, nor are digits of the last writers and the
-right third of the textures: four groups of scenes. Thresholds are chosen on other scenes (`CrossFitted`).
+Trains both (`captions.py`; about 5 CPU minutes each; WORK keeps the weights, and a second call only scores), then
+measures maps of the digits of scenes that neither has seen, in four groups: pairs of digits that training scenes have
+or have not, digits and textures of the training scenes or of the last writers and the right third of the photos.
+Thresholds are chosen on other scenes of the group (`CrossFitted`); brackets are 95 % intervals over scenes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
-import time
-from collections.abc import Iterator, Sequence
-from functools import partial
-from itertools import islice, pairwise
+from collections.abc import Sequence
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from captions import (
+    BATCH,
+    DIGITS,
+    MEAN,
+    PAPERS,
+    SIDE,
+    STD,
+    STEPS,
+    ImageText,
+    Scene,
+    relation,
+    tokenise,
+    tower,
+    train,
+)
 from numpy.typing import NDArray
-from safetensors.torch import save_file
-from timm.layers import HybridEmbed
-from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor, nn
+from safetensors.torch import load_file
 
-from getam.verbs.demo.digit_bank import Split, ink_bank, stream_number, textures
-from getam.verbs.demo.digits import DRAWS, compose
+from getam.metrics.bootstrap import difference_interval, interval
+from getam.metrics.confusion import confusion_matrix, hits_and_unions, mean_iou
+from getam.metrics.crossed import CrossFitted
+from getam.nets.classifier import Classifier
+from getam.nets.network import Network
+from getam.nets.words import word_classifier
+from getam.pipeline import Pipeline
+from getam.refine.scaled import refine_maps
 
-SIDE, BATCH, STEPS, LR = 64, 64, 1000, 1e-3
-DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-PAPERS = ("temple", "flower", "astronaut", "bricks", "cameraman", "coffee", "coins", "grass", "gravel", "tissue",
-          "rocket")  # fmt: skip
-"""What the textures of `digit_bank` show, in its order."""
-FIRST = ("a photo of", "a drawing of")  # half of the captions begin so
-GRAMMAR = ("a", "and", "above", "below", "left", "right", "of", "on", "photo", "drawing")
-VOCABULARY = ("", *GRAMMAR, *DIGITS, *PAPERS)
+SCENES = 256  # of each group
+SEED = 1  # scenes of training have seed 0
+GROUPS = {
+    "pairs and writers of training": ("train", False),
+    "new pairs": ("train", True),
+    "new writers": ("test", False),
+    "new pairs, new writers": ("test", True),
+}
 TEMPLATES = ("{}", "a photo of {}", "a drawing of {}")
-LENGTH = 12  # words of the longest caption, and one to spare
-DIM = 64  # of the shared embeddings
-MEAN, STD = (60.0,) * 3, (60.0,) * 3  # about those of the scenes
-SCENES = 256  # of each group that is scored
-EVAL_SEED = 1  # scenes of training have seed 0
+CHAINS = {
+    "getam": Pipeline("getam", (), options={"coupling": "attn_grad", "start": 0}, scales=(SIDE,), flip=False),
+    "gradcam": Pipeline("gradcam", (), scales=(SIDE,), flip=False),
+}
+PAMR = 20  # iterations at the size of the scene, as in the demo; 0: the enlarged maps
+OPPOSITE = {"above": "below", "below": "above", "left of": "right of", "right of": "left of"}
 
 
-class Scene:
-    """One scene with two digits or one: pixels, which digits, where, on what."""
-
-    def __init__(self, split: Split, seed: int, index: int) -> None:
-        stream = np.random.PCG64([stream_number(split), seed, index])
-        self.draws = np.random.Generator(stream).random(sum(DRAWS.values()))
-        self.split = split
-        self.index = index
-        first = DRAWS["background"]
-        count = 2 if self.draws[5] < 0.5 else 1
-        self.digits = [int(self.draws[first + 5 * i] * 10) for i in range(count)]
-        self.paper = PAPERS[int(self.draws[0] * len(PAPERS))]
-
-    @property
-    def pair(self) -> bool:
-        return len(set(self.digits)) == 2
-
-    @property
-    def held_out(self) -> bool:
-        """Whether no training scene has these two digits together."""
-        return self.pair and sum(self.digits) % 5 == 0
-
-    def paint(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Pixels (3,S,S) and mask (S,S)."""
-        found = compose(ink_bank(self.split, SIDE), textures(self.split), SIDE, self.draws)
-        return found.image, found.mask
-
-
-def relation(mask: NDArray[np.uint8], first: int, second: int) -> str:
-    """How the first digit lies to the second, along the axis on which they are further apart."""
-    centres = [np.argwhere(mask == digit + 1).mean(0) for digit in (first, second)]
-    down, across = centres[0] - centres[1]
-    if abs(down) > abs(across):
-        return "above" if down < 0 else "below"
-    return "left of" if across < 0 else "right of"
-
-
-def caption(scene: Scene, mask: NDArray[np.uint8], random: np.random.Generator) -> str:
-    """What is written about a scene: its digits, mostly how they lie, sometimes on what."""
-    digits = [scene.digits[i] for i in random.permutation(len(scene.digits))]
-    names = [f"a {DIGITS[digit]}" for digit in digits]
-    text = names[0]
-    if len(names) == 2:
-        told = scene.pair and random.random() < 0.7
-        text = f"{names[0]} {relation(mask, *digits) if told else 'and'} {names[1]}"
-    if random.random() < 0.5:
-        text = f"{FIRST[int(random.integers(len(FIRST)))]} {text}"
-    if random.random() < 0.4:
-        text = f"{text} on {scene.paper}"
-    return text
-
-
-def tokenise(texts: Sequence[str]) -> Tensor:
-    """(T, LENGTH) int64, 0 after the last word."""
-    rows = [[VOCABULARY.index(word) for word in text.split()] for text in texts]
-    return torch.tensor([row + [0] * (LENGTH - len(row)) for row in rows])
-
-
-def training_scenes(seed: int) -> Iterator[tuple[NDArray[np.uint8], list[int], str]]:
-    """Pixels, digits and caption of scene after scene, without the held-out pairs."""
-    random = np.random.default_rng(seed)
-    index = 0
-    while True:
-        scene = Scene("train", seed, index)
-        index += 1
-        if not scene.held_out:
-            pixels, mask = scene.paint()
-            yield pixels, scene.digits, caption(scene, mask, random)
-
-
-def tower(outputs: int) -> VisionTransformer:
-    """The demo's shape: three strided convolutions, then 4 blocks of width 96 over 8×8 patches."""
-    sides = (3, 32, 64, 96)
-    stem = nn.Sequential(
-        *(
-            nn.Sequential(nn.Conv2d(a, b, 3, 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
-            for a, b in pairwise(sides)
+def networks(work: Path) -> dict[str, Network]:
+    """The network of tags, and that of captions with and without the names of the textures as background words."""
+    model = tower(len(DIGITS))
+    model.load_state_dict(load_file(work / "tags.safetensors"))
+    model.pretrained_cfg = {
+        kind: [v / 255 for v in values] for kind, values in (("mean", MEAN), ("std", STD))
+    }
+    names = [f"a {digit}" for digit in DIGITS]
+    both = image_text(work)
+    words = {
+        kind: word_classifier(
+            both, tokenise, names, background=background, templates=TEMPLATES, side=SIDE, mean=MEAN, std=STD
         )
-    )
-    return VisionTransformer(
-        img_size=SIDE, patch_size=1, embed_dim=96, depth=4, num_heads=4, num_classes=outputs,
-        embed_layer=partial(HybridEmbed, backbone=stem),
-    )  # fmt: skip
+        for kind, background in (("words", ()), ("words, background", PAPERS))
+    }
+    return {kind: net.eval() for kind, net in {"tags": Classifier(model, DIGITS), **words}.items()}
 
 
-class ImageText(nn.Module):
-    """The image side and a transformer of two layers over the words of a caption."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.visual = tower(DIM)
-        self.words = nn.Embedding(len(VOCABULARY), 64)
-        self.places = nn.Parameter(torch.randn(LENGTH, 64) * 0.1)
-        layer = nn.TransformerEncoderLayer(64, 4, 128, 0.0, "gelu", batch_first=True, norm_first=True)
-        self.text = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
-        self.project = nn.Sequential(nn.LayerNorm(64), nn.Linear(64, DIM))
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(10.0)))
-
-    def encode_image(self, images: Tensor) -> Tensor:
-        return self.visual(images)
-
-    def encode_text(self, tokens: Tensor) -> Tensor:
-        empty = tokens == 0
-        read = self.text(self.words(tokens) + self.places, src_key_padding_mask=empty)
-        present = (~empty)[..., None].float()
-        return self.project((read * present).sum(1) / present.sum(1))
-
-    def loss(self, images: Tensor, captions: list[str]) -> Tensor:
-        """Symmetric cross-entropy over the batch (CLIP); scenes with the same caption share it."""
-        kinds = sorted(set(captions))
-        photo = F.normalize(self.encode_image(images), dim=-1)
-        text = F.normalize(self.encode_text(tokenise(kinds)), dim=-1)[[kinds.index(c) for c in captions]]
-        logits = self.logit_scale.clamp(max=math.log(100)).exp() * photo @ text.T
-        same = torch.tensor([[float(a == b) for b in captions] for a in captions])
-        target = same / same.sum(1, keepdim=True)
-        return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+def image_text(work: Path) -> ImageText:
+    model = ImageText()
+    model.load_state_dict(load_file(work / "words.safetensors"))
+    return model.eval()
 
 
-def normalised(pixels: Sequence[NDArray[np.uint8]]) -> Tensor:
-    return (torch.from_numpy(np.stack(pixels)).float() - MEAN[0]) / STD[0]
+def scenes(split: Any, held_out: bool, number: int) -> list[Scene]:
+    """The first scenes of two different digits that belong to a group."""
+    endless = (Scene(split, SEED, index) for index in count())
+    return list(islice((s for s in endless if s.pair and s.held_out == held_out), number))
 
 
-def train(kind: str, file: Path, steps: int) -> dict[str, Any]:
-    """Train one of the two on the same scenes in the same order; weights go to `file`."""
-    torch.manual_seed(0)
-    model: Any = ImageText() if kind == "words" else tower(len(DIGITS))
-    decay = [p for p in model.parameters() if p.ndim > 1]
-    groups = [{"params": decay, "weight_decay": 0.05},
-              {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0}]  # fmt: skip
-    optimiser = torch.optim.AdamW(groups, lr=LR)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LR, total_steps=steps, pct_start=0.1)
-    scenes = training_scenes(0)
-    began, clock, losses = time.process_time(), time.monotonic(), []
-    for step in range(steps):
-        pixels, digits, captions = zip(*islice(scenes, BATCH))
-        images = normalised(pixels)
-        if kind == "words":
-            loss = model.loss(images, list(captions))
-        else:
-            tags = torch.zeros(BATCH, len(DIGITS))
-            for row, shown in zip(tags, digits):
-                row[shown] = 1
-            loss = F.binary_cross_entropy_with_logits(model(images), tags)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        losses.append(loss.item())
-        if (step + 1) % 50 == 0:
-            spent = time.process_time() - began
-            print(f"{kind} {step + 1}/{steps} loss {np.mean(losses[-50:]):.3f} CPU {spent:.0f} s", flush=True)
-    save_file(model.state_dict(), file)
-    record = {"steps": steps, "batch": BATCH, "cpu_s": round(time.process_time() - began),
-              "clock_s": round(time.monotonic() - clock), "loss": float(np.mean(losses[-50:]))}  # fmt: skip
-    file.with_suffix(".json").write_text(json.dumps(record))
-    return record
+def chains(
+    nets: dict[str, Network], pixels: torch.Tensor, digits: list[int]
+) -> dict[str, NDArray[np.float32]]:
+    """Maps (2,S,S) in [0,1] of a scene's digits, by "network, method, refiners"."""
+    found: dict[str, torch.Tensor] = {}
+    for kind, net in nets.items():
+        for method, plain in CHAINS.items():
+            for refine in ((), ("class-aware",)):
+                chain = Pipeline(method, refine, scales=plain.scales, flip=plain.flip, options=plain.options)
+                found["+".join((f"{kind}: {method}", *refine))] = chain.maps(net, pixels, digits)
+    stacked, image = torch.cat(list(found.values()), 1), pixels.float()[None]
+    result = {}
+    for suffix, iterations in (("", 0), ("+pamr", PAMR)):
+        refined = refine_maps(image, stacked, iterations=iterations)[0].clamp(0, 1).numpy()
+        result |= {f"{name}{suffix}": maps for name, maps in zip(found, refined.reshape(-1, 2, SIDE, SIDE))}
+    return result
+
+
+def score_maps(
+    maps: Sequence[NDArray[np.float32]], ids: list[list[int]], truths: list[NDArray[np.uint8]]
+) -> Any:
+    """Hits and unions (N,2,C+1) of every scene at the threshold that the other half has chosen, and both thresholds."""
+    sweep = CrossFitted(len(DIGITS))
+    for number, (its, labels, truth) in enumerate(zip(maps, ids, truths)):
+        sweep.update(number, its, labels, truth)
+    thresholds = sweep.compute().thresholds
+    counts = []
+    for number, (its, labels, truth) in enumerate(zip(maps, ids, truths)):
+        label = np.where(its.max(0) >= thresholds[number % 2], np.array(labels)[its.argmax(0)], 0)
+        counts.append(hits_and_unions(confusion_matrix(label, truth, len(DIGITS))))
+    return np.stack(counts), thresholds
+
+
+@torch.no_grad()
+def recognised(nets: dict[str, Network], model: ImageText, group: list[Scene]) -> dict[str, float]:
+    """Share of scenes whose two digits have the two highest scores; and whose order the caption model reads."""
+    painted = [scene.paint() for scene in group]
+    images = torch.from_numpy(np.stack([pixels for pixels, _ in painted])).float()
+    wanted = torch.tensor([sorted(scene.digits) for scene in group])
+    found = {}
+    for kind in ("tags", "words"):
+        best = nets[kind](images).topk(2).indices.sort(1).values
+        found[f"both digits, {kind}"] = float((best == wanted).all(1).float().mean())
+    told = []
+    for scene, (_, mask) in zip(group, painted):
+        first, second = scene.digits
+        word = relation(mask, first, second)
+        told += [f"a {DIGITS[first]} {how} a {DIGITS[second]}" for how in (word, OPPOSITE[word])]
+    photo = F.normalize(model.encode_image((images - MEAN[0]) / STD[0]), dim=-1)
+    text = F.normalize(model.encode_text(tokenise(told)), dim=-1).unflatten(0, (-1, 2))
+    right, wrong = (text * photo[:, None]).sum(-1).T
+    found["order of the digits, words"] = float((right > wrong).float().mean())
+    return found
+
+
+def score_group(
+    nets: dict[str, Network], model: ImageText, split: Any, held_out: bool, number: int
+) -> dict[str, Any]:
+    group = scenes(split, held_out, number)
+    rows: dict[str, list[NDArray[np.float32]]] = {}
+    ids, truths = [], []
+    for scene in group:
+        pixels, mask = scene.paint()
+        for name, maps in chains(nets, torch.from_numpy(pixels), scene.digits).items():
+            rows.setdefault(name, []).append(maps)
+        ids.append([digit + 1 for digit in scene.digits])
+        truths.append(mask)
+    counts = {name: score_maps(maps, ids, truths) for name, maps in rows.items()}
+    result: dict[str, Any] = recognised(nets, model, group)
+    for name, (own, thresholds) in counts.items():
+        kind, chain = name.split(": ")
+        result[name] = {
+            "miou": float(mean_iou(own.sum(0))),
+            "interval": interval(own),
+            "thresholds": thresholds,
+        }
+        if kind != "tags":
+            tags = counts[f"tags: {chain}"][0]
+            result[name]["minus tags"] = result[name]["miou"] - float(mean_iou(tags.sum(0)))
+            result[name]["minus tags interval"] = difference_interval(own, tags)
+    return result
 
 
 def main() -> None:
@@ -215,6 +185,7 @@ def main() -> None:
         "work", type=Path, help="folder for the weights; those that are there are not trained again"
     )
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--scenes", type=int, default=SCENES)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
@@ -222,6 +193,22 @@ def main() -> None:
         file = options.work / f"{kind}.safetensors"
         if not file.exists():
             train(kind, file, options.steps)
+    torch.set_num_threads(1)
+    training = {kind: json.loads((options.work / f"{kind}.json").read_text()) for kind in ("words", "tags")}
+    protocol = {"scenes": options.scenes, "seed": SEED, "size": SIDE, "batch": BATCH, "templates": TEMPLATES,
+                "pamr_iterations": PAMR, "training": training}  # fmt: skip
+    result: dict[str, Any] = {"protocol": protocol}
+    nets, model = networks(options.work), image_text(options.work)
+    for name, (split, held_out) in GROUPS.items():
+        result[name] = score_group(nets, model, split, held_out, options.scenes)
+        options.out.write_text(json.dumps(result, indent=1) + "\n")  # kept after every group
+        print(
+            name,
+            {
+                row: round(its["miou"], 3) if isinstance(its, dict) else its
+                for row, its in result[name].items()
+            },
+        )
 
 
 if __name__ == "__main__":

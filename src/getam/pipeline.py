@@ -138,8 +138,9 @@ class Pipeline:
             size = seen_size(photo.shape[-2], photo.shape[-1])
             return torch.zeros(1, 0, *size, device=next(net.parameters()).device)
         self._require_attention(net)
+        if callable(told := getattr(net, "told", None)):  # scores are shares among the words of a photo
+            net, present = told(present)
         network: Any = net
-        net, present = network.told(present)
         chosen, chain = find_method(self.method), find_chain(self.refine)
         image = photo.to(next(net.parameters()).device, torch.float32)[None]
         sizes = [fit_patches(photo.shape[-2], photo.shape[-1], side, network.patch) for side in self.scales]

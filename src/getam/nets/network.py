@@ -47,13 +47,6 @@ class Network(nn.Module):
     def pretrained_parameters(self) -> Iterator[nn.Parameter]:
         """The parameters that come from the backbone's weights file; all others start fresh."""
 
-    def told(self, present: Sequence[int]) -> tuple[Network, list[int]]:
-        """The network for the maps of a photo whose classes are `present`, and what their numbers are there.
-
-        Itself, unless scores are shares that the classes of the photo have among themselves (`getam.nets.words`).
-        """
-        return self, list(present)
-
     @abstractmethod
     def class_scores(self, images: Tensor) -> Tensor:
         """Photos (B,3,H,W) in 0–255 → class logits (B,C), by the shortest way: all that maps need."""

@@ -153,8 +153,8 @@ def explain_photos(
     call = {
         "verb": "explain", "weights_sha256": subject.weights_sha256,
         "options": {"photos": photos, "model": model, "weights": weights, "classes": classes, "method": method,
-                    "size": subject.long_side, "refine": refine,
-                    "words": words, "background_words": background_words, **options},
+                    "size": subject.long_side, "refine": refine, **options,
+                    **({"words": words, "background_words": background_words} if words else {})},
     }  # fmt: skip
     folder = OutputFolder(out, jobs, call, overwrite=overwrite)
 

@@ -125,10 +125,10 @@ def label(
     pipeline.check(saliency=saliency is not None, several_tags=several, net=net)
     samples = {sample.name: sample for sample in collection.samples}
     options = {
-        "data": data, "model": model, "weights": weights, "words": words, "background_words": background_words,
-        "saliency": saliency, "method": method, "refine": pipeline.refine,
+        "data": data, "model": model, "saliency": saliency, "method": method, "refine": pipeline.refine,
         "labels": pipeline.labeller(saliency=saliency is not None), "scales": scales, "flip": flip,
         **pipeline.method_options,
+        **({"weights": weights, "words": words, "background_words": background_words} if words else {}),
     }  # fmt: skip
     digest = weights_hash(model or embedded_model()) if weights is None else file_hash(weights)
     call = {"verb": "label", "weights_sha256": digest, "options": options}
