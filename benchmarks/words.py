@@ -47,7 +47,7 @@ from getam.nets.words import word_classifier
 from getam.pipeline import Pipeline
 from getam.refine.scaled import refine_maps
 
-SCENES = 256  # of each group
+SCENES = 128  # of each group
 SEED = 1  # scenes of training have seed 0
 GROUPS = {
     "pairs and writers of training": ("train", False),

@@ -215,6 +215,10 @@ def test_a_photo_s_own_words_share_the_softmax_with_the_background_alone() -> No
     assert [p is q for p, q in zip(its.parameters(), net.parameters())] == [True] * len(
         list(net.parameters())
     )
+    assert (len(net.words), net.classes) == (
+        3,
+        ("a cat", "a road", "a red bicycle"),
+    )  # the other is as it was
     plain = words(model, background=())
     assert plain.told([2])[0] is plain
     assert plain.told([2])[1] == [2]

@@ -99,15 +99,13 @@ class WordClassifier(Network):
     def told(self, present: Sequence[int]) -> tuple[WordClassifier, list[int]]:
         """The classifier of a photo whose words are `present`: they and the background share the softmax, no others.
 
-        It has the same tower. Without background words scores are cosines, which do not depend on each other.
+        It shares all else with this one. Without background words scores do not depend on each other.
         """
         if not len(self.background):
             return self, list(present)
-        its = WordClassifier(
-            self.tower, self.words[list(present)], [self.classes[c] for c in present], self.background,
-            scale=self.scale, side=self.side, mean=self.mean.flatten().tolist(), std=self.std.flatten().tolist(),
-        )  # fmt: skip
-        return its.to(self.words.device).train(self.training), list(range(len(present)))
+        its = _view(self, words=self.words[list(present)])
+        its.classes = tuple(self.classes[c] for c in present)
+        return its, list(range(len(present)))
 
     def class_scores(self, images: Tensor) -> Tensor:
         """As `forward`."""
@@ -233,9 +231,21 @@ def _at_size(tower: Any, height: int, width: int) -> Any:
     grid = (height // patch[0], width // patch[1])
     patches = positions[1:].T.unflatten(1, tuple(tower.grid_size))[None]
     resampled = F.interpolate(patches, size=grid, mode="bicubic", antialias=True)[0].flatten(1).T
-    view = copy.copy(tower)
-    view.__dict__ = {**tower.__dict__, "_parameters": dict(tower._parameters)}
-    del view._parameters["positional_embedding"]
-    view.positional_embedding = torch.cat((positions[:1], resampled))
+    view = _view(tower, positional_embedding=torch.cat((positions[:1], resampled)))
     view.image_size, view.grid_size = (height, width), grid
+    return view
+
+
+def _view(module: Any, **own: Tensor) -> Any:
+    """A module that shares everything with another but these of its tensors."""
+    view = copy.copy(module)
+    view.__dict__ = {
+        **module.__dict__,
+        **{
+            kind: {name: tensor for name, tensor in getattr(module, kind).items() if name not in own}
+            for kind in ("_parameters", "_buffers")
+        },
+    }
+    for name, tensor in own.items():
+        setattr(view, name, tensor)
     return view
