@@ -73,6 +73,59 @@ def test_the_classes_are_learned(tmp_path: Path) -> None:
     assert {"lr", "photos_per_second", "cls"} < logged[0].keys()
 
 
+def test_checks_and_pace_change_nothing_and_are_told(tmp_path: Path) -> None:
+    whole, _ = train(tmp_path / "whole")
+    seen: list[int] = []
+    paces: list[float] = []
+    told: list[float | None] = []
+
+    def check(net: Any) -> dict[str, float]:
+        seen.append(int(net.training))
+        return {"known": len(seen) / 8}
+
+    run = RunFolder(tmp_path / "run")
+    run.open({})
+    config = CONFIG.model_copy(update={"steps": 7})
+    net = fit(
+        GetamRecipe(), config, Halves(), ("red", "blue"), run, record={}, pace=paces.append, check=check,
+        advance=lambda step, losses: told.append(losses.get("known")),
+    )  # fmt: skip
+    assert seen == [1] * 7
+    assert told == [n / 8 for n in range(1, 8)]
+    assert len(paces) == 1
+    assert paces[0] > 0
+    logged = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [entry for entry in logged if "known" in entry] == [
+        {"step": n, "known": n / 8} for n in range(1, 8)
+    ]
+    for name, value in whole.state_dict().items():
+        assert torch.equal(net.state_dict()[name], value), name
+
+
+def test_checks_come_at_tenths(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.open({})
+    config = CONFIG.model_copy(update={"steps": 25, "joint_from": 1.0})
+    fit(GetamRecipe(), config, Halves(), ("red", "blue"), run, record={}, check=lambda net: {"known": 1.0})
+    logged = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in logged if "known" in entry] == [3, 5, 8, 10, 13, 15, 18, 20, 23, 25]
+
+
+def test_the_pace_is_of_what_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", -1.0)
+    monkeypatch.setattr(loop, "seconds_a_step", lambda *_: 1000.0)
+    with pytest.raises(StopError):
+        train(tmp_path / "run", stop_after=3)
+    paces: list[float] = []
+    with RunFolder(tmp_path / "run") as run:
+        run.open(CONFIG.model_dump(mode="json"))
+        fit(
+            GetamRecipe(), CONFIG, Halves(), ("red", "blue"), run, record=CONFIG.model_dump(mode="json"),
+            pace=paces.append,
+        )  # fmt: skip
+    assert paces == [pytest.approx(4000, abs=100)]
+
+
 @pytest.mark.parametrize("stop_after", [1, 3, 4])
 def test_an_interrupted_run_ends_with_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int

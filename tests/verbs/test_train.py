@@ -219,7 +219,7 @@ def test_bas_of_one_class_is_refused(folder: Path) -> None:
 
 def test_tags_that_tell_nothing_apart_are_warned_of(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     getam.train(**options(folder, steps=1, classes=("red",)))  # some photos are not red
-    assert not caplog.records
+    assert "tells nothing apart" not in caplog.text
     lines = [f"scene{number}.png,red" for number in range(6)]
     (folder / "tags.csv").write_text("\n".join(["image,tags", *lines]))
     getam.train(**options(folder, steps=1, out=folder / "other"))
@@ -233,6 +233,7 @@ class Asked(dict[str, Any]):
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     found = Asked()
+    monkeypatch.setattr(verb, "with_weights", lambda config, classes, out: config)
 
     def fit(system: Any, config: Any, dataset: Any, classes: Any, run: Any, **more: Any) -> str:
         found.update(system=system, config=config, dataset=dataset, classes=classes, run=run, **more)
@@ -284,7 +285,7 @@ def test_every_option_arrives(folder: Path, asked: Asked) -> None:
 
 def test_what_is_left_out_is_the_presets(folder: Path, asked: Asked) -> None:
     getam.train(data=folder / "photos", tags=folder / "tags.csv", out=folder / "run")
-    assert asked["config"] == GetamConfig()
+    assert asked["config"] == GetamConfig(steps=150)
     assert asked["workers"] == 0
     assert asked["record"]["weights"] is None
     assert asked["record"]["data"]["saliency"] is False
@@ -313,6 +314,67 @@ def test_less_than_one_step_is_refused(folder: Path) -> None:
     del given["steps"]
     with pytest.raises(InputError, match=r"--epochs 0\.1 is less than one step"):
         getam.train(**given)
+
+
+def test_too_few_steps_are_warned_of(
+    folder: Path, asked: Asked, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    getam.train(**options(folder, steps=249))
+    assert "249 steps are too few to learn from" in caplog.text
+    caplog.clear()
+    getam.train(**options(folder, steps=250, out=folder / "other"))
+    [record] = caplog.records
+    assert record.getMessage().startswith("classes with too few photos to be learned: blue (4), red (4)")
+    capsys.readouterr()
+    asked["pace"](354)
+    assert capsys.readouterr().err == (
+        "getam: 250 steps of 2 photos, 83.3 passes over 6 photos, from nothing; this takes about 6 min on this "
+        "machine\n"
+    )
+
+
+def many(folder: Path) -> None:
+    """Forty-eight photos in place of six."""
+    lines = (folder / "tags.csv").read_text().splitlines()
+    for photo in sorted((folder / "photos").iterdir()):
+        for number in range(7):
+            shutil.copy(photo, photo.with_name(f"{photo.stem}_{number}{photo.suffix}"))
+    copies = [line.replace(".png", f"_{number}.png", 1) for line in lines[1:] for number in range(7)]
+    (folder / "tags.csv").write_text("\n".join([*lines, *copies]))
+
+
+def test_a_tenth_is_held_out_and_judged(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    many(folder)
+    net = getam.train(**options(folder, steps=10, batch_size=4))
+    found = json.loads((folder / "run" / "tags.json").read_text())
+    assert [one["name"] for one in found["classes"]] == list(net.classes)
+    held = {one["photos"] + one["others"] for one in found["classes"]}
+    [count] = held
+    assert 3 <= count <= 8
+    config = yaml.safe_load((folder / "run" / "config.yaml").read_text())
+    assert config["data"]["photos"] == 48 - count
+    logged = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    checks = [entry for entry in logged if "tags right" in entry]
+    assert [entry["step"] for entry in checks] == list(range(1, 11))
+    assert all(set(entry) == {"step", "tags right"} for entry in checks)
+    said = capsys.readouterr().err
+    assert f"passes over {48 - count} photos ({count} more are held out)" in said
+    assert f"tags of {count} photos that were held out" in said
+    assert "tags right" in said
+    getam.train(**options(folder, steps=1, batch_size=4, out=folder / "all", hold_out=0))
+    assert not (folder / "all" / "tags.json").exists()
+    assert yaml.safe_load((folder / "all" / "config.yaml").read_text())["data"]["photos"] == 48
+
+
+def test_stages_are_judged_too(folder: Path) -> None:
+    many(folder)
+    getam.train(
+        **options(folder, recipe="self-training", steps=1, options=("label_scales=[32]", "label_crf=0"))
+    )
+    assert (folder / "run" / "tags.json").is_file()
+    for stage in ("1-getam", "3-segmenter"):
+        logged = (folder / "run" / stage / "metrics.jsonl").read_text()
+        assert "tags right" in logged
 
 
 def test_the_wrong_option_is_named(folder: Path) -> None:

@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from getam.engine.pace import seconds_a_step
 from getam.engine.runfolder import RunFolder
 from getam.engine.state import random_state, restore_random
 from getam.errors import GetamError, InputError
@@ -21,6 +22,7 @@ from getam.recipes.base import CommonConfig, Recipe, optimizer, total
 
 LOG_EVERY = 20  # steps
 SAVE_EVERY_SECONDS = 120.0
+CHECKS = 10  # in a training
 
 
 class EpochDataset(Protocol):
@@ -42,6 +44,8 @@ def fit(
     advance: Callable[[int, dict[str, float]], None] = lambda step, losses: None,
     workers: int = 0,
     initial: Mapping[str, Tensor] | None = None,
+    pace: Callable[[float], None] | None = None,
+    check: Callable[[Network], Mapping[str, float]] | None = None,
 ) -> Network:
     """Train until `config.steps` steps are done, continuing what `run` holds.
 
@@ -52,9 +56,11 @@ def fit(
         classes: class names without background.
         run: an opened run folder.
         record: the configuration as written to config.yaml, kept with the weights.
-        advance: called after every step with the number of steps done and the losses.
+        advance: called after every step with the number of steps done, the losses, and what `check` found last.
         workers: loader processes.
         initial: weights to start from, of a network of the same recipe's shape; None: as the recipe builds it.
+        pace: called before the first step with the seconds that what is left will take, found by trying a few steps.
+        check: called after every tenth of the steps with the network, which it leaves as it is; its numbers are logged.
 
     Returns:
         The trained network, in eval mode, on the device it was trained on.
@@ -86,9 +92,18 @@ def fit(
         kept = done
 
     saved_at, began = time.monotonic(), time.monotonic()
+    checked: dict[str, float] = {}
     try:
         for step, batch in _batches(data, config, start, workers):
+            if pace is not None and step == start:
+                loaded = time.monotonic() - began
+                each = seconds_a_step(recipe, config, net, fabric.to_device(batch))
+                pace((config.steps - start) * (each if workers else each + loaded))
+                began = time.monotonic()
             numbers = _train_step(recipe, config, fabric, model, optim, batch, step)
+            if check is not None and (step + 1) * CHECKS // config.steps > step * CHECKS // config.steps:
+                checked = dict(check(net))
+                run.log({"step": step + 1, **checked})
             if (step + 1) % LOG_EVERY == 0 or step + 1 == config.steps:
                 rate = (step + 1 - start) * len(batch["image"]) / (time.monotonic() - began)
                 lr = optim.param_groups[0]["lr"]
@@ -96,7 +111,7 @@ def fit(
             if time.monotonic() - saved_at > SAVE_EVERY_SECONDS and step + 1 < config.steps:
                 keep(step + 1)
                 saved_at = time.monotonic()
-            advance(step + 1, numbers)
+            advance(step + 1, numbers | checked)
         if start < config.steps:
             keep(config.steps)
     except FloatingPointError as error:

@@ -46,6 +46,8 @@ def run_stages(
     record: Mapping[str, Any],
     progress: Progress,
     workers: int = 0,
+    pace: Callable[[float], None] | None = None,
+    check: Callable[[Network], Mapping[str, float]] | None = None,
 ) -> Network:
     """Do what is not done yet of the stages, one after the other.
 
@@ -56,6 +58,7 @@ def run_stages(
         record: the configuration as written to config.yaml.
         progress: shows how far a stage is.
         workers: loader processes.
+        pace, check: as of `fit`, in every stage that trains.
 
     Returns:
         The last stage's network, in eval mode.
@@ -72,7 +75,7 @@ def run_stages(
             _label(stage, collection, folders, its, partial(progress, what))
         else:
             its |= {"recipe": stage.recipe.name, **stage.config.model_dump(mode="json")}
-            _train(stage, collection, folders, its, partial(progress, what), workers)
+            _train(stage, collection, folders, its, partial(progress, what), workers, pace, check)
     last = folders[stages[-1].name] / MODEL
     write_atomically(run.path / MODEL, last.read_bytes())
     return load_model(last)
@@ -85,6 +88,8 @@ def _train(
     record: dict[str, Any],
     progress: StageProgress,
     workers: int,
+    pace: Callable[[float], None] | None,
+    check: Callable[[Network], Mapping[str, float]] | None,
 ) -> None:
     given = _labelled(collection, folders[stage.labels]) if stage.labels else collection
     needs_masks = "mask" in stage.recipe.needs
@@ -99,7 +104,8 @@ def _train(
         with progress(stage.config.steps) as advance:
             fit(
                 stage.recipe, stage.config, data, given.classes, run, record=record, workers=workers, initial=initial,
-                advance=lambda done, losses: advance(done, in_words(losses)),
+                advance=lambda done, losses: advance(done, in_words(losses)), pace=pace,
+                check=check,
             )  # fmt: skip
 
 

@@ -71,6 +71,16 @@ class CommonConfig(BaseModel):
             colour_jitter=self.colour_jitter,
         )
 
+    def whole_photos(self, collection: Collection) -> TagDataset:
+        """The same photos whole, at the size of the crops and in their own colours, to be scored.
+
+        Raises:
+            InputError: no photos.
+        """
+        return self.model_copy(update={"zoom": (1.0, 1.0), "colour_jitter": False}).crops(
+            collection, masks=False
+        )
+
     def build(self, classes: Sequence[str]) -> Network:
         """The network of this configuration, its pretrained weights loaded.
 

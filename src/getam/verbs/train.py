@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import yaml
-from pydantic import ValidationError
-
-from getam.data.collection import Collection, load_collection
+from getam.data.collection import load_collection
 from getam.data.fingerprint import take_fingerprint
+from getam.data.hold_out import HELD_OUT, divided
 from getam.engine.loop import fit, in_words
 from getam.engine.runfolder import RunFolder
 from getam.engine.stages import run_stages
@@ -21,9 +17,13 @@ from getam.nets.embedded import embedded_model
 from getam.nets.network import Network
 from getam.recipes import find_recipe
 from getam.recipes.base import EMBEDDED
+from getam.recipes.schedule import complaint
 from getam.recipes.stages import StagedRecipe
+from getam.verbs.exam import Exam, plan, say_pace
+from getam.verbs.few import known_classes, warnings_of
 from getam.verbs.progress import progress
 from getam.verbs.saliency import load_with_saliency
+from getam.verbs.train_config import configure, named, run_record, with_weights
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ def train(
     lr: float | None = None,
     pretrained_lr: float | None = None,
     seed: int = 0,
+    hold_out: float = HELD_OUT,
     options: tuple[str, ...] = (),
     workers: int = 0,
 ) -> Network:
@@ -71,13 +72,15 @@ def train(
             are completed without saliency.
         classes: train on these tags only; the others' pixels are nobody's.
         split: only the ids listed in this split file of a VOC folder, e.g. train.
-        steps: optimiser steps.
+        steps: optimiser steps; left out, as many as suit the number of photos and what the network starts from.
         epochs: passes over the photos, instead of steps.
         size: side of the square training crop in pixels.
         batch_size: photos per step.
         lr: learning rate of fresh parameters.
         pretrained_lr: learning rate of the pretrained backbone.
         seed: of everything random.
+        hold_out: share of the photos, at most 100 of them, that are kept out of training to tell which classes are
+            learned: where there are 40 or more; 0 for none. tags.json in the run folder has what was found.
         options: others of the recipe, each NAME=VALUE, as zoom=[0.5,2] or rounds=2; config.yaml of a run lists them.
         workers: loader processes.
 
@@ -100,28 +103,40 @@ def train(
         "batch_size": batch_size, "lr": lr, "pretrained_lr": pretrained_lr, "seed": seed, "steps": steps,
     }  # fmt: skip
     flags = {name: value for name, value in given.items() if value is not None}
-    config = configure(system, preset, {**flags, **named(options, given)}, epochs, len(collection.samples))
-    dataset = config.crops(collection, masks="mask" in system.needs)
-    if "mask" not in system.needs and len({frozenset(sample.tags) for sample in collection.samples}) == 1:
-        logger.warning(
-            "all %d photos have the same tags (%s), which tells nothing apart: add photos of other classes, or of none",
-            len(collection.samples), ", ".join(collection.samples[0].tags) or "none",
-        )  # fmt: skip
-    record = run_record(recipe, collection, config)
+    kept, held = divided(collection, hold_out)
+    photos = len(kept.samples)
+    config = configure(system, preset, {**flags, **named(options, given)}, epochs, photos)
+    config = with_weights(config, collection.classes, out)
+    dataset = config.crops(kept, masks="mask" in system.needs)
+    for said in warnings_of(kept, known_classes()) if "mask" not in system.needs else []:
+        logger.warning("%s", said)
+    if said := complaint(config, photos):
+        logger.warning("%s", said)
+    record = run_record(recipe, kept, config)
     content = take_fingerprint(
-        collection, masks=dataset.with_masks, facts={"saliency source": _source(saliency)},
-        files={"weights": embedded_model() if str(weights) == EMBEDDED else weights},
+        kept, masks=dataset.with_masks, facts={"saliency source": _source(saliency)},
+        files={"weights": embedded_model() if config.weights == EMBEDDED else weights},
     )  # fmt: skip
+    exam = Exam(config.whole_photos(held), config.batch_size) if held.samples else None
+    check = exam.mean_ranked if exam else None
+    doing = plan(recipe, config, photos, len(held.samples))
     with RunFolder(out) as run:
         run.open(record, content)
         if isinstance(system, StagedRecipe):
-            stages = system.stages(config, collection)
-            return run_stages(stages, collection, run, record=record, progress=progress, workers=workers)
-        with progress("training", config.steps) as advance:
-            return fit(
-                system, config, dataset, collection.classes, run, record=record, workers=workers,
-                advance=lambda done, losses: advance(done, in_words(losses)),
+            net = run_stages(
+                system.stages(config, kept), kept, run, record=record, progress=progress, workers=workers,
+                pace=say_pace(f"{doing}; this stage takes"), check=check,
             )  # fmt: skip
+        else:
+            with progress("training", config.steps) as advance:
+                net = fit(
+                    system, config, dataset, kept.classes, run, record=record, workers=workers,
+                    pace=say_pace(f"{doing}; this takes"), check=check,
+                    advance=lambda done, losses: advance(done, in_words(losses)),
+                )  # fmt: skip
+        if exam:
+            exam.end(net, run.path)
+    return net
 
 
 def _source(saliency: Path | str | None) -> str:
@@ -129,74 +144,3 @@ def _source(saliency: Path | str | None) -> str:
     if saliency is None:
         return "nothing"
     return "a folder" if Path(saliency).exists() else str(saliency)
-
-
-def named(options: Sequence[str], flags: Container[str]) -> dict[str, Any]:
-    """NAME=VALUE → values by name; a value is read as in a YAML file.
-
-    Raises:
-        InputError: no name, no value, a name twice, or one that has a flag of its own.
-
-    >>> named(["rounds=2", "zoom=[0.5, 2]", "go_on=false", "start="], ())
-    {'rounds': 2, 'zoom': [0.5, 2], 'go_on': False, 'start': None}
-    """
-    found: dict[str, Any] = {}
-    for option in options:
-        name, equals, text = option.partition("=")
-        if not name or not equals:
-            raise InputError(f"option {option!r} is not NAME=VALUE, as in rounds=2")
-        if name in flags:
-            raise InputError(f"option {option!r}: say --{name.replace('_', '-')} {text} instead")
-        if name in found:
-            raise InputError(f"option {name} was given twice")
-        try:
-            found[name] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise InputError(f"option {option!r}: the value cannot be read; lists are [1,2]") from None
-    return found
-
-
-def configure(system: Any, preset: str, given: dict[str, Any], epochs: float | None, photos: int) -> Any:
-    """The recipe's configuration: its defaults, then the preset, then what was given.
-
-    Raises:
-        InputError: unknown preset, or a value out of range, naming the option.
-    """
-    if preset not in system.presets:
-        raise InputError(
-            f"recipe {system.name} has no preset {preset!r}: choose one of {', '.join(system.presets)}"
-        )
-    values = {**system.presets[preset], **given}
-    try:
-        config = system.config_type(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(sorted(system.config_type.model_fields))
-            raise InputError(f"recipe {system.name} has no option {name}: choose one of {known}") from None
-        raise InputError(f"option {name}: {first['msg'].lower()} (got {first['input']!r})") from None
-    if epochs is not None:
-        steps = round(epochs * (photos // min(config.batch_size, photos)))
-        if steps < 1:
-            raise InputError(f"--epochs {epochs} is less than one step: give a larger number")
-        config = config.model_copy(update={"steps": steps})
-    return config
-
-
-def run_record(recipe: str, collection: Collection, config: Any) -> dict[str, Any]:
-    """What config.yaml says: the recipe, its options, and the protocol of the data."""
-    options = config.model_dump(mode="json")
-    if options.get("weights"):
-        options["weights"] = Path(options["weights"]).name
-    return {
-        "recipe": recipe,
-        **options,
-        "data": {
-            "photos": len(collection.samples),
-            "split": collection.split,
-            "split_hash": collection.split_hash(),
-            "classes": list(collection.classes),
-            "saliency": collection.has_saliency,
-        },
-    }

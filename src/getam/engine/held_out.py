@@ -1,0 +1,31 @@
+"""What a network knows of photos it was not trained on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from getam.data.transforms import TagDataset
+from getam.nets.network import Network
+
+
+@torch.no_grad()
+def held_out_scores(net: Network, crops: TagDataset, batch_size: int) -> tuple[Tensor, Tensor]:
+    """Class logits and tags of all crops, both (N,C) float32 on the CPU; the network's mode stays as it is.
+
+    Args:
+        net: on its device.
+        crops: N of them.
+        batch_size: photos at once.
+    """
+    device, training = next(net.parameters()).device, net.training
+    net.eval()
+    try:
+        scores, tags = [], []
+        for batch in DataLoader(crops, batch_size, generator=torch.Generator()):
+            scores.append(net.class_scores(batch["image"].to(device)).float().cpu())
+            tags.append(batch["tags"])
+        return torch.cat(scores), torch.cat(tags)
+    finally:
+        net.train(training)

@@ -1,0 +1,134 @@
+"""What `getam train` is asked for → a recipe's configuration, and what config.yaml says of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Container, Sequence
+from pathlib import Path
+from typing import Any
+
+import timm
+import yaml
+from pydantic import ValidationError
+
+from getam.data.collection import Collection
+from getam.engine.runfolder import CONFIG
+from getam.errors import InputError, WeightsError
+from getam.nets.hub import from_hub
+from getam.recipes.base import EMBEDDED, CommonConfig, Config
+from getam.recipes.schedule import start_of, suitable_steps
+
+logger = logging.getLogger(__name__)
+
+
+def named(options: Sequence[str], flags: Container[str]) -> dict[str, Any]:
+    """NAME=VALUE → values by name; a value is read as in a YAML file.
+
+    Raises:
+        InputError: no name, no value, a name twice, or one that has a flag of its own.
+
+    >>> named(["rounds=2", "zoom=[0.5, 2]", "go_on=false", "start="], ())
+    {'rounds': 2, 'zoom': [0.5, 2], 'go_on': False, 'start': None}
+    """
+    found: dict[str, Any] = {}
+    for option in options:
+        name, equals, text = option.partition("=")
+        if not name or not equals:
+            raise InputError(f"option {option!r} is not NAME=VALUE, as in rounds=2")
+        if name in flags:
+            raise InputError(f"option {option!r}: say --{name.replace('_', '-')} {text} instead")
+        if name in found:
+            raise InputError(f"option {name} was given twice")
+        try:
+            found[name] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise InputError(f"option {option!r}: the value cannot be read; lists are [1,2]") from None
+    return found
+
+
+def configure(system: Any, preset: str, given: dict[str, Any], epochs: float | None, photos: int) -> Any:
+    """The recipe's configuration: its defaults, then the preset, then what was given.
+
+    Steps that nobody gives are those that suit the number of photos.
+
+    Raises:
+        InputError: unknown preset, or a value out of range, naming the option.
+    """
+    if preset not in system.presets:
+        raise InputError(
+            f"recipe {system.name} has no preset {preset!r}: choose one of {', '.join(system.presets)}"
+        )
+    values = {**system.presets[preset], **given}
+    try:
+        config = system.config_type(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(sorted(system.config_type.model_fields))
+            raise InputError(f"recipe {system.name} has no option {name}: choose one of {known}") from None
+        raise InputError(f"option {name}: {first['msg'].lower()} (got {first['input']!r})") from None
+    if epochs is not None:
+        steps = round(epochs * (photos // min(config.batch_size, photos)))
+        if steps < 1:
+            raise InputError(f"--epochs {epochs} is less than one step: give a larger number")
+        config = config.model_copy(update={"steps": steps})
+    elif "steps" not in values:
+        config = config.model_copy(update={"steps": suitable_steps(photos, start_of(config))})
+    return config
+
+
+def with_weights(config: CommonConfig, classes: Sequence[str], out: Path) -> CommonConfig:
+    """The configuration with what it starts from: where no weights are given and none can be had, the embedded model.
+
+    That is said in one line. A run that began so goes on so.
+
+    Raises:
+        WeightsError: the hub has to be asked and does not answer, and the network is not of the embedded model's shape.
+    """
+    if config.weights is not None or not config.pretrained or not isinstance(config, Config):
+        return config
+    embedded = config.model_copy(update={"weights": EMBEDDED})
+    if _began_with(out) == EMBEDDED:
+        return embedded
+    try:
+        from_hub(lambda: timm.create_model(config.backbone, pretrained=True), config.backbone)
+    except WeightsError:
+        try:
+            embedded.build(classes)
+        except WeightsError:
+            return config  # of another shape: building it will say what is missing
+        logger.warning(
+            "the weights of %s are not here and the hub cannot be reached: training starts from the model that comes "
+            "with the package (--weights embedded), which has learned from photos of animals",
+            config.backbone,
+        )
+        return embedded
+    return config
+
+
+def _began_with(out: Path) -> str | None:
+    """The weights that a run folder's config.yaml names; None where there is none."""
+    try:
+        recorded = yaml.safe_load((out / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    return recorded.get("weights") if isinstance(recorded, dict) else None
+
+
+def run_record(recipe: str, collection: Collection, config: Any) -> dict[str, Any]:
+    """What config.yaml says: the recipe, its options, and the protocol of the data."""
+    options = config.model_dump(mode="json")
+    if options.get("weights"):
+        options["weights"] = Path(options["weights"]).name
+    return {
+        "recipe": recipe,
+        **options,
+        "data": {
+            "photos": len(collection.samples),
+            "split": collection.split,
+            "split_hash": collection.split_hash(),
+            "classes": list(collection.classes),
+            "saliency": collection.has_saliency,
+        },
+    }
