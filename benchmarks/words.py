@@ -36,6 +36,7 @@ from captions import (
     train,
 )
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 
 from getam.metrics.bootstrap import difference_interval, interval
@@ -46,6 +47,7 @@ from getam.nets.network import Network
 from getam.nets.words import word_classifier
 from getam.pipeline import Pipeline
 from getam.refine.scaled import refine_maps
+from getam.report.overlay import heat_overlay
 
 SCENES = 128  # of each group
 SEED = 1  # scenes of training have seed 0
@@ -60,6 +62,7 @@ CHAINS = {
     "getam": Pipeline("getam", (), options={"coupling": "attn_grad", "start": 0}, scales=(SIDE,), flip=False),
     "gradcam": Pipeline("gradcam", (), scales=(SIDE,), flip=False),
 }
+ZOOM = 3  # of the picture
 PAMR = 20  # iterations at the size of the scene, as in the demo; 0: the enlarged maps
 OPPOSITE = {"above": "below", "below": "above", "left of": "right of", "right of": "left of"}
 
@@ -177,6 +180,31 @@ def score_group(
     return result
 
 
+def picture(nets: dict[str, Network], file: Path, shown: int = 4) -> None:
+    """Scenes of new pairs by new writers, and where the words for their digits are, one scene a row."""
+    group = scenes("test", True, shown)
+    sheet = Image.new("RGB", (3 * ZOOM * SIDE + 20, shown * (ZOOM * SIDE + 24)), "white")
+    write = ImageDraw.Draw(sheet)
+    for row, scene in enumerate(group):
+        pixels, mask = scene.paint()
+        heat = chains({"words": nets["words"]}, torch.from_numpy(pixels), scene.digits)["words: getam+pamr"]
+        photo = pixels.transpose(1, 2, 0)
+        first, second = scene.digits
+        told = f"a {DIGITS[first]} {relation(mask, first, second)} a {DIGITS[second]}"
+        tiles = [
+            (photo, told),
+            *((heat_overlay(photo, its), f"a {DIGITS[d]}") for its, d in zip(heat, scene.digits)),
+        ]
+        for column, (tile, title) in enumerate(tiles):
+            place = (column * (ZOOM * SIDE + 10), row * (ZOOM * SIDE + 24))
+            sheet.paste(
+                Image.fromarray(tile).resize((ZOOM * SIDE,) * 2, Image.Resampling.NEAREST),
+                (place[0], place[1] + 16),
+            )
+            write.text(place, title, "black")
+    sheet.save(file)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -199,6 +227,7 @@ def main() -> None:
                 "pamr_iterations": PAMR, "training": training}  # fmt: skip
     result: dict[str, Any] = {"protocol": protocol}
     nets, model = networks(options.work), image_text(options.work)
+    picture(nets, options.out.with_suffix(".png"))
     for name, (split, held_out) in GROUPS.items():
         result[name] = score_group(nets, model, split, held_out, options.scenes)
         options.out.write_text(json.dumps(result, indent=1) + "\n")  # kept after every group
