@@ -17,6 +17,8 @@ from pathlib import Path
 import label
 import memory
 import peers
+import predict
+import startup
 import step
 import timm
 import torch
@@ -38,6 +40,8 @@ PIECES: dict[str, Callable[[Scale], list[Row]]] = {
     "naive": step.measure_naive,
     "refine": refine.measure,
     "label": label.measure,
+    "predict": predict.measure,
+    "startup": startup.measure,
 }
 
 

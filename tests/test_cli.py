@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,9 @@ import torch
 from PIL import Image
 
 import getam
-from getam import cli
+from getam import cli, cli_verbs
 from getam.errors import InputError, SkippedError, WeightsError
+from getam.maps.registry import REGISTRY
 from getam.verbs.explain import explain_photos
 
 
@@ -33,6 +36,11 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     assert lines[0].startswith("getam: ")
     assert "Traceback" not in lines[0]
     return lines[0]
+
+
+def there(verb: Any) -> Any:
+    """A function in place of a verb of the table."""
+    return SimpleNamespace(load=lambda: verb, summary="Nothing.")
 
 
 @pytest.fixture
@@ -200,10 +208,41 @@ def test_help_lists_every_option(capsys: pytest.CaptureFixture[str], verb: str) 
         cli.main([verb, "--help"])
     assert not end.value.code
     text = capsys.readouterr().out
-    for name, parameter in inspect.signature(cli.VERBS[verb]).parameters.items():
+    for name, parameter in inspect.signature(cli.VERBS[verb].load()).parameters.items():
         if parameter.kind is parameter.KEYWORD_ONLY:
             option = name.replace("_", "-")
             assert f"--{option}" in text or f"--no-{option}" in text
+
+
+@pytest.mark.parametrize("verb", ["explain", "label"])
+def test_options_of_some_methods_come_last_under_their_names(
+    capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([verb, "--help"])
+    text = capsys.readouterr().out
+    order = [
+        " options ", "--method ", "--refine", "--overwrite", " getam, acr, ad-cam, legrad, last-stage options ",
+        "--coupling", "of getam, acr", "--start", "--rows", " CAM options ", "--layers",
+        " multi-layer options ", "--weighting", "of multi-layer:", "--aggregate",
+    ]  # fmt: skip
+    assert [part for part in order if part not in text] == []
+    assert [text.index(part) for part in order] == sorted(text.index(part) for part in order)
+    for heading, options in cli_verbs.GROUPS.items():
+        owners = [heading] if heading in REGISTRY else heading.split(", ")
+        for option in options if heading != "CAM" else ():
+            having = {name for name, method in REGISTRY.items() if option in method.options}
+            assert having <= set(owners)
+
+
+@pytest.mark.parametrize("verb", ["explain PHOTO", "label --data D"])
+def test_options_of_some_methods_are_spelt_as_before(called: list[Any], verb: str) -> None:
+    line = f"{verb} --coupling grad --start 3 --rows cls --layers a,b --weighting class --aggregate max"
+    assert cli.main(line.split()) == 0
+    given = {
+        "coupling": "grad", "start": 3, "rows": "cls", "layers": ("a", "b"), "weighting": "class", "aggregate": "max",
+    }  # fmt: skip
+    assert called[0][1].items() >= given.items()
 
 
 def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
@@ -215,10 +254,13 @@ def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_verbs_are_public_functions() -> None:
-    for verb, function in cli.VERBS.items():
-        assert verb in getam.__all__
-        # the Python `explain` takes tensors; its verb takes files
-        assert function is (explain_photos if verb == "explain" else getattr(getam, verb))
+    for name, verb in cli.VERBS.items():
+        assert name in getam.__all__
+        # the Python `explain` returns maps; its verb writes files
+        assert verb.load() is (explain_photos if name == "explain" else getattr(getam, name))
+        assert verb.summary == inspect.cleandoc(verb.load().__doc__ or "").partition("\n\n")[0].replace(
+            "\n", " "
+        )
 
 
 @pytest.fixture
@@ -235,7 +277,9 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
         remember.__doc__, remember.__annotations__ = verb.__doc__, verb.__annotations__
         return remember
 
-    monkeypatch.setattr(cli, "VERBS", {name: remembering(name, verb) for name, verb in cli.VERBS.items()})
+    monkeypatch.setattr(
+        cli, "VERBS", {name: there(remembering(name, verb.load())) for name, verb in cli.VERBS.items()}
+    )
     return calls
 
 
@@ -302,7 +346,7 @@ def test_too_little_memory_is_one_sentence(
         """Fail."""
         raise error
 
-    monkeypatch.setattr(cli, "VERBS", {"predict": verb, "label": verb})
+    monkeypatch.setattr(cli, "VERBS", {"predict": there(verb), "label": there(verb)})
     assert "not enough memory" in refused(capsys, "predict", "photo.jpg")
 
 
@@ -312,7 +356,7 @@ def test_a_bug_stays_a_traceback(error: Exception, monkeypatch: pytest.MonkeyPat
         """Fail."""
         raise error
 
-    monkeypatch.setattr(cli, "VERBS", {"predict": verb, "label": verb})
+    monkeypatch.setattr(cli, "VERBS", {"predict": there(verb), "label": there(verb)})
     with pytest.raises(type(error)):
         cli.main(["predict", "photo.jpg"])
 
@@ -337,7 +381,7 @@ def test_exit_codes(
         """Fail."""
         raise error
 
-    monkeypatch.setattr(cli, "VERBS", {"predict": verb, "label": verb})
+    monkeypatch.setattr(cli, "VERBS", {"predict": there(verb), "label": there(verb)})
     assert cli.main(["predict", "photo.jpg"]) == code
     assert capsys.readouterr() == ("", said + "\n")
 
@@ -352,7 +396,7 @@ def test_results_are_printed(
         """Return something."""
         return result
 
-    monkeypatch.setattr(cli, "VERBS", {"predict": verb, "label": verb})
+    monkeypatch.setattr(cli, "VERBS", {"predict": there(verb), "label": there(verb)})
     assert cli.main(["predict", "photo.jpg"]) == 0
     assert capsys.readouterr() == (printed, "")
 
@@ -373,6 +417,10 @@ def test_scores_are_printed_as_json(capsys: pytest.CaptureFixture[str], scenes: 
          ["label", "--refine", "walk-afa", "par", "--layers", "a", "b"]),
         (["bench", "--compare", "a+b,c", "--background", "sky,grass"],
          ["bench", "--compare", "a+b", "c", "--background", "sky", "grass"]),
+        (["bench", "--compare", "acr[start=9,rows=cls],b[layers=[x,y]]+c"],
+         ["bench", "--compare", "acr[start=9,rows=cls]", "b[layers=[x,y]]+c"]),
+        (["bench", "--compare", "a],b"], ["bench", "--compare", "a]", "b"]),
+        (["train", "--options", "zoom=[1,2]"], ["train", "--options", "zoom=[1,2]"]),
         (["explain", "--refine", "a,b.jpg"], ["explain", "--refine", "a,b.jpg"]),
         (["label", "--refine", ","], ["label", "--refine", ","]),
         (["explain", "--classes", r"a\,b,c", "d"], ["explain", "--classes", "a,b", "c", "d"]),
@@ -424,3 +472,43 @@ def test_as_a_module(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("getam: ")
     assert "Traceback" not in done.stderr
+
+
+# What is loaded before it is needed
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("import getam; dir(getam); getam.InputError; from getam import GetamError", 0),
+        ("from getam.cli import run; import sys; sys.argv = ['getam', '--help']; run()", 0),
+        ("from getam.cli import main; sys.exit(main(['trian']))", 2),
+        ("from getam.cli import main; sys.exit(main([]))", 2),
+    ],
+)
+def test_nothing_heavy_is_loaded_before_it_is_needed(code: str, status: int) -> None:
+    heavy = ["torch", "timm", "torchvision", "scipy", "lightning_fabric", "numpy", "PIL", "pydantic"]
+    say = f"import atexit, sys; atexit.register(lambda: print('loaded', [m for m in {heavy} if m in sys.modules]))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{say}\n{code}"],
+        capture_output=True, text=True, env={"PYTHONPATH": str(Path(cli.__file__).parents[1]), "PATH": ""}, timeout=280,
+    )  # fmt: skip
+    assert done.returncode == status, done.stderr
+    assert done.stdout.splitlines()[-1] == "loaded []"
+
+
+def test_the_public_names_are_what_the_type_checker_sees() -> None:
+    source = ast.parse(Path(getam.__file__).read_text())
+    (seen,) = (node for node in source.body if isinstance(node, ast.If))
+    imported = {
+        (a.name, part.module) for part in seen.body for a in part.names if isinstance(part, ast.ImportFrom)
+    }
+    assert imported == set(getam._WHERE.items())
+    assert set(getam.__all__) <= set(dir(getam))
+    for name in getam.__all__:
+        assert getattr(getam, name).__name__ == name
+    assert set(getam._WHERE) <= set(getam.__all__)
+    with pytest.raises(AttributeError, match="module 'getam' has no attribute 'explian'"):
+        getam.explian  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(ImportError):
+        from getam import explian  # noqa: F401

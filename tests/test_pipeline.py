@@ -1,320 +1,634 @@
-"""train → predict → label → explain → evaluate on a folder of tiny photos, through the public functions."""
+"""Pipelines: any method, refiners and labels give a valid label or one clear refusal; the default is what it was."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import timm
 import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
-from safetensors.torch import save_file
+from torch import Tensor, nn
 
 import getam
 import tiny
+from getam import cli
 from getam.data.masks import read_mask
-from getam.errors import InputError, WeightsError
-from getam.verbs.explain import explain_photos
-from getam.verbs.predict import decide
+from getam.errors import CaptureError, InputError
+from getam.labels.completion import complete
+from getam.labels.double_threshold import irn_label
+from getam.labels.enlarge import enlarged
+from getam.labels.free import complete_without_saliency
+from getam.labels.registry import LABELLERS
+from getam.labels.single_tag import saliency_label
+from getam.maps.affinity import model_affinity
+from getam.maps.methods.getam import getam as getam_maps
+from getam.maps.methods.gradcam import gradcam
+from getam.maps.multiscale import multiscale
+from getam.maps.registry import REGISTRY
+from getam.pipeline import Pipeline, parse_pipeline
+from getam.refine.pamr import normalise_maps, pamr
+from getam.refine.par import par
+from getam.refine.random_walk import ACR, random_walk
+from getam.refine.registry import REFINERS
+from getam.refine.scaled import scale_to_peak
+
+PHOTO = (40, 56)
 
 
-def test_train_writes_its_run(trained: Path) -> None:
-    assert {file.name for file in trained.iterdir()} == {
-        ".lock", "config.yaml", "data.jsonl", "env.json", "metrics.jsonl", "model.safetensors", "state.pt",
-    }  # fmt: skip
-    (entry,) = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
-    assert entry["step"] == 4
-    assert {"cls", "fg", "bg", "dense"} <= entry.keys()
-    assert getam.load_model(trained).classes == ("blue", "red")
+def photo(height: int = PHOTO[0], width: int = PHOTO[1]) -> Tensor:
+    return torch.randint(256, (3, height, width), dtype=torch.uint8)
 
 
-def test_predict_then_evaluate(scenes: Path, trained: Path, tmp_path: Path) -> None:
-    out = getam.predict(scenes / "photos", model=trained, out=tmp_path / "masks", scales=(32, 48), flip=True)
-    assert (out / "classes.txt").read_text().split() == ["background", "blue", "red"]
-    for photo in sorted((scenes / "photos").iterdir()):
-        with Image.open(out / photo.name) as mask, Image.open(photo) as image:
-            assert mask.mode == "P"
-            assert mask.size == image.size
-            assert set(np.unique(np.array(mask))) <= {0, 1, 2}
-    (record,) = [json.loads(line) for line in (out / "protocol.jsonl").read_text().splitlines()]
-    assert (record["verb"], record["photos"], record["tags_at_test_time"]) == ("predict", 6, False)
-    assert record["options"]["scales"] == [32, 48]
-    assert len(record["weights_sha256"]) == 64
-    scored = getam.evaluate(out, scenes / "truth")
-    assert list(scored.iou) == ["background", "blue", "red"]
-    assert 0 <= scored.miou <= 1
+class Cnn(nn.Module):
+    """A network of ours without attention."""
+
+    patch, classes = 4, tiny.CLASSES
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU()
+        )
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.features(images / 255 - 0.5).mean((2, 3)))
 
 
-def test_a_large_photo_is_sharpened_at_the_crfs_own_size() -> None:
-    photo = torch.zeros(3, 600, 1200)
-    photo[:, :, 600:] = 255
-    logits = torch.zeros(3, 600, 1200)
-    logits[0, :, :640] = 2.0  # the network's edge is 40 pixels off the photo's
-    logits[2, :, 640:] = 2.0
-    label = decide(logits, photo, crf=True)
-    assert label.shape == (600, 1200)
-    assert (label[:, :590] == 0).float().mean() > 0.99
-    assert (label[:, 610:] == 2).float().mean() > 0.97  # 0.95 without the CRF
+# The default is what `getam label` did before it could do anything else
 
 
-def test_predict_with_a_crf_is_deterministic(scenes: Path, trained: Path, tmp_path: Path) -> None:
-    photo = scenes / "photos" / "scene0.png"
-    first = getam.predict(photo, model=trained, out=tmp_path / "a", scales=(32,), crf=True)
-    second = getam.predict(photo, model=trained, out=tmp_path / "b", scales=(32,), crf=True)
-    np.testing.assert_array_equal(read_mask(first / "scene0.png"), read_mask(second / "scene0.png"))
+def as_it_was(net: Any, given_photo: Tensor, present: list[int], salient: Tensor | None) -> Tensor:
+    """GETAM at two scales and mirrored → PAMR at half size → completion, without a pipeline."""
+    image = given_photo.float()[None]
+    sizes = []
+    for side in (32, 48):
+        scale = side / max(image.shape[-2:])
+        sizes.append(tuple(round(length * scale / net.patch) * net.patch for length in image.shape[-2:]))
+    maps = multiscale(
+        lambda resized: getam_maps(net, resized, [present], coupling="attn_grad"),
+        image, sizes, flip=True,
+    )  # fmt: skip
+    small = F.interpolate(image, scale_factor=0.5, mode="area")
+    refined = pamr(small, maps / maps.amax((2, 3), keepdim=True))
+    refined = F.interpolate(refined, size=image.shape[-2:], mode="bilinear", align_corners=True)
+    refined = refined / (refined.amax((2, 3), keepdim=True) + 1e-5)
+    slots = torch.tensor([present])
+    if salient is None:
+        return complete_without_saliency(refined, slots, image)[0]
+    return complete(refined, slots, salient[None] > 127)[0]
 
 
-def test_label_writes_only_the_photos_tags(scenes: Path, trained: Path, tmp_path: Path) -> None:
-    out = getam.label(
-        data=scenes / "photos",
-        tags=scenes / "tags.csv",
-        model=trained,
-        out=tmp_path / "labels",
-        scales=(32,),
-        flip=False,
+@pytest.mark.parametrize(
+    ("make", "size", "present"),
+    [(tiny.hybrid_segmenter, (40, 56), [0]), (tiny.vit_segmenter, (41, 33), [2, 1])],
+)
+def test_the_default_is_what_label_always_did(make: Any, size: tuple[int, int], present: list[int]) -> None:
+    net, given_photo = make(), photo(*size)
+    pipeline = Pipeline(scales=(32, 48))
+    found = pipeline.label(net, given_photo, present, None)
+    assert torch.equal(found, as_it_was(net, given_photo, present, None))
+    eight_bit = torch.rand(size) * 255
+    eight_bit[0, :3] = torch.tensor([127.0, 127.00001, 126.99999])
+    found = pipeline.label(net, given_photo, present, eight_bit / 255)
+    assert torch.equal(found, as_it_was(net, given_photo, present, eight_bit))
+
+
+# Composition
+
+
+def test_a_composition_is_its_steps_one_after_the_other() -> None:
+    net, given_photo = tiny.vit_segmenter(), photo(32, 48)
+    image = given_photo.float()[None]
+    walked = random_walk(scale_to_peak(gradcam(net, image, [[1, 0]]).values), model_affinity(net, image)[0])
+    small = F.interpolate(image, (16, 24), mode="area")
+    refined = par(small, scale_to_peak(walked))
+    maps = normalise_maps(F.interpolate(refined, (32, 48), mode="bilinear", align_corners=True))
+    pipeline = parse_pipeline("gradcam+walk-afa+par:irn", scales=(48,), flip=False)
+    torch.testing.assert_close(pipeline.maps(net, given_photo, [1, 0]), maps)
+    wanted = irn_label(maps, torch.tensor([[1, 0]]), image)[0]
+    assert (pipeline.label(net, given_photo, [1, 0], None) == wanted).float().mean() > 0.99
+
+
+def test_without_a_refiner_maps_stay_on_their_grid() -> None:
+    net = tiny.vit_segmenter()
+    found = parse_pipeline("getam", scales=(32, 48)).maps(net, photo(), [0, 2])
+    assert found.shape == (1, 2, 4, 6)
+    assert found.amax((2, 3)).tolist() == [[1.0, 1.0]]
+    assert parse_pipeline("getam+walk-irn", scales=(48, 32)).maps(net, photo(), [0, 2]).shape == (1, 2, 4, 6)
+    assert parse_pipeline("getam:threshold", scales=(32,)).label(net, photo(), [0], None).shape == PHOTO
+
+
+def passes(net: Any, image: Tensor, method: Any, sizes: list[tuple[int, int]], *, flip: bool) -> Tensor:
+    """Mean over sizes, and their mirror images, of maps of peak 1 at the largest grid: (1,K,h,w)."""
+    found = []
+    for size in sizes:
+        resized = F.interpolate(image, size=size, mode="bilinear", antialias=True)
+        found.append(scale_to_peak(method(resized)))
+        if flip:
+            found.append(scale_to_peak(method(resized.flip(-1)).flip(-1)))
+    finest = max((m.shape[-2:] for m in found), key=lambda grid: grid[0] * grid[1])
+    same = [F.interpolate(m, size=finest, mode="bilinear", align_corners=True) for m in found]
+    return torch.stack(same).mean(0)
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_maps_are_averaged_over_scales_and_mirrored_only_where_asked(flip: bool) -> None:
+    net, given_photo = tiny.vit_segmenter(), photo(24, 48)
+    image = given_photo.float()[None]
+
+    def method(resized: Tensor) -> Tensor:
+        return getam_maps(net, resized, [[2, 0]], coupling="attn_grad").values
+
+    wanted = {f: passes(net, image, method, [(16, 32), (24, 48)], flip=f) for f in (True, False)}
+    found = Pipeline(refine=(), scales=(32, 48), flip=flip).maps(net, given_photo, [2, 0])
+    torch.testing.assert_close(found, scale_to_peak(wanted[flip]))
+    assert not torch.allclose(wanted[True], wanted[False], atol=1e-2)
+
+
+@pytest.mark.parametrize("scales", [(32, 48), (48, 32)])
+def test_walks_follow_the_attention_of_the_largest_scale(scales: tuple[int, ...]) -> None:
+    net, given_photo = tiny.vit_segmenter(), photo(24, 48)
+    image = given_photo.float()[None]
+    maps = passes(
+        net, image, lambda resized: gradcam(net, resized, [[1]]).values, [(16, 32), (24, 48)], flip=False
     )
+    affinity = model_affinity(net, image)[0]  # the photo's own size is the largest scale
+    wanted = scale_to_peak(random_walk(maps, affinity))
+    found = parse_pipeline("gradcam+walk-afa", scales=scales, flip=False).maps(net, given_photo, [1])
+    torch.testing.assert_close(found, wanted)
+
+
+def test_maps_of_another_grid_are_brought_to_that_of_the_patches() -> None:
+    net, given_photo = tiny.hybrid_segmenter(), photo(32, 48)
+    image = given_photo.float()[None]
+    options = {"layers": ("encoder.stem.layers.0",)}  # of half the photo's size
+    raw = REGISTRY["zoom-cam"].make(net, image, [[1, 2]], **options).values
+    affinity, grid = model_affinity(net, image)
+    assert raw.shape[-2:] != grid
+    on_patches = F.interpolate(scale_to_peak(raw), grid, mode="bilinear", align_corners=True)
+    wanted = scale_to_peak(random_walk(on_patches, affinity))
+    pipeline = parse_pipeline("zoom-cam+walk-afa", scales=(48,), flip=False, options=options)
+    found = pipeline.maps(net, given_photo, [1, 2])
+    torch.testing.assert_close(found, wanted)
+
+
+def test_of_several_walks_the_last_says_whether_the_minimum_is_subtracted() -> None:
+    net, given_photo = tiny.vit_segmenter(), photo(32, 32)
+
+    def least(text: str) -> float:
+        return parse_pipeline(text, scales=(32,)).maps(net, given_photo, [1]).min().item()
+
+    assert least("getam+walk-acr+walk-afa") > 0
+    assert least("getam+walk-afa+walk-acr") == 0
+    image = given_photo.float()[None]
+    raw = scale_to_peak(getam_maps(net, image, [[1]], coupling="attn_grad").values)
+    walked = random_walk(
+        random_walk(raw, model_affinity(net, image)[0]), model_affinity(net, image)[0], walk=ACR
+    )
+    lowered = (walked - walked.min()) / (walked.max() - walked.min())
+    small = F.interpolate(image, (16, 16), mode="area")
+    refined = F.interpolate(par(small, lowered), (32, 32), mode="bilinear", align_corners=True)
+    found = parse_pipeline("getam+walk-afa+walk-acr+par", scales=(32,), flip=False).maps(
+        net, given_photo, [1]
+    )
+    torch.testing.assert_close(found, normalise_maps(refined))
+
+
+def test_the_defaults_are_what_the_docs_say() -> None:
+    assert Pipeline() == Pipeline(
+        method="getam", refine=("pamr",), labels="completion", scales=(224, 320), flip=True, options={}
+    )
+    assert Pipeline().method_options == {"coupling": "attn_grad"}
+    assert Pipeline(options={"coupling": "grad2", "start": 2}).method_options == {
+        "coupling": "grad2",
+        "start": 2,
+    }
+    assert Pipeline("gradcam").method_options == {}
+    assert str(Pipeline("cam", ("walk-afa", "par"), "irn")) == "cam+walk-afa+par:irn"
+    assert parse_pipeline("cam", scales=(64,), flip=False, labels="afa") == Pipeline(
+        "cam", (), "afa", (64,), flip=False
+    )
+    assert parse_pipeline("cam:irn", labels="afa").labels == "afa"
+
+
+def test_what_attention_lifts_is_put_down_where_the_paper_does_so() -> None:
+    net, given_photo = tiny.vit_segmenter(), photo(32, 32)
+    image = given_photo.float()[None]
+    raw = getam_maps(net, image, [[1]], coupling="attn_grad").values
+    walked = random_walk(scale_to_peak(raw), model_affinity(net, image)[0], walk=ACR)
+    assert walked.min() > 0
+    found = parse_pipeline("getam+walk-acr", scales=(32,), flip=False).maps(net, given_photo, [1])
+    torch.testing.assert_close(found, (walked - walked.min()) / (walked.max() - walked.min()))
+    for text in ("acr", "ad-cam", "getam+diffusion"):
+        maps = parse_pipeline(text, scales=(32,)).maps(net, given_photo, [1])
+        assert (maps.min().item(), maps.max().item()) == (0, 1)
+    assert parse_pipeline("getam+walk-afa", scales=(32,)).maps(net, given_photo, [1]).min() > 0
+
+
+def test_options_reach_the_method_and_labelling_has_its_own() -> None:
+    net, given_photo = tiny.vit_segmenter(), photo(32, 32)
+    image = given_photo.float()[None]
+    for options, coupling, start in (({}, "attn_grad", None), ({"coupling": "grad", "start": 1}, "grad", 1)):
+        found = Pipeline(refine=(), scales=(32,), flip=False, options=options).maps(net, given_photo, [1])
+        wanted = getam_maps(net, image, [[1]], coupling=coupling, start=start).values
+        torch.testing.assert_close(found, scale_to_peak(wanted))
+
+
+def test_labels_of_single_tags_look_at_no_map() -> None:
+    saliency = torch.rand(PHOTO)
+    found = Pipeline(labels="single-tag").label(
+        Cnn(), photo(), [2], saliency
+    )  # where GETAM would find nothing
+    assert torch.equal(found, saliency_label(saliency[None], torch.tensor([[2]]))[0])
+
+
+def test_a_photo_without_tags_is_background() -> None:
+    pipeline, net = Pipeline(scales=(32,)), tiny.vit_segmenter()
+    assert not pipeline.label(net, photo(), [], None).any()
+    assert pipeline.maps(net, photo(), []).shape == (1, 0, *PHOTO)
+
+
+def test_a_photo_of_one_pixel_has_a_label() -> None:
+    assert Pipeline(scales=(16,)).label(tiny.vit_segmenter(), photo(1, 1), [1], None).shape == (1, 1)
+
+
+def test_a_cnn_takes_what_needs_no_attention() -> None:
+    pipeline = parse_pipeline("gradcam+par:threshold", scales=(32,))
+    pipeline.check(saliency=False, net=Cnn())
+    label = pipeline.label(Cnn(), photo(), [1, 2], None)
+    assert set(label.unique().tolist()) <= {0, 2, 3, 255}
+
+
+NETS = {"vit": tiny.vit_segmenter(), "hybrid": tiny.hybrid_segmenter(), "cnn": tiny.awake(Cnn())}
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.sampled_from(list(NETS)),
+    st.sampled_from(list(REGISTRY)),
+    st.lists(st.sampled_from(list(REFINERS)), max_size=2, unique=True),
+    st.sampled_from(list(LABELLERS)),
+    st.booleans(),
+    st.sampled_from([[0], [2, 1]]),
+)
+def test_every_combination_labels_or_says_why(
+    kind: str, method: str, refine: list[str], labels: str, salient: bool, present: list[int]
+) -> None:
+    net, given_photo = NETS[kind], photo(24, 32)
+    pipeline = Pipeline(method, tuple(refine), labels, scales=(32,), flip=False)
+    try:
+        pipeline.check(saliency=salient, several_tags=len(present) > 1, net=net)
+    except (InputError, CaptureError):
+        return  # what it says is tested below
+    label = pipeline.label(net, given_photo, present, torch.rand(24, 32) if salient else None)
+    assert label.shape == (24, 32)
+    assert label.dtype == torch.uint8
+    assert set(label.unique().tolist()) <= {0, 255, *(c + 1 for c in present)}
+
+
+# Large photos: labelled as their copy of 500
+
+
+def halves(height: int, width: int) -> Tensor:
+    """Dark on the left, bright on the right, with a little noise."""
+    bright = (torch.arange(width) >= width // 2).float() * 120 + 60
+    return (bright + 20 * torch.rand(3, height, width)).byte()
+
+
+@pytest.mark.parametrize("text", ["getam+pamr", "getam+par:irn", "getam+walk-afa:afa", "getam:threshold"])
+def test_a_large_photo_is_labelled_as_its_copy_and_the_label_enlarged(text: str) -> None:
+    net, large = tiny.vit_segmenter(), halves(96, 1200)
+    pipeline = parse_pipeline(text, scales=(48,), flip=False)
+    image = large.float()[None]
+    copy = F.interpolate(image, (40, 500), mode="area")
+    raw = multiscale(
+        lambda resized: getam_maps(net, resized, [[1, 0]], coupling="attn_grad"), image, [(8, 48)]
+    )
+    if "walk" in text:
+        resized = F.interpolate(image, (8, 48), mode="bilinear", antialias=True)
+        raw = scale_to_peak(random_walk(raw, model_affinity(net, resized)[0]))
+    chain = {"getam+pamr": pamr, "getam+par:irn": par}.get(text)
+    if chain is not None:
+        small = F.interpolate(copy, (20, 250), mode="area")
+        raw = chain(small, scale_to_peak(raw))
+    maps = normalise_maps(F.interpolate(raw, (40, 500), mode="bilinear", align_corners=True))
+
+    label = pipeline.label(net, large, [1, 0], None)
+
+    classes = torch.tensor([[1, 0]])
+    rule = LABELLERS[pipeline.labeller(saliency=False)]
+    needed = {"maps": maps, "images": copy}
+    wanted = rule.function(classes=classes, **{need: needed[need] for need in rule.needs})[0]
+    assert label.shape == (96, 1200)
+    assert (label == enlarged(wanted, (96, 1200))).float().mean() > 0.99
+
+
+@pytest.mark.parametrize("labels", ["completion", "saliency-fusion", "single-tag"])
+def test_so_is_its_saliency(labels: str) -> None:
+    net, large = tiny.vit_segmenter(), halves(96, 1200)
+    saliency = F.interpolate(torch.rand(1, 1, 4, 6), (96, 1200), mode="bilinear")[0, 0]
+    pipeline = parse_pipeline(f"getam+pamr:{labels}", scales=(48,), flip=False)
+    maps = pipeline.maps(net, large, [1])
+    assert maps.shape == (1, 1, 40, 500)
+    salient = F.interpolate(saliency[None, None], (40, 500), mode="area")[:, 0]
+    if labels == "completion":
+        salient = salient > 127 / 255
+    rule, classes = LABELLERS[labels], torch.tensor([[1]])
+    needed = {"maps": maps, "saliency": salient}
+    wanted = rule.function(classes=classes, **{need: needed[need] for need in rule.needs})[0]
+    label = pipeline.label(net, large, [1], saliency)
+    assert torch.equal(label, enlarged(wanted, (96, 1200)))
+    assert len(label.unique()) > 1
+
+
+def test_without_tags_the_label_of_a_large_photo_has_its_size() -> None:
+    pipeline, net = Pipeline(scales=(32,)), tiny.vit_segmenter()
+    assert pipeline.label(net, photo(20, 600), [], None).shape == (20, 600)
+    assert pipeline.maps(net, photo(20, 600), []).shape == (1, 0, 17, 500)
+
+
+# What makes no sense
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("getam+pamr+walk-afa", "pamr has brought the maps to photo size: put walk-afa first"),
+        ("getam:saliency-fusion", "'saliency-fusion' need saliency maps: give them .* one of free, threshold"),
+        ("getam:single-tag", "'single-tag' need saliency maps"),
+        ("getam:object-guided", "start from prediction and initial, masks of a trained segmenter"),
+        ("rollout", "rollout gives all tags of a photo the same map, .*: choose one of getam, acr"),
+    ],
+)  # fmt: skip
+def test_nonsense_says_why(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_pipeline(text).check(saliency=False, several_tags=True)
+
+
+def test_what_would_work_with_more_is_taken() -> None:
+    parse_pipeline("getam:saliency-fusion").check(saliency=True)
+    parse_pipeline("rollout").check(saliency=False)  # one tag a photo: one map is enough
+    assert Pipeline().labeller(saliency=True) == "completion"
+    assert Pipeline().labeller(saliency=False) == "free"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "gradcam+walk-afa",
+            "walk-afa needs attention, which this model has not: use one of pamr, par, crf-irn",
+        ),
+        ("getam+par", "getam needs attention, which this model has not: use one of cam, gradcam"),
+    ],
+)
+def test_a_cnn_has_no_attention_to_walk_along(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_pipeline(text).check(saliency=False, net=Cnn())
+    with pytest.raises(InputError, match=message):
+        parse_pipeline(text, scales=(32,)).label(Cnn(), photo(), [1], None)
+
+
+@pytest.mark.parametrize("scales", [(), (0,), (32, 0), (-32,)])
+def test_scales_that_are_none_are_refused(scales: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="one or more positive long sides"):
+        Pipeline(scales=scales).check(saliency=False)
+    Pipeline(scales=(1,)).check(saliency=False)
+
+
+def test_rules_that_use_no_map_ask_nothing_of_the_method_or_the_network() -> None:
+    pipeline = parse_pipeline("rollout:single-tag", scales=(32,))
+    pipeline.check(saliency=True, several_tags=True, net=Cnn())
+    with pytest.raises(InputError, match="gives all tags of a photo the same map"):
+        parse_pipeline("rollout:threshold", scales=(32,)).check(saliency=False, several_tags=True)
+
+
+def test_saliency_is_not_asked_for_by_rules_that_do_without() -> None:
+    for rule in ("free", "threshold", "irn", "afa", "completion"):
+        parse_pipeline(f"getam:{rule}").check(saliency=False)
+        parse_pipeline(f"getam:{rule}").check(saliency=True)
+    with pytest.raises(InputError, match=r"choose one of free, threshold, irn, afa$"):
+        parse_pipeline("getam:single-tag").check(saliency=False)
+
+
+def test_the_trial_is_one_square_of_noise_at_the_smallest_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[Any, ...]] = []
+    real = Pipeline.maps
+
+    def spy(self: Pipeline, net: Any, given_photo: Tensor, present: list[int]) -> Tensor:
+        seen.append(
+            (self, tuple(given_photo.shape), given_photo.dtype, present, float(given_photo.float().std()))
+        )
+        return real(self, net, given_photo, present)
+
+    monkeypatch.setattr(Pipeline, "maps", spy)
+    Pipeline(scales=(48, 32)).check(saliency=False, net=tiny.vit_segmenter())
+    ((pipeline, shape, dtype, present, spread),) = seen
+    assert (pipeline, shape, dtype, present) == (
+        Pipeline(refine=(), scales=(32,), flip=False), (3, 32, 32), torch.uint8, [0],
+    )  # fmt: skip
+    assert spread > 60
+
+
+def test_maps_that_are_not_finite_are_refused_before_they_pass_for_background() -> None:
+    net = tiny.vit_segmenter()
+    with torch.no_grad():
+        next(net.parameters()).fill_(torch.nan)
+    for text in ("getam+pamr", "getam:threshold", "gradcam+walk-afa:irn"):
+        with pytest.raises(InputError, match="NaN"):
+            parse_pipeline(text, scales=(32,)).label(net, photo(), [1], None)
+    saliency = torch.full(PHOTO, torch.nan)
+    for labels in ("completion", "single-tag", "saliency-fusion"):
+        with pytest.raises(InputError, match="the saliency holds NaN"):
+            Pipeline(labels=labels, scales=(32,)).label(tiny.vit_segmenter(), photo(), [1], saliency)
+
+
+def test_options_are_tried_before_photos_are_read() -> None:
+    net = tiny.vit_segmenter()
+    with pytest.raises(InputError, match="--layers is an option of cam, gradcam"):
+        Pipeline(options={"layers": ("blocks.1",)}).check(saliency=False)
+    with pytest.raises(InputError, match="coupling 'gard' is not one of"):
+        Pipeline(scales=(32,), options={"coupling": "gard"}).check(saliency=False, net=net)
+    with pytest.raises(CaptureError, match="LeGrad"):
+        parse_pipeline("legrad", scales=(32,)).check(saliency=False, net=net)
+
+
+# The grammar
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(list(REGISTRY)),
+    st.lists(st.sampled_from([name for name, its in REFINERS.items() if its.needs == "images"])),
+    st.sampled_from(list(LABELLERS)),
+)
+def test_a_pipeline_is_read_as_it_is_written(method: str, refine: list[str], labels: str) -> None:
+    pipeline = Pipeline(method, tuple(refine), labels)
+    assert parse_pipeline(str(pipeline)) == pipeline
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "+par",
+        "getam+",
+        "getam:",
+        "getam:irn:irn",
+        "getam:irn+par",
+        "getam++par",
+        "getam[start=9",
+        "getam]",
+        "[start=9]",
+    ],
+)
+def test_another_form_is_refused(text: str) -> None:
+    with pytest.raises(
+        InputError, match=r"is not METHOD\[OPTION=VALUE,…\]\[\+REFINER…\]\[:LABELLER\], such as"
+    ):
+        parse_pipeline(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gatem", "no map method 'gatem'"),
+        ("getam+parm", "no refiner 'parm'"),
+        ("getam:crf", "no labeller 'crf'"),
+        ("getam+par+diffusion", "put diffusion first"),
+    ],
+)
+def test_unknown_names_are_refused_as_they_are_read(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_pipeline(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("acr[start=9]+par:irn", {"start": 9}), ("getam[coupling=grad,start=2]", {"coupling": "grad", "start": 2}),
+        ("um-cam[layers=[a.1,b]]", {"layers": ("a.1", "b")}), ("getam[coupling='1']", {"coupling": "1"}),
+    ],
+)  # fmt: skip
+def test_a_method_has_options_in_brackets(text: str, options: dict[str, Any]) -> None:
+    pipeline = parse_pipeline(text)
+    assert pipeline.options == options
+    assert pipeline.refine == (("par",) if "+" in text else ())
+    assert parse_pipeline(str(pipeline)) == pipeline
+
+
+def test_options_in_the_text_come_before_those_given() -> None:
+    pipeline = parse_pipeline("getam[start=9]", options={"start": 1, "rows": "cls"})
+    assert pipeline.options == {"start": 9, "rows": "cls"}
+
+
+def test_options_that_are_none_of_the_methods_are_refused_as_they_are_read() -> None:
+    with pytest.raises(InputError, match="--layers is an option of cam, gradcam"):
+        parse_pipeline("getam[layers=[a]]")
+    with pytest.raises(InputError, match="option 'start' is not NAME=VALUE"):
+        parse_pipeline("getam[start]")
+
+
+# The command
+
+
+def test_label_composes_by_name(
+    scenes: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given_data = [
+        "--data",
+        str(scenes / "photos"),
+        "--tags",
+        str(scenes / "tags.csv"),
+        "--model",
+        str(trained),
+    ]
+    chosen = [
+        "--method",
+        "gradcam",
+        "--refine",
+        "walk-afa,par",
+        "--labels",
+        "irn",
+        "--scales",
+        "32",
+        "--no-flip",
+    ]
+    out = tmp_path / "labels"
+    assert cli.main(["label", *given_data, *chosen, "--out", str(out)]) == 0
     for index, allowed in enumerate([{1}, {2}, {1, 2}]):
         label = read_mask(out / f"scene{index}.png", (40, 48))
         assert set(np.unique(label).tolist()) <= {0, 255} | allowed
     (record,) = [json.loads(line) for line in (out / "protocol.jsonl").read_text().splitlines()]
-    assert record["tags_at_test_time"] is True
-
-
-def test_label_with_saliency(scenes: Path, trained: Path, tmp_path: Path) -> None:
-    saliency = tmp_path / "saliency"
-    saliency.mkdir()
-    for photo in (scenes / "photos").iterdir():
-        Image.fromarray(np.pad(np.full((20, 24), 255, np.uint8), ((0, 20), (0, 24)))).save(
-            saliency / photo.name
-        )
-    out = getam.label(
-        data=scenes / "photos", tags=scenes / "tags.csv", model=trained, out=tmp_path / "labels", saliency=saliency,
-        scales=(32,), flip=False,
-    )  # fmt: skip
-    label = read_mask(out / "scene0.png")
-    assert 255 not in label[25:, 30:]
-
-
-def test_label_takes_tags_that_are_some_of_the_models(scenes: Path, trained: Path, tmp_path: Path) -> None:
-    (tmp_path / "tags.csv").write_text("image,tags\nscene0.png,red\nscene1.png,\n")
-    out = getam.label(
-        data=scenes / "photos",
-        tags=tmp_path / "tags.csv",
-        model=trained,
-        out=tmp_path / "labels",
-        scales=(32,),
-        flip=False,
+    options = record["options"]
+    assert (options["method"], options["refine"], options["labels"]) == (
+        "gradcam",
+        ["walk-afa", "par"],
+        "irn",
     )
-    assert set(np.unique(read_mask(out / "scene0.png")).tolist()) <= {
-        0,
-        2,
-        255,
-    }  # red stays the model's number 2
-    assert not read_mask(out / "scene1.png").any()
+    capsys.readouterr()
+    nowhere = str(tmp_path / "nowhere")
+    for nonsense, sentence in (
+        ("--refine par,walk-afa", "walk-afa works on the patch grid, but par has brought"),
+        ("--refine none,par", "refine is none and par at once"),
+        ("--labels single-tag", "the labels 'single-tag' need saliency maps: give them with --saliency"),
+        ("--method rollout", "rollout gives all tags of a photo the same map"),
+        ("--method cam", "use gradcam"),
+        ("--method acr --layers encoder", "--layers is an option of cam, gradcam"),
+    ):
+        assert cli.main(["label", *given_data, *nonsense.split(), "--out", nowhere]) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert sentence in line
+    assert not Path(nowhere).exists()
 
 
-def test_label_refuses_a_tag_the_model_does_not_know(scenes: Path, trained: Path, tmp_path: Path) -> None:
-    (tmp_path / "tags.csv").write_text("image,tags\nscene0.png,red;green\n")
-    options = {
-        "data": scenes / "photos",
-        "tags": tmp_path / "tags.csv",
-        "model": trained,
-        "out": tmp_path / "out",
-    }
-    with pytest.raises(InputError, match="does not know the tag 'green': it knows blue, red"):
-        getam.label(**options)
-    assert not (tmp_path / "out").exists()
-    getam.label(**options, classes=("red",), scales=(32,), flip=False)
-    with pytest.raises(InputError, match="positive long sides"):
-        getam.label(**{**options, "out": tmp_path / "other"}, classes=("red",), scales=())
-
-
-def test_explain_draws_every_class(scenes: Path, trained: Path, tmp_path: Path) -> None:
-    photo = scenes / "photos" / "scene2.png"
-    out = explain_photos(
-        photo, model=str(trained), classes=("red", "0", "red"), out=tmp_path / "maps", size=32
-    )
-    assert {file.name for file in out.iterdir()} == {
-        "scene2.npz", "scene2.red.png", "scene2.blue.png", "protocol.jsonl",
-    }  # fmt: skip
-    with Image.open(out / "scene2.red.png") as image:
-        assert image.size == (48, 40)
-    stored = np.load(out / "scene2.npz")
-    assert stored["classes"].tolist() == ["red", "blue"]
-    assert stored["values"].shape == (2, 3, 4)
-    assert str(stored["rows"]) == "cls"
-
-
-def test_explain_finds_classes_itself(scenes: Path, trained: Path, tmp_path: Path) -> None:
-    out = explain_photos(scenes / "photos", model=str(trained), out=tmp_path / "maps", method="gradcam")
-    assert len(list(out.glob("*.npz"))) == 6
-    assert len(list(out.glob("*.png"))) >= 6
-
-
-def test_explain_a_timm_classifier_from_a_file(scenes: Path, tmp_path: Path) -> None:
-    name, weights = "vit_tiny_patch16_224", tmp_path / "w.safetensors"
-    save_file(timm.create_model(name).state_dict(), weights)
-    photo = scenes / "photos" / "scene0.png"
-    out = explain_photos(
-        photo, model=name, weights=weights, classes=("tabby", "134", "517"), out=tmp_path / "maps", size=64
-    )
-    assert np.load(out / "scene0.npz")["values"].shape == (
-        3,
-        3,
-        4,
-    )  # 40×48 at a long side of 64, patches of 16
-    # two ImageNet classes are called crane: their pictures keep both apart
-    assert {f.name for f in out.glob("*.png")} == {
-        "scene0.tabby.png", "scene0.crane 134.png", "scene0.crane 517.png",
-    }  # fmt: skip
-    with pytest.raises(InputError, match=r"scene0\.npz exists"):
-        explain_photos(photo, model=name, weights=weights, classes=("tabby",), out=tmp_path / "maps", size=64)
-    (out / "scene0.npz").unlink()
-    with pytest.raises(InputError, match=r"scene0\.tabby\.png exists"):
-        explain_photos(photo, model=name, weights=weights, classes=("tabby",), out=tmp_path / "maps", size=64)
-
-
-def test_explain_says_what_is_wrong(
+def test_every_option_of_label_reaches_the_pipeline(
     scenes: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    photo, run = scenes / "photos" / "scene0.png", str(trained)
-    with pytest.raises(InputError, match="no class 'gren'"):
-        explain_photos(photo, model=run, classes=("gren",), out=tmp_path / "m")
-    with pytest.raises(
-        InputError, match="--coupling is an option of getam, acr, ad-cam, last-stage, not of rollout"
-    ):
-        explain_photos(photo, model=run, coupling="grad", method="rollout", out=tmp_path / "m")
-    with pytest.raises(InputError, match="neither a file, a run folder nor a timm model"):
-        explain_photos(photo, model="not_a_model", out=tmp_path / "m")
-    with pytest.raises(InputError, match="--weights belongs to a timm model name"):
-        explain_photos(photo, model=run, weights=tmp_path / "w", out=tmp_path / "m")
-    with pytest.raises(InputError, match="one size only"):
-        explain_photos(photo, model="beit_base_patch16_224", size=64, out=tmp_path / "m")
-    with pytest.raises(InputError, match="positive number of pixels"):
-        explain_photos(photo, model=run, size=0, out=tmp_path / "m")
-    with pytest.raises(InputError, match="no map method 'kam'"):
-        getam.explain(trained, torch.zeros(1, 3, 32, 32), [[0]], method="kam")
+    used: list[tuple[Pipeline, list[int], Any]] = []
 
-    def offline(name: str, pretrained: bool = False, **options: object) -> object:
-        if pretrained:
-            raise OSError("no route to host")
-        return torch.nn.Identity()
+    def spy(
+        self: Pipeline, net: Any, given_photo: Tensor, present: list[int], salient: Tensor | None
+    ) -> Tensor:
+        used.append((self, present, None if salient is None else float(salient.max())))
+        return torch.zeros(given_photo.shape[-2:], dtype=torch.uint8)
 
-    monkeypatch.setattr(timm, "create_model", offline)
-    with pytest.raises(WeightsError, match="could not be fetched"):
-        explain_photos(photo, model="vit_tiny_patch16_224", out=tmp_path / "m")
-
-
-def test_explain_takes_modules_and_paths(trained: Path) -> None:
-    images = tiny.photos(1, model=tiny.hybrid_segmenter())
-    by_path = getam.explain(trained, images, [[1]])
-    torch.testing.assert_close(getam.explain(getam.load_model(trained), images, [[1]]).values, by_path.values)
-
-
-# Files in the way, odd photos
-
-
-def test_nothing_is_overwritten_unasked(scenes: Path, trained: Path, tmp_path: Path) -> None:
-    photo = scenes / "photos" / "scene0.png"
-    options = {"model": trained, "out": tmp_path / "masks", "scales": (32,)}
-    getam.predict(photo, **options)
-    with pytest.raises(
-        InputError, match=r"scene0\.png exists: choose another --out, or replace it with --overwrite"
-    ):
-        getam.predict(photo, **options)
-    getam.predict(photo, **options, overwrite=True)
-    (tmp_path / "masks" / "classes.txt").write_text("background\nother\n")
-    with pytest.raises(InputError, match="holds masks of the classes other, not blue, red"):
-        getam.predict(photo, **options, overwrite=True)
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="is a file"):
-        getam.predict(photo, model=trained, out=tmp_path / "file")
-
-
-def test_photos_of_odd_sizes_and_turned_by_exif(trained: Path, tmp_path: Path) -> None:
-    photos = tmp_path / "photos"
-    (photos / "deep").mkdir(parents=True)
-    random = np.random.default_rng(0)
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(random.integers(0, 255, (17, 45, 3)).astype(np.uint8)).save(
-        photos / "turned.jpg", exif=exif
-    )
-    Image.fromarray(random.integers(0, 255, (3, 90), dtype=np.uint8)).save(photos / "deep" / "thin.png")
-    Image.fromarray(random.integers(0, 255, (1, 1, 3)).astype(np.uint8)).save(photos / "dot.png")
-    out = getam.predict(photos, model=trained, out=tmp_path / "masks", scales=(32,))
-    assert read_mask(out / "turned.png").shape == (45, 17)
-    assert read_mask(out / "deep" / "thin.png").shape == (3, 90)
-    assert read_mask(out / "dot.png").shape == (1, 1)
-
-
-def test_two_photos_of_one_name_are_refused(scenes: Path, trained: Path, tmp_path: Path) -> None:
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    shutil.copy(scenes / "photos" / "scene0.png", photos / "a.png")
-    with Image.open(photos / "a.png") as image:
-        image.save(photos / "a.jpg")
-    with pytest.raises(InputError, match=r"two results would both be written to .*a\.png"):
-        getam.predict(photos, model=trained, out=tmp_path / "masks")
-    assert not (tmp_path / "masks").exists()
-
-
-# train
-
-
-def test_train_again_does_nothing_and_other_options_are_refused(
-    scenes: Path, trained: Path, tmp_path: Path
-) -> None:
-    run = shutil.copytree(trained, tmp_path / "run")
-    options = {"data": scenes / "photos", "tags": scenes / "tags.csv", "out": run, "backbone": "small-hybrid"}
-    before = (run / "model.safetensors").read_bytes()
-    getam.train(**options, size=32, batch_size=2, steps=4)
-    assert (run / "model.safetensors").read_bytes() == before
-    with pytest.raises(InputError, match="steps=4, now steps=5"):
-        getam.train(**options, size=32, batch_size=2, steps=5)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"backbone": "vit_tiny_patch16_225"}, "timm has no model 'vit_tiny_patch16_225'"),
-        ({"recipe": "gettam"}, "no recipe 'gettam'"),
-        ({"preset": "heavy"}, "no preset 'heavy': choose one of light, paper-voc"),
-        ({"steps": 3, "epochs": 1.0}, "both --steps 3 and --epochs 1.0"),
-        ({"steps": 0}, r"option steps: .*greater than or equal to 1 \(got 0\)"),
-        ({"size": 20}, "option size: .*32"),
-        ({"size": 36}, "size 36 is not a multiple of the 8-pixel patches of small-hybrid"),
-        ({"epochs": 0.0}, "less than one step"),
-        ({"workers": -1}, "--workers -1 is negative"),
-        ({"classes": ("green",)}, "no row of .* is tagged 'green'"),
-        ({"recipe": "supervised"}, "needs one for every photo"),
-        ({"split": "val"}, r"split file .*val\.txt does not exist"),
-        ({"saliency": Path("nowhere")}, "saliency map folder nowhere does not exist"),
-    ],
-)
-def test_train_says_what_is_wrong(
-    scenes: Path, tmp_path: Path, options: dict[str, object], message: str
-) -> None:
-    given = {"backbone": "small-hybrid", "size": 32, **options}
-    if "epochs" not in given:
-        given = {"steps": 1, **given}
-    with pytest.raises(InputError, match=message):
-        getam.train(data=scenes / "photos", tags=scenes / "tags.csv", out=tmp_path / "run", **given)
-
-
-def test_a_wrong_weights_file_can_be_corrected(scenes: Path, tmp_path: Path) -> None:
-    options = {"data": scenes / "photos", "tags": scenes / "tags.csv", "out": tmp_path / "run", "size": 32}
-    with pytest.raises(WeightsError, match="does not exist"):
-        getam.train(**options, backbone="resnet18", weights=tmp_path / "none.safetensors", steps=1)
-    getam.train(**options, backbone="small-hybrid", steps=1)
-
-
-def test_epochs_are_passes_over_the_photos(scenes: Path, tmp_path: Path) -> None:
-    getam.train(
-        data=scenes / "photos", tags=scenes / "tags.csv", out=tmp_path / "run", backbone="small-hybrid", size=32,
-        batch_size=4, epochs=2,
+    monkeypatch.setattr(Pipeline, "label", spy)
+    (tmp_path / "tags.csv").write_text("image,tags\nscene2.png,red;blue\n")
+    saliency = tmp_path / "saliency"
+    saliency.mkdir()
+    Image.fromarray(np.full((20, 24), 51, np.uint8)).save(saliency / "scene2.png")
+    data = {"data": scenes / "photos", "tags": tmp_path / "tags.csv", "model": trained, "overwrite": True}
+    getam.label(**data, out=tmp_path / "labels")
+    getam.label(
+        **data, out=tmp_path / "labels", saliency=saliency, method="acr", refine=("par",), labels="afa",
+        scales=(40, 24), flip=False, coupling="grad2", start=1, rows="cls",
     )  # fmt: skip
-    assert json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 2
+    options = {"coupling": "grad2", "start": 1, "rows": "cls"}
+    assert used == [
+        (Pipeline(), [0, 1], None),
+        (Pipeline("acr", ("par",), "afa", (40, 24), False, options), [0, 1], pytest.approx(0.2)),
+    ]
+
+
+def test_the_protocol_says_what_was_used(scenes: Path, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "tags.csv").write_text("image,tags\nscene0.png,red\n")
+    options = {"data": scenes / "photos", "tags": tmp_path / "tags.csv", "model": trained, "scales": (32,)}
+    saliency = tmp_path / "saliency"
+    saliency.mkdir()
+    Image.fromarray(np.full((20, 24), 200, np.uint8)).save(saliency / "scene0.png")
+    found = []
+    for number, more in enumerate(({}, {"saliency": saliency}, {"refine": ("none",), "coupling": "grad"})):
+        out = getam.label(**options, **more, out=tmp_path / str(number), flip=False)
+        record = json.loads((out / "protocol.jsonl").read_text())["options"]
+        found.append((record["refine"], record["labels"], record["coupling"]))
+    assert found == [
+        (["pamr"], "free", "attn_grad"), (["pamr"], "completion", "attn_grad"), ([], "free", "grad"),
+    ]  # fmt: skip

@@ -1,6 +1,6 @@
 """Image tags go in, pixel masks come out: the public API on one screen.
 
-    explain   which pixels carry each class, for any timm vision transformer
+    explain   which pixels carry each class, for any timm vision transformer: maps that draw themselves
     train     photos and tags → a segmenter
     label     tagged photos → pseudo labels
     predict   photos → masks
@@ -8,25 +8,54 @@
     saliency  photos → saliency maps, to look at and to pass on
     bench     map methods and chains compared under one protocol
     methods   every map method, refiner, rule for labels and source of saliency, and what each needs
+    models    the models that have maps: what to type, licence of the weights, size
     demo      all of it on scenes of handwritten digits
 
 The command line has the same verbs with the same options; `getam --help` shows them.
 """
 
-from getam.attention.capture import AttentionCall, Tap, capture
-from getam.engine.model import load_model
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from getam.errors import CaptureError, GetamError, InputError, WeightsError
-from getam.maps.base import Maps
-from getam.maps.methods.getam import differentiable_maps
-from getam.verbs.bench import bench
-from getam.verbs.demo.run import demo
-from getam.verbs.evaluate import evaluate
-from getam.verbs.explain import explain
-from getam.verbs.label import label
-from getam.verbs.methods import methods
-from getam.verbs.predict import predict
-from getam.verbs.saliency import saliency
-from getam.verbs.train import train
+
+if TYPE_CHECKING:
+    from getam.attention.capture import AttentionCall, Tap, capture
+    from getam.engine.model import load_model
+    from getam.maps.base import Maps
+    from getam.maps.methods.getam import differentiable_maps
+    from getam.report.photo_maps import PhotoMaps, PhotoMapsList
+    from getam.verbs.bench import bench
+    from getam.verbs.demo.run import demo
+    from getam.verbs.evaluate import evaluate
+    from getam.verbs.explain_python import explain
+    from getam.verbs.label import label
+    from getam.verbs.methods import methods
+    from getam.verbs.models import models
+    from getam.verbs.predict import predict
+    from getam.verbs.saliency import saliency
+    from getam.verbs.train import train
+
+_WHERE = {  # loaded when first asked for: torch takes seconds
+    "AttentionCall": "getam.attention.capture",
+    "Maps": "getam.maps.base",
+    "PhotoMaps": "getam.report.photo_maps",
+    "PhotoMapsList": "getam.report.photo_maps",
+    "Tap": "getam.attention.capture",
+    "bench": "getam.verbs.bench",
+    "capture": "getam.attention.capture",
+    "demo": "getam.verbs.demo.run",
+    "differentiable_maps": "getam.maps.methods.getam",
+    "evaluate": "getam.verbs.evaluate",
+    "explain": "getam.verbs.explain_python",
+    "label": "getam.verbs.label",
+    "load_model": "getam.engine.model",
+    "methods": "getam.verbs.methods",
+    "models": "getam.verbs.models",
+    "predict": "getam.verbs.predict",
+    "saliency": "getam.verbs.saliency",
+    "train": "getam.verbs.train",
+}
 
 __all__ = [
     "AttentionCall",
@@ -34,6 +63,8 @@ __all__ = [
     "GetamError",
     "InputError",
     "Maps",
+    "PhotoMaps",
+    "PhotoMapsList",
     "Tap",
     "WeightsError",
     "bench",
@@ -45,7 +76,19 @@ __all__ = [
     "label",
     "load_model",
     "methods",
+    "models",
     "predict",
     "saliency",
     "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_WHERE[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -3,42 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import logging
 import re
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
 import tyro
-from PIL import Image
 
+from getam.cli_verbs import VERBS, parsed, unloaded
 from getam.errors import GetamError, SkippedError
-from getam.verbs.bench import bench
-from getam.verbs.demo.run import demo
-from getam.verbs.evaluate import Evaluation, evaluate
-from getam.verbs.explain import explain_photos
-from getam.verbs.label import label
-from getam.verbs.methods import methods
-from getam.verbs.predict import predict
-from getam.verbs.saliency import saliency
-from getam.verbs.train import train
-
-VERBS: dict[str, Any] = {
-    "demo": demo,
-    "train": train,
-    "explain": explain_photos,
-    "label": label,
-    "predict": predict,
-    "evaluate": evaluate,
-    "saliency": saliency,
-    "methods": methods,
-    "bench": bench,
-}
+from getam.named import split_outside
 
 LISTS = (
     "--classes",
@@ -70,21 +47,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: with 0, after `--help`.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    given = sys.argv[1:] if arguments is None else arguments
+    given = split_commas(sys.argv[1:] if arguments is None else arguments)
+    asked = given[0] if given else ""
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
             call = tyro.extras.subcommand_cli_from_dict(
-                {name: _later(verb) for name, verb in VERBS.items()},
+                {name: (parsed if name == asked else unloaded)(verb) for name, verb in VERBS.items()},
                 prog="getam",
                 description="Image tags go in, pixel masks come out.",
-                args=split_commas(given),
+                args=given,
             )
     except SystemExit as end:
         if not end.code:
             raise
         print(f"getam: {one_sentence(complaint.getvalue())}", file=sys.stderr)
         return 2
+    from PIL import Image
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter(
@@ -109,8 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("getam: interrupted", file=sys.stderr)
         return 130
-    if isinstance(result, Evaluation):
-        print(result.as_json())
+    if callable(as_json := getattr(result, "as_json", None)):  # of `evaluate`
+        print(as_json())
     elif isinstance(result, (Path, str)):
         print(result)
     return 0
@@ -125,8 +105,8 @@ def run() -> None:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Python and CUDA have a type for it; torch's CPU allocator only has words."""
-    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or any(
+    """Python has a type for it, CUDA one with these words in it; torch's CPU allocator only has words."""
+    return isinstance(error, MemoryError) or any(
         words in str(error).lower()
         for words in ("out of memory", "can't allocate memory", "not enough memory")
     )
@@ -154,8 +134,8 @@ def split_commas(arguments: Sequence[str]) -> list[str]:
 
 
 def _parts(text: str) -> list[str]:
-    """What is between commas that no backslash precedes, without space around and without empty ones."""
-    return [part.replace(r"\,", ",").strip() for part in re.split(r"(?<!\\),", text) if part.strip()]
+    """What is between commas outside of brackets that no backslash precedes, without space around and empty ones."""
+    return [part.replace(r"\,", ",").strip() for part in split_outside(text) if part.strip()]
 
 
 def one_sentence(complaint: str) -> str:
@@ -192,13 +172,3 @@ def one_sentence(complaint: str) -> str:
             said.append(text.strip())
     where = re.search(r"getam[\w ]*--help", complaint)
     return "; ".join([*said, f"see {where.group() if where else 'getam --help'}"])
-
-
-def _later(verb: Callable[..., Any]) -> Callable[..., Any]:
-    """The verb as the parser sees it; called, it only keeps its arguments, so that parsing and running stay apart."""
-
-    @functools.wraps(verb)
-    def keep(*args: Any, **options: Any) -> Callable[[], Any]:
-        return functools.partial(verb, *args, **options)
-
-    return keep

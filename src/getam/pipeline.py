@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,6 +19,7 @@ from getam.maps.affinity import model_affinity, model_attention
 from getam.maps.methods.multi_layer import min_max
 from getam.maps.multiscale import multiscale
 from getam.maps.registry import REGISTRY, check_options, find_method
+from getam.named import read_named, split_outside, write_named
 from getam.nets.inference import fit_patches
 from getam.refine.inputs import require_finite
 from getam.refine.neighbours import photo_sized
@@ -61,8 +63,8 @@ class Pipeline:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """METHOD[+REFINER…]:LABELLER, which `parse_pipeline` reads."""
-        return "+".join((self.method, *self.refine)) + f":{self.labels}"
+        """METHOD[OPTION=VALUE,…][+REFINER…]:LABELLER, which `parse_pipeline` reads."""
+        return "+".join((f"{self.method}{write_named(self.options)}", *self.refine)) + f":{self.labels}"
 
     @property
     def method_options(self) -> dict[str, Any]:
@@ -219,27 +221,41 @@ class Pipeline:
 
 
 def parse_pipeline(text: str, **given: Any) -> Pipeline:
-    """METHOD[+REFINER…][:LABELLER] → the pipeline; a method alone has no refiner, and completes labels.
+    """METHOD[OPTION=VALUE,…][+REFINER…][:LABELLER] → the pipeline.
+
+    A method alone has no refiner, and completes labels.
 
     Args:
-        text: as "gradcam+walk-afa+par:irn".
-        given: further attributes of the pipeline: scales, flip, options.
+        text: as "gradcam+walk-afa+par:irn" or "acr[start=9]".
+        given: further attributes of the pipeline: scales, flip, options (those in the text come before them).
 
     Raises:
-        InputError: another form, or an unknown name.
+        InputError: another form, an unknown name, or an option that the method has not.
 
     >>> parse_pipeline("getam")
     Pipeline(method='getam', refine=(), labels='completion', scales=(224, 320), flip=True, options={})
+    >>> str(parse_pipeline("acr[start=9]+par"))
+    'acr[start=9]+par:completion'
     """
-    maps, colon, labels = text.partition(":")
-    method, *refiners = maps.split("+")
-    if not method or not all(refiners) or (colon and not labels) or ":" in labels or "+" in labels:
+    form = re.fullmatch(r"([^+:\[\]]+)(?:\[(.*)\])?((?:\+[^+:\[\]]+)*)(?::([^+:\[\]]+))?", text)
+    if form is None:
         raise InputError(
-            f"{text!r} is not METHOD[+REFINER…][:LABELLER], such as gradcam+walk-afa+par:irn; see getam methods"
+            f"{text!r} is not METHOD[OPTION=VALUE,…][+REFINER…][:LABELLER], such as acr[start=9] or "
+            "gradcam+walk-afa+par:irn; see getam methods"
         )
-    find_method(method)
-    find_chain(refiners)
+    method, options, refiners, labels = form.groups()
+    chosen, chain = find_method(method), tuple(refiners.split("+")[1:])
+    find_chain(chain)
+    if options is not None:
+        own = {name: _hashable(value) for name, value in read_named(split_outside(options)).items()}
+        check_options(chosen, own)
+        given = {**given, "options": {**given.get("options", {}), **own}}
     if labels:
         find_labeller(labels)
         given = {"labels": labels, **given}
-    return Pipeline(method=method, refine=tuple(refiners), **given)
+    return Pipeline(method=method, refine=chain, **given)
+
+
+def _hashable(value: Any) -> Any:
+    """Lists are tuples, as methods take them."""
+    return tuple(value) if isinstance(value, list) else value

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def test_every_verb_takes_a_device(
     assert cli.main([*line, "--device", "gpu"]) == 2
     assert "--device gpu is no device" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-    default = inspect.signature(cli.VERBS[verb]).parameters["device"].default
+    default = inspect.signature(cli.VERBS[verb].load()).parameters["device"].default
     assert default == ("cpu" if verb == "bench" else room.AUTO)
 
 
@@ -102,7 +102,7 @@ def test_photos_reach_the_network_on_the_device_that_was_asked_for(
         assert next(net.parameters()).device == torch.device("meta")
         raise ArrivedError(images.device.type)
 
-    module = sys.modules[f"getam.verbs.{verb}"]
+    module = importlib.import_module(f"getam.verbs.{verb}")
     monkeypatch.setattr(module, "choose_device", choose)
     monkeypatch.setattr(Segmenter, "forward", forward)
     if verb in ("predict", "explain", "saliency"):
@@ -121,7 +121,7 @@ def test_timm_classifiers_too(photo_of_noise: Path, tmp_path: Path, monkeypatch:
         raise ArrivedError(f"{image.device.type} {next(net.parameters()).device.type}")
 
     monkeypatch.setattr("getam.verbs.explain.choose_device", lambda name: torch.device("meta"))
-    monkeypatch.setattr("getam.verbs.explain.class_scores", arrived)
+    monkeypatch.setattr("getam.verbs.subject.class_scores", arrived)
     save_file(timm.create_model("resnet10t").state_dict(), tmp_path / "w.safetensors")
     with pytest.raises(ArrivedError, match="meta meta"):
         explain_photos(

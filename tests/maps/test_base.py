@@ -2,13 +2,16 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor
 
 from getam.errors import InputError
-from getam.maps.base import class_slots
+from getam.maps.base import Maps, class_slots
 from getam.maps.registry import REGISTRY, find_method
 
 
@@ -48,3 +51,40 @@ def test_methods_by_name() -> None:
         InputError, match="no map method 'cat': choose one of getam, acr, ad-cam, legrad, rollout"
     ):
         find_method("cat")
+
+
+# What maps answer
+
+
+def made(values: Tensor, scores: list[list[float]], classes: list[list[int]]) -> Maps:
+    slots = torch.tensor(classes)
+    return Maps(values, slots >= 0, slots, torch.tensor(scores), "made", (2, 2), "cls")
+
+
+def test_top_keeps_the_best_scores_of_each_photo_in_order() -> None:
+    values = torch.rand(2, 3, 2, 2)
+    maps = made(values, [[1.0, 3.0, 2.0], [-5.0, 0.0, 0.0]], [[7, 8, 9], [4, -1, -1]])
+    best = maps.top(2)
+    assert best.classes.tolist() == [[8, 9], [4, -1]]  # an empty slot's 0 does not beat a negative score
+    assert best.scores.tolist() == [[3.0, 2.0], [-5.0, 0.0]]
+    assert best.valid.tolist() == [[True, True], [True, False]]
+    assert torch.equal(best.values[0], values[0, [1, 2]])
+    assert torch.equal(best.values[1, 0], values[1, 0])
+    assert (best.method, best.grid, best.rows) == ("made", (2, 2), "cls")
+    assert maps.top(9).classes.tolist() == [[8, 9, 7], [4, -1, -1]]
+    with pytest.raises(InputError, match=r"top\(0\)"):
+        maps.top(0)
+
+
+def test_masks_are_what_is_above_a_share_of_the_peak() -> None:
+    values = torch.tensor([[[[0.0, 1.0], [2.0, 4.0]], [[0.0, 0.0], [0.0, 0.0]]]])
+    maps = made(values, [[1.0, 1.0]], [[0, 1]])
+    assert maps.to_masks(0.25)[0].tolist() == [[[False, False], [True, True]], [[False] * 2] * 2]
+    assert maps.to_masks(0.0)[0, 0].tolist() == [[False, True], [True, True]]
+    large = maps.to_masks(0.5, size=(3, 6))
+    assert (large.shape, large.dtype) == ((1, 2, 3, 6), torch.bool)
+    enlarged = np.asarray(Image.fromarray(values[0, 0].numpy()).resize((6, 3), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(large[0, 0].numpy(), enlarged > 0.5 * enlarged.max())
+    for threshold in (1.0, -0.1, 1.5):
+        with pytest.raises(InputError, match=r"outside \[0, 1\)"):
+            maps.to_masks(threshold)

@@ -14,7 +14,7 @@ from getam.maps.base import Maps, check_photos, class_slots
 from getam.maps.methods.getam import differentiable_maps
 from getam.maps.methods.objectness import objectness
 from getam.maps.registry import REGISTRY
-from getam.verbs.explain import explain
+from getam.verbs.explain_python import explain
 
 METHODS = [name for name in REGISTRY if name not in ("cam", "last-stage", "bas")]
 
@@ -25,6 +25,8 @@ METHODS = [name for name in REGISTRY if name not in ("cam", "last-stage", "bas")
         (torch.zeros(0, 3, 32, 32), r"\(0, 3, 32, 32\).*at least one photo"),
         (torch.zeros(3, 32, 32), r"\(3, 32, 32\).*\(B, channels, H, W\).*images\[None\]"),
         (torch.zeros(1, 2, 3, 32, 32), r"\(1, 2, 3, 32, 32\).*\(B, channels, H, W\)"),
+        (torch.zeros(32, 32, 3), r"\(32, 32, 3\).*images\.permute\(2, 0, 1\)\[None\]"),
+        (torch.zeros(1, 32, 32, 3), r"\(1, 32, 32, 3\), channels last.*images\.permute\(0, 3, 1, 2\)"),
         ([[0.0]], "list.*tensor"),
     ],
 )
@@ -39,6 +41,8 @@ def test_images_of_another_shape_are_refused(images: Any, said: str) -> None:
 def test_photos_that_can_be_explained_pass() -> None:
     check_photos(torch.zeros(1, 1, 1, 1))
     check_photos(torch.zeros(2, 3, 4, 5, dtype=torch.float16))
+    check_photos(torch.zeros(1, 3, 3, 3))
+    check_photos(torch.zeros(1, 1, 4, 3))
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -24,7 +24,7 @@ from getam.maps.methods.objectness import objectness
 from getam.maps.registry import REGISTRY
 from getam.nets.bas import BASNetwork
 from getam.nets.encoder import VitEncoder
-from getam.verbs.explain import explain
+from getam.verbs.explain_python import explain
 
 THREADS, ROUNDS = 4, 3
 CLASSES = [[1, 3], [2]]

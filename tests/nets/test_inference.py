@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import tiny
 from getam.errors import InputError
-from getam.nets.inference import enlarged_labels, fit_patches, photo_logits, shrunk_photo
+from getam.nets.inference import enlarged_labels, fit_patches, foreground_saliency, photo_logits, shrunk_photo
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
@@ -142,3 +142,12 @@ def test_half_precision_logits_are_enlarged_and_summed_in_float32() -> None:
         found, F.interpolate(rounded.float(), (32, 40), mode="bilinear")[0], rtol=0, atol=1e-5
     )
     assert not torch.equal(found, exact)
+
+
+def test_foreground_is_the_root_of_what_is_not_background() -> None:
+    net = tiny.hybrid_segmenter()
+    photo = torch.randint(0, 256, (3, 40, 56), dtype=torch.uint8)
+    found = foreground_saliency(net, photo, (32, 48), flip=True)
+    background = photo_logits(net, photo, (32, 48), flip=True).softmax(0)[0]
+    torch.testing.assert_close(found.square(), 1 - background, atol=1e-6, rtol=0)
+    assert not torch.equal(found, foreground_saliency(net, photo, (32, 48)))

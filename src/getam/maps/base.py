@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from getam.attention.capture import Geometry, geometry
@@ -23,7 +25,7 @@ class Maps:
         scores: (B,K) float32, the class scores (logits) of the slots; 0 where not valid.
         method: name of the method, with the options that define it.
         grid: (h, w) patch grid.
-        rows: which query rows were read ("cls", "patches", "pool"), "" where the method reads none.
+        rows: which query rows were read ("cls", "patches", "cls+patches", "pool"), "" where the method reads none.
 
     Raises:
         InputError: a score or a map is not finite; refiners would spread it over the photo.
@@ -46,14 +48,62 @@ class Maps:
                     "photo or the network's weights hold such numbers, or half precision overflowed"
                 )
 
+    def top(self, k: int) -> Self:
+        """The `k` classes of each photo with the highest scores, best first; fewer where it has fewer.
+
+        Raises:
+            InputError: `k` is below 1.
+        """
+        if k < 1:
+            raise InputError(f"top({k}): give a positive number of classes")
+        best = self.scores.masked_fill(~self.valid, -torch.inf).argsort(dim=1, descending=True, stable=True)[
+            :, :k
+        ]
+        places = best[:, :, None, None].expand(-1, -1, *self.values.shape[-2:])
+        return replace(
+            self,
+            values=self.values.gather(1, places),
+            valid=self.valid.gather(1, best),
+            classes=self.classes.gather(1, best),
+            scores=self.scores.gather(1, best),
+        )
+
+    def to_masks(self, threshold: float, *, size: tuple[int, int] | None = None) -> Tensor:
+        """Where each map is above `threshold` times its own peak: (B,K,H,W) bool.
+
+        Args:
+            threshold: in [0,1).
+            size: (H, W) to which maps are enlarged before (bilinear); that of the maps when left out.
+
+        Raises:
+            InputError: a threshold outside [0,1).
+        """
+        check_threshold(threshold)
+        values = self.values
+        if size is not None:
+            values = F.interpolate(values, size=size, mode="bilinear", align_corners=False)
+        return values > threshold * values.amax((2, 3), keepdim=True)
+
+
+def check_threshold(threshold: float) -> None:
+    """Raise `InputError` outside [0,1)."""
+    if not 0 <= threshold < 1:
+        raise InputError(f"threshold {threshold} is outside [0, 1), the share of each map's peak")
+
 
 def check_photos(images: Tensor) -> None:
     """Raise `InputError` where `images` is not (B, channels, H, W) with at least one photo."""
     if not isinstance(images, Tensor):
         raise InputError(f"images are a {type(images).__name__}, not a tensor of shape (B, channels, H, W)")
     if images.ndim != 4:
-        remedy = ": for one photo pass images[None]" if images.ndim == 3 else ""
+        last = images.ndim == 3 and images.shape[-1] == 3 != images.shape[0]
+        one = "images.permute(2, 0, 1)[None]" if last else "images[None]"
+        remedy = f": for one photo pass {one}" if images.ndim == 3 else ""
         raise InputError(f"images are {tuple(images.shape)}, not (B, channels, H, W){remedy}")
+    if images.shape[-1] == 3 and images.shape[1] not in (1, 3):
+        raise InputError(
+            f"images are {tuple(images.shape)}, channels last, not (B, channels, H, W): pass images.permute(0, 3, 1, 2)"
+        )
     if not len(images):
         raise InputError(f"images are {tuple(images.shape)}: there must be at least one photo")
 
@@ -151,13 +201,15 @@ def require_gradients() -> None:
 
 
 def class_scores(model: nn.Module, images: Tensor) -> Tensor:
-    """Scores (B,C) of a forward: of a timm classifier, of the two heads of a distilled one, or of a network of ours.
+    """Scores (B,C) of a forward: of a timm classifier, of the two heads of a distilled one, the `logits` of one of
+    `transformers`, or of a network of ours.
 
     A network of ours answers through its own `class_scores` method, which leaves its decoder out.
     """
     if callable(own := getattr(model, "class_scores", None)):
         return own(images)
-    scores: object = model(images)
+    output: Any = model(images)
+    scores: object = getattr(output, "logits", output)
     if isinstance(scores, tuple):  # distilled DeiT in train mode
         scores = sum(scores) / len(scores)
     if not isinstance(scores, Tensor) or scores.ndim != 2:

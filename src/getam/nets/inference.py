@@ -1,4 +1,4 @@
-"""Pixel logits of one photo, at one or several scales, mirrored or not; and labels as large as any photo."""
+"""Pixel logits of one photo, at several scales, mirrored or not; its foreground; labels as large as any photo."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from torch import Tensor
 from getam.errors import InputError
 from getam.nets.segmenter import Segmenter
 
+WORK_SIDE = (
+    1000  # larger photos are shrunk to this long side, or to the largest scale; their masks are enlarged
+)
 STRIP = 2**22  # values of an enlarged map in memory at once: 16 MB
 
 
@@ -86,3 +89,27 @@ def photo_logits(net: Segmenter, photo: Tensor, long_sides: Sequence[int], *, fl
             "smaller --lr"
         )
     return total / (len(long_sides) * (2 if flip else 1))
+
+
+def foreground_saliency(
+    net: Segmenter, photo: Tensor, long_sides: Sequence[int], *, flip: bool = False
+) -> Tensor:
+    """Saliency from a segmenter of some classes, for objects of any: the root of what it does not call background.
+
+    A thing it has never seen is less background to it than what surrounds it, but less of a class than what it knows:
+    the root makes a probability of ¼ half of the range (docs/saliency.md). Unlike attention's it is absolute: a photo
+    without an object has none.
+
+    Args:
+        net: in eval mode.
+        photo: (3,H,W) uint8.
+        long_sides: the photo is resized to each, one pass each; the logits are averaged.
+        flip: average with the mirrored photo.
+
+    Returns:
+        (H,W) float32 in [0,1], on the network's device.
+
+    Raises:
+        InputError: logits that are not finite.
+    """
+    return (1 - photo_logits(net, photo, long_sides, flip=flip).softmax(0)[0]).clamp(0, 1).sqrt()

@@ -13,11 +13,11 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
 from getam.data.collection import Collection
+from getam.labels.enlarge import enlarged
 from getam.labels.told import told_beliefs, told_label
 from getam.nets.inference import photo_logits
 from getam.recipes.getam import PRESETS as GETAM_PRESETS
@@ -99,4 +99,4 @@ def _told(
         beliefs = dense_crf(image, beliefs[None], parameters=DEEPLAB, iterations=config.label_crf)[0]
     salient = None if saliency is None else shrunk(saliency[None, None])[0, 0].to(logits.device)
     label = told_label(beliefs, classes, salient, least=config.label_least)
-    return F.interpolate(label[None, None], size=photo.shape[-2:], mode="nearest-exact")[0, 0]
+    return enlarged(label, (photo.shape[-2], photo.shape[-1]))

@@ -13,7 +13,7 @@ class BenchRow:
     """What was measured of one map method or chain; shares and scores in 0–1, None where it does not apply."""
 
     name: str
-    """METHOD[+REFINER…][:LABELLER]."""
+    """METHOD[OPTION=VALUE,…][+REFINER…][:LABELLER]."""
     options: dict[str, Any]
     """What the map method was called with besides its own defaults."""
     miou: float

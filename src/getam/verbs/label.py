@@ -69,8 +69,8 @@ def label(
             when left out; none: scores are similarities.
         out: folder for the masks: palette PNGs at each photo's own size (255 = undecided), classes.txt,
             protocol.jsonl, and first-look.html, the masks that are most worth a look.
-        saliency: folder with one saliency map per photo, or a provider that makes and caches them: img-focus or
-            attention; without it the maps alone decide what is background.
+        saliency: folder with one saliency map per photo, or a provider that makes and caches them: auto,
+            img-focus, embedded or attention; without it the maps alone decide what is background.
         classes: label these tags only; all tags of the file, which the model must know, when left out.
         split: only the ids listed in this split file of a VOC folder.
         method: how maps are made; `getam methods` lists all.

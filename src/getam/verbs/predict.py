@@ -13,7 +13,7 @@ from getam.engine.device import AUTO, choose_device
 from getam.engine.model import load_segmenter
 from getam.errors import InputError
 from getam.nets.embedded import embedded_model
-from getam.nets.inference import enlarged_labels, photo_logits, shrunk_photo
+from getam.nets.inference import WORK_SIDE, enlarged_labels, photo_logits, shrunk_photo
 from getam.nets.segmenter import Segmenter
 from getam.refine.crf import DEEPLAB, dense_crf
 from getam.refine.scaled import shrunk
@@ -21,9 +21,6 @@ from getam.verbs.first_look import end_with_first_look
 from getam.verbs.outputs import Job, OutputFolder, weights_hash
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 
-WORK_SIDE = (
-    1000  # larger photos are shrunk to this long side, or to the largest scale; their masks are enlarged
-)
 SINGLE_SCALE = (256,)  # long side in pixels; crops of 224 are cut from photos of 201–256
 
 

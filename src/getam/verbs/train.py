@@ -68,8 +68,8 @@ def train(
             and "bas".
         weights: local safetensors file with the backbone's weights; embedded: start from the network that comes with
             the package, encoder and decoder, its classes anew; without it they come from timm's hub.
-        saliency: folder with one saliency map per photo, or img-focus, which makes and caches them; without it labels
-            are completed without saliency.
+        saliency: folder with one saliency map per photo, or a provider that makes and caches them: auto, img-focus
+            or embedded; without it labels are completed without saliency.
         classes: train on these tags only; the others' pixels are nobody's.
         split: only the ids listed in this split file of a VOC folder, e.g. train.
         steps: optimiser steps; left out, as many as suit the number of photos and what the network starts from.

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from getam.data.collection import Collection
 from getam.engine.runfolder import CONFIG
 from getam.errors import InputError, WeightsError
+from getam.named import read_named
 from getam.nets.hub import from_hub
 from getam.recipes.base import EMBEDDED, CommonConfig, Config
 from getam.recipes.schedule import start_of, suitable_steps
@@ -22,27 +23,15 @@ logger = logging.getLogger(__name__)
 
 
 def named(options: Sequence[str], flags: Container[str]) -> dict[str, Any]:
-    """NAME=VALUE → values by name; a value is read as in a YAML file.
+    """`--options` by name.
 
     Raises:
-        InputError: no name, no value, a name twice, or one that has a flag of its own.
-
-    >>> named(["rounds=2", "zoom=[0.5, 2]", "go_on=false", "start="], ())
-    {'rounds': 2, 'zoom': [0.5, 2], 'go_on': False, 'start': None}
+        InputError: as `read_named`, or one has a flag of its own.
     """
-    found: dict[str, Any] = {}
-    for option in options:
-        name, equals, text = option.partition("=")
-        if not name or not equals:
-            raise InputError(f"option {option!r} is not NAME=VALUE, as in rounds=2")
+    found = read_named(options)
+    for name, value in found.items():
         if name in flags:
-            raise InputError(f"option {option!r}: say --{name.replace('_', '-')} {text} instead")
-        if name in found:
-            raise InputError(f"option {name} was given twice")
-        try:
-            found[name] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise InputError(f"option {option!r}: the value cannot be read; lists are [1,2]") from None
+            raise InputError(f"option {name}={value}: say --{name.replace('_', '-')} {value} instead")
     return found
 
 
