@@ -2,7 +2,7 @@
 
     python benchmarks/words.py WORK --out docs/measured/words.json
 
-Trains both (`captions.py`; about 5 CPU minutes each; WORK keeps the weights, and a second call only scores), then
+Trains both (`captions.py`; 5 CPU minutes in all; WORK keeps the weights, and a second call only scores), then
 measures maps of the digits of scenes that neither has seen, in four groups: pairs of digits that training scenes have
 or have not, digits and textures of the training scenes or of the last writers and the right third of the photos.
 Thresholds are chosen on other scenes of the group (`CrossFitted`); brackets are 95 % intervals over scenes.

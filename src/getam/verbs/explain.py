@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from getam.data.photos import as_tensor, read_photo
 from getam.engine.device import AUTO, choose_device
@@ -17,7 +17,7 @@ from getam.verbs.outputs import Job, OutputFolder
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.verbs.predict import photo_jobs
 from getam.verbs.subject import Subject, hash_of, open_model
-from getam.verbs.words import reads_words, words_model
+from getam.verbs.words import names_of, reads_words, words_model
 
 WHOLE_PHOTOS = 1  # in memory before and after their turn: the pictures need them at full size
 
@@ -89,9 +89,10 @@ def explain_photos(
     if size is not None and size < 1:
         raise InputError(f"--size {size} must be a positive number of pixels")
     where = choose_device(device)
+    net: nn.Module
     if reads_words(model, words):
         net = words_model(str(model), weights, words or (), background_words, where)
-        classes = classes or net.classes
+        classes = classes or names_of(words or ())
     else:
         net = open_model(model, weights, any_size=size is not None, device=where)
     subject = Subject(net, size)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from getam.data.tags import SYNONYMS, read_tags
+from getam.data.tags import SYNONYMS, read_tags, synonyms
 from getam.errors import InputError
 from getam.nets.openclip import PREFIX, open_clip_words
 from getam.nets.words import BACKGROUND_WORDS, WordClassifier
@@ -49,6 +49,15 @@ def words_model(
             raise InputError(f"--background-words is none and {beside[0]} at once: choose one of the two")
         others = ()
     return open_clip_words(str(model), weights, words, background=others, device=device)
+
+
+def names_of(words: Sequence[str]) -> tuple[str, ...]:
+    """What the classes of words are called: the first of the synonyms of each.
+
+    >>> names_of(["a cat|a kitten", "a road"])
+    ('a cat', 'a road')
+    """
+    return tuple(synonyms(word)[0] for word in words)
 
 
 def words_of(table: Path, classes: tuple[str, ...] | None) -> list[str]:
