@@ -64,6 +64,7 @@ def test_a_line_per_family_in_three_tables(capsys: pytest.CaptureFixture[str]) -
     assert lines["DINOv2", "hf:FOLDER (Dinov2ForImageClassification)"] == [
         "getam", "—", "see its model card", "87.3", "matrices", "cls+patches",
     ]  # fmt: skip
+    assert lines["OpenCLIP visual towers", "open_clip:ViT-B-32"][:2] == ["getam", "—"]
     assert lines["torchvision ViT", "vit_b_16 (torchvision)"][::4] == ["from Python", "timm's"]
     swin = lines["Swin", "swin_tiny_patch4_window7_224"]
     assert swin[:5] == ["last-stage", "--recipe classifier", "mit", "28.3", "its error"]

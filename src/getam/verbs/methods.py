@@ -12,6 +12,7 @@ Row = tuple[str, ...]
 NEEDS = {  # of refiners, and where the refined maps lie
     "images": ("the photo", "photo"),
     "affinity": ("attention, before those that need the photo", "patch grid"),
+    "attention": ("attention, before those that need the photo", "patch grid"),
 }
 
 TABLES: dict[str, list[Row]] = {  # by the option of `getam label`: headings, then one row per name

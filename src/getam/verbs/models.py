@@ -6,6 +6,7 @@ import timm
 
 from getam.nets.families import ELSEWHERE, GETAM, NO_ROW, TRANSFORMERS, WITHOUT_ATTENTION, Family
 from getam.nets.hugging_face import PREFIX
+from getam.nets.openclip import PREFIX as WORDS
 from getam.verbs.methods import Row, table
 
 CARD = "see its model card"
@@ -27,10 +28,10 @@ def models() -> str:
         three tables, a line per family, by a representative: with a GETAM map; without one, and why; without attention.
         `model` is what `--model` of `getam explain` and `--backbone` of `getam train` are given. `explain` is the
         `--method` that reads it ("—": its weights hold no classes, or there are none; "from Python": it has to be
-        built there), `train` the recipes that train it. The licence is that of the representative's weights as timm
-        records it; others of a family, and other tags, may have another. Parameters are in millions. Checked: against
-        its attention matrices, against timm's model of the same weights, that its one error comes, or that a map was
-        made once; all with random weights.
+        built there), `train` the recipes that train it. Names after "open_clip:" want --weights and --words. The
+        licence is that of the representative's weights as timm records it; others of a family, and other tags, may have
+        another. Parameters are in millions. Checked: against its attention matrices, against timm's model of the same
+        weights, that its one error comes, or that a map was made once; all with random weights.
     """
     said = ("model", "explain", "train", "licence", "million", "checked")
     tables: list[list[Row]] = [
@@ -50,6 +51,8 @@ def _said(family: Family) -> tuple[str, str, str]:
     """What to type, the method that reads it, and what trains it."""
     if family in TRANSFORMERS:
         return f"{PREFIX}FOLDER ({family.model})", family.method, NONE
+    if family.module == "open_clip":  # with --weights and --words
+        return f"{WORDS}{family.model}", family.method, NONE
     if family in ELSEWHERE:
         return f"{family.model} ({family.module})", PYTHON, NONE
     if family.options:
