@@ -10,6 +10,7 @@
     data_split  tagged photos → stratified splits
     bench     map methods and chains compared under one protocol
     methods   every map method, refiner, rule for labels and source of saliency, and what each needs
+    models    the models that have maps: what to type, licence of the weights, size
     demo      all of it on scenes of handwritten digits
 
 The command line has the same verbs with the same options; `getam --help` shows them.
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from getam.verbs.explain_python import explain
     from getam.verbs.label import label
     from getam.verbs.methods import methods
+    from getam.verbs.models import models
     from getam.verbs.predict import predict
     from getam.verbs.saliency import saliency
     from getam.verbs.train import train
@@ -55,6 +57,7 @@ _WHERE = {  # loaded when first asked for: torch takes seconds
     "label": "getam.verbs.label",
     "load_model": "getam.engine.model",
     "methods": "getam.verbs.methods",
+    "models": "getam.verbs.models",
     "predict": "getam.verbs.predict",
     "saliency": "getam.verbs.saliency",
     "train": "getam.verbs.train",
@@ -81,6 +84,7 @@ __all__ = [
     "label",
     "load_model",
     "methods",
+    "models",
     "predict",
     "saliency",
     "train",

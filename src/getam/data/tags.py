@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+from getam.errors import InputError
 
 MAX_CLASSES = 254
 """Masks are 8-bit: 0 is background and 255 is ignore, which leaves 1–254."""
@@ -13,6 +15,9 @@ MAX_CLASSES = 254
 JOINERS = "\u200c\u200d"
 FLAG_LETTERS = range(0xE0020, 0xE0080)
 """They follow the black flag, for England and others."""
+
+SYNONYMS = "|"
+"""Between words that mean one class: the first is its name."""
 
 BACKGROUND = "background"
 """The name of label 0: never a tag."""
@@ -44,6 +49,8 @@ class TagTable:
     """How the file was understood, a line each; none for plain `image,tags`."""
     folders: tuple[str, ...] = ()
     """Where photos may be besides the folder the tags lie in: relative to it, or to the folder that was read."""
+    synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of a column `words`: class → all its words, its name first; empty for a column `tags`."""
 
 
 def suggest(name: str, known: Sequence[str]) -> str:
@@ -55,6 +62,21 @@ def suggest(name: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     listed = ", ".join(known[:30]) + (f" and {len(known) - 30} more" if len(known) > 30 else "")
     return (f"did you mean {close[0]!r}? " if close else "") + f"Known: {listed or 'none'}"
+
+
+def synonyms(word: str) -> tuple[str, ...]:
+    """The words between "|", without space around.
+
+    Raises:
+        InputError: one is empty.
+
+    >>> synonyms("a cat | a kitten")
+    ('a cat', 'a kitten')
+    """
+    parts = tuple(part.strip() for part in word.split(SYNONYMS))
+    if not all(parts):
+        raise InputError(f"the word {word!r} is empty, or one of its synonyms is: write them as cat|kitten")
+    return parts
 
 
 def clean_name(text: str) -> str:

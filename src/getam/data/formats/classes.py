@@ -73,7 +73,8 @@ def tabulate(
         for name in sorted(count)
         if spelled[name] != name
     ]
-    return TagTable(chosen, tuple(rows), tuple(said), listing.folders)
+    joined = {name: listing.synonyms[name] for name in chosen if name in listing.synonyms}
+    return TagTable(chosen, tuple(rows), tuple(said), listing.folders, joined)
 
 
 def one_spelling(count: Mapping[str, int], wanted: Iterable[str] = ()) -> dict[str, str]:

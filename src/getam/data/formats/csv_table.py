@@ -1,6 +1,7 @@
 """CSV: a column of tags or a column per class; commas, semicolons or tabs, as people and Excel write them.
 
-`image,tags` is getam's own, the tags joined by `;`, read strictly. Else the photo's column may have another of the
+`image,tags` is getam's own, the tags joined by `;`, read strictly; in `image,words` a tag may have synonyms,
+`cat|kitten`. Else the photo's column may have another of the
 names people give it, and so may the column of tags; without one, every column of 1 and 0 is a class. There an empty
 cell, −1 or `?` says that nobody looked; where the file has no 0 at all, an empty cell is a no.
 """
@@ -11,14 +12,16 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from getam.data.formats.listing import Listing, Tagged, tagged
 from getam.data.formats.source import Source
+from getam.data.tags import SYNONYMS, synonyms
 from getam.errors import InputError
 
-IMAGE, TAGS = "image", "tags"
+IMAGE, TAGS, WORDS = "image", "tags", "words"
 IMAGE_NAMES = (
     IMAGE, "filename", "file_name", "file name", "file", "image_name", "image name", "image_path", "image path",
     "filepath", "path", "photo", "picture", "img", "image_id", "imageid",
@@ -66,8 +69,9 @@ def read(source: Source) -> Listing:
     if not header:
         raise InputError(f"{path} has only blank lines: write the header 'image,tags' and one row a photo.")
     columns = [cell.strip().lower() for cell in header]
-    if delimiter == "," and columns.count(IMAGE) == columns.count(TAGS) == 1:
-        return _own(path, columns, reader)
+    own = WORDS if WORDS in columns and TAGS not in columns else TAGS
+    if delimiter == "," and columns.count(IMAGE) == columns.count(own) == 1:
+        return _own(path, columns, own, reader)
     image = next((columns.index(name) for name in IMAGE_NAMES if columns.count(name) == 1), None)
     tags = next((columns.index(name) for name in TAG_NAMES if columns.count(name) == 1), None)
     if image is None or len(columns) < 2 or columns.count(TAGS) > 1:
@@ -79,8 +83,9 @@ def read(source: Source) -> Listing:
     return _one_hot(path, header, line, image, reader, called)
 
 
-def _own(path: Path, columns: list[str], reader: Rows) -> Listing:
+def _own(path: Path, columns: list[str], named: str, reader: Rows) -> Listing:
     rows: dict[str, Tagged] = {}
+    joined: dict[str, tuple[str, ...]] = {}
     for line, cells in reader:
         where = f"{path}, line {line}"
         if len(cells) != len(columns):
@@ -88,13 +93,28 @@ def _own(path: Path, columns: list[str], reader: Rows) -> Listing:
                 f"{where}: {len(cells)} columns where the header has {len(columns)}; join the tags of a photo by"
                 " ';' and quote cells that contain commas."
             )
-        row = tagged(cells[columns.index(IMAGE)], cells[columns.index(TAGS)].split(";"), where, line=line)
+        row = tagged(cells[columns.index(IMAGE)], cells[columns.index(named)].split(";"), where, line=line)
         if row.image in rows:
             raise InputError(
                 f"{where}: {row.image} is already on line {rows[row.image].line}; join its tags in one row."
             )
-        rows[row.image] = row
-    return _listing(path, "CSV", list(rows.values()), plain=True)
+        rows[row.image] = row if named == TAGS else _join_synonyms(row, joined)
+    return _listing(path, "CSV", list(rows.values()), plain=True, joined=joined)
+
+
+def _join_synonyms(row: Tagged, joined: dict[str, tuple[str, ...]]) -> Tagged:
+    """The first of the synonyms of each word for its tags; all go to `joined`."""
+    for word in row.tags:
+        try:
+            group = synonyms(word)
+        except InputError as error:
+            raise InputError(f"{row.where}: {error}") from None
+        if (known := joined.setdefault(group[0], group)) != group:
+            raise InputError(
+                f"{row.where}: {word!r} and an earlier {SYNONYMS.join(known)!r} are one class with two lists of"
+                " synonyms: write the same everywhere."
+            )
+    return replace(row, tags=tuple(dict.fromkeys(synonyms(word)[0] for word in row.tags)))
 
 
 def _list_column(
@@ -228,13 +248,14 @@ def _check_width(where: str, cells: list[str], columns: list[str]) -> None:
 
 
 def _listing(
-    path: Path, words: str, rows: list[Tagged], *, remarks: tuple[str, ...] = (), plain: bool = False
-) -> Listing:
+    path: Path, words: str, rows: list[Tagged], *, remarks: tuple[str, ...] = (), plain: bool = False,
+    joined: Mapping[str, tuple[str, ...]] | None = None,
+) -> Listing:  # fmt: skip
     if not rows:
         raise InputError(
             f"{path} has a header and no rows: write one row a photo, for example 'a.jpg,cat;dog'."
         )
-    return Listing(words, tuple(rows), remarks=remarks, plain=plain)
+    return Listing(words, tuple(rows), remarks=remarks, plain=plain, synonyms=joined or {})
 
 
 def _bad_header(path: Path, header: list[str], columns: list[str], line: int) -> InputError:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from getam.data.tags import BACKGROUND, clean_name, is_one_line
 from getam.errors import InputError
@@ -38,6 +38,7 @@ class Listing:
         folders: where their files may be besides the folder the tags lie in: relative to it, or to the folder that was
             read.
         remarks: what was passed over or understood in a way worth saying, in words.
+        synonyms: class → all its words, its name first, where the file has words.
         plain: whether there is nothing to say: getam's own two columns.
     """
 
@@ -46,6 +47,7 @@ class Listing:
     folders: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     plain: bool = False
+    synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def tagged(
