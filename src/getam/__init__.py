@@ -5,6 +5,7 @@
     label     tagged photos → pseudo labels
     predict   photos → masks
     evaluate  masks against truth
+    convert   masks → another tool's import format, and back
     saliency  photos → saliency maps, to look at and to pass on
     bench     map methods and chains compared under one protocol
     methods   every map method, refiner, rule for labels and source of saliency, and what each needs
@@ -20,11 +21,13 @@ from getam.errors import CaptureError, GetamError, InputError, WeightsError
 
 if TYPE_CHECKING:
     from getam.attention.capture import AttentionCall, Tap, capture
+    from getam.data.detections import detections
     from getam.engine.model import load_model
     from getam.maps.base import Maps
     from getam.maps.methods.getam import differentiable_maps
     from getam.report.photo_maps import PhotoMaps, PhotoMapsList
     from getam.verbs.bench import bench
+    from getam.verbs.convert import convert
     from getam.verbs.demo.run import demo
     from getam.verbs.evaluate import evaluate
     from getam.verbs.explain_python import explain
@@ -42,7 +45,9 @@ _WHERE = {  # loaded when first asked for: torch takes seconds
     "Tap": "getam.attention.capture",
     "bench": "getam.verbs.bench",
     "capture": "getam.attention.capture",
+    "convert": "getam.verbs.convert",
     "demo": "getam.verbs.demo.run",
+    "detections": "getam.data.detections",
     "differentiable_maps": "getam.maps.methods.getam",
     "evaluate": "getam.verbs.evaluate",
     "explain": "getam.verbs.explain_python",
@@ -66,7 +71,9 @@ __all__ = [
     "WeightsError",
     "bench",
     "capture",
+    "convert",
     "demo",
+    "detections",
     "differentiable_maps",
     "evaluate",
     "explain",
