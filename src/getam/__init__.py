@@ -9,6 +9,7 @@
     saliency  photos → saliency maps, to look at and to pass on
     bench     map methods and chains compared under one protocol
     methods   every map method, refiner, rule for labels and source of saliency, and what each needs
+    models    the models that have maps: what to type, licence of the weights, size
     demo      all of it on scenes of handwritten digits
 
 The command line has the same verbs with the same options; `getam --help` shows them.
@@ -22,6 +23,7 @@ from getam.errors import CaptureError, GetamError, InputError, WeightsError
 if TYPE_CHECKING:
     from getam.attention.capture import AttentionCall, Tap, capture
     from getam.data.detections import detections
+    from getam.data.fiftyone_samples import fiftyone_samples
     from getam.engine.model import load_model
     from getam.maps.base import Maps
     from getam.maps.methods.getam import differentiable_maps
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from getam.verbs.explain_python import explain
     from getam.verbs.label import label
     from getam.verbs.methods import methods
+    from getam.verbs.models import models
     from getam.verbs.predict import predict
     from getam.verbs.saliency import saliency
     from getam.verbs.train import train
@@ -51,9 +54,11 @@ _WHERE = {  # loaded when first asked for: torch takes seconds
     "differentiable_maps": "getam.maps.methods.getam",
     "evaluate": "getam.verbs.evaluate",
     "explain": "getam.verbs.explain_python",
+    "fiftyone_samples": "getam.data.fiftyone_samples",
     "label": "getam.verbs.label",
     "load_model": "getam.engine.model",
     "methods": "getam.verbs.methods",
+    "models": "getam.verbs.models",
     "predict": "getam.verbs.predict",
     "saliency": "getam.verbs.saliency",
     "train": "getam.verbs.train",
@@ -77,9 +82,11 @@ __all__ = [
     "differentiable_maps",
     "evaluate",
     "explain",
+    "fiftyone_samples",
     "label",
     "load_model",
     "methods",
+    "models",
     "predict",
     "saliency",
     "train",

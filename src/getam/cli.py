@@ -17,13 +17,22 @@ from getam.cli_verbs import VERBS, parsed, unloaded
 from getam.errors import GetamError, SkippedError
 from getam.named import split_outside
 
-LISTS = ("--classes", "--scales", "--layers", "--refine", "--background", "--compare")
+LISTS = (
+    "--classes",
+    "--words",
+    "--background-words",
+    "--scales",
+    "--layers",
+    "--refine",
+    "--background",
+    "--compare",
+)
 """Options that take a list, with spaces or commas; --options, whose values may hold commas, with spaces only."""
 NO_MEMORY = (
     "not enough memory: give smaller photos or numbers for --scales, --size or --batch-size, or close other programs; "
     "where a GPU's memory is what is full, --device cpu"
 )
-FLAGS = {"explain": ("--refine",)}  # where an option of that name takes nothing
+NO_LISTS = {"explain": ("--refine",), "label": ("--words",)}  # where an option of that name takes no list
 RULES = ("╭─", "╰─", "───", "---")  # lines tyro draws around and between the parts of its errors
 HELP_INDENT = " " * 8  # before the explanation of an option
 
@@ -113,7 +122,7 @@ def split_commas(arguments: Sequence[str]) -> list[str]:
     """
     split: list[str] = []
     option = ""
-    lists = [name for name in LISTS if name not in FLAGS.get(next(iter(arguments), ""), ())]
+    lists = [name for name in LISTS if name not in NO_LISTS.get(next(iter(arguments), ""), ())]
     for argument in arguments:
         if argument.startswith("--"):
             option, _, value = argument.partition("=")

@@ -64,6 +64,10 @@ VERBS: dict[str, Verb] = {
         "getam.verbs.methods", "methods",
         "List map methods, refiners, rules for labels and sources of saliency, and what each needs.",
     ),
+    "models": Verb(
+        "getam.verbs.models", "models",
+        "List the models that have maps, by family: what to type, licence and size, and how each was checked.",
+    ),
     "bench": Verb(
         "getam.verbs.bench", "bench",
         "Compare map methods and chains: as masks, as explanations, in seconds and in memory.",

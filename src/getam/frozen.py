@@ -66,7 +66,8 @@ def frozen(model: nn.Module, mode: Constants | None = None) -> Iterator[None]:
     with (
         uncompiled(),
         switched(norms, "training", False),
-        switched(modules, "grad_checkpointing", False),
+        switched(modules, "grad_checkpointing", False),  # timm's name for it
+        switched(modules, "gradient_checkpointing", False),  # that of `transformers`
         mode,
     ):
         yield

@@ -15,7 +15,7 @@ from getam.attention.capture import attentions
 from getam.errors import InputError
 from getam.labels.enlarge import enlarged
 from getam.labels.registry import LABELLERS, find_labeller, label_with
-from getam.maps.affinity import model_affinity
+from getam.maps.affinity import model_affinity, model_attention
 from getam.maps.methods.multi_layer import min_max
 from getam.maps.multiscale import multiscale
 from getam.maps.registry import REGISTRY, check_options, find_method
@@ -32,6 +32,7 @@ LABEL_SCALES = (224, 320)  # long sides in pixels
 LABEL_OPTIONS: dict[str, dict[str, Any]] = {"getam": {"coupling": "attn_grad"}}
 PAMR_SCALE = 0.5  # PAMR on photos at half size reaches twice as far (docs/results.md); so do the others
 SALIENT = 127 / 255  # what is above it is salient: half of an 8-bit map's range, not tuned
+FOLLOWED = {"affinity": model_affinity, "attention": model_attention}  # what refiners on patches are given
 MADE = ("maps", "images", "saliency")  # what a labeller can be given here
 
 
@@ -41,7 +42,7 @@ class Pipeline:
 
     Attributes:
         method: of `getam.maps.registry`.
-        refine: of `getam.refine.registry`, in order; () for none. Those that follow an affinity walk along the net's
+        refine: of `getam.refine.registry`, in order; () for none. Those that work on patches follow the net's
             own attention on the patch grid, those that look at the photo see it at half size; a photo larger than 500
             as its copy of 500, on which labels are made too.
         labels: of `getam.labels.registry`. "completion" needs saliency to tell background; where there is none, it is
@@ -139,6 +140,8 @@ class Pipeline:
             size = seen_size(photo.shape[-2], photo.shape[-1])
             return torch.zeros(1, 0, *size, device=next(net.parameters()).device)
         self._require_attention(net)
+        if callable(told := getattr(net, "told", None)):  # scores are shares among the words of a photo
+            net, present = told(present)
         network: Any = net
         chosen, chain = find_method(self.method), find_chain(self.refine)
         image = photo.to(next(net.parameters()).device, torch.float32)[None]
@@ -149,15 +152,17 @@ class Pipeline:
         )  # fmt: skip
         if chosen.from_zero:
             found = min_max(found)
-        on_patches = [name for name, refiner in zip(self.refine, chain) if refiner.needs == "affinity"]
+        on_patches = [name for name, refiner in zip(self.refine, chain) if refiner.needs in FOLLOWED]
         on_photo = self.refine[len(on_patches) :]  # `find_chain` has put them last
         if on_patches:
             largest = max(sizes, key=lambda size: size[0] * size[1])
             resized = F.interpolate(image, size=largest, mode="bilinear", antialias=True)
-            affinity, grid = model_affinity(net, resized)
+            followed: dict[str, Tensor] = {}
+            for need in {refiner.needs for refiner in chain[: len(on_patches)]}:
+                followed[need], grid = FOLLOWED[need](net, resized)
             if found.shape[-2:] != grid:  # features of a stage, not of patches
                 found = F.interpolate(found, size=grid, mode="bilinear", align_corners=True)
-            found = refine(on_patches, found, affinity=affinity)
+            found = refine(on_patches, found, **followed)
             if chain[len(on_patches) - 1].from_zero:
                 found = min_max(found)
         if not on_photo:
@@ -203,7 +208,7 @@ class Pipeline:
         """Say which step asks attention of a network without any, and which others do not."""
         if next(attentions(net), None) is not None:
             return
-        walks = [name for name in self.refine if find_refiner(name).needs == "affinity"]
+        walks = [name for name in self.refine if find_refiner(name).needs in FOLLOWED]
         if find_method(self.method).attention:
             asking, others = self.method, [name for name, its in REGISTRY.items() if not its.attention]
         elif walks:

@@ -26,10 +26,10 @@ class Hooks(AbstractContextManager["Hooks"]):
     def __init__(self) -> None:
         self._handles: list[Any] = []
 
-    def before(self, module: nn.Module, hook: Callable[..., Any]) -> None:
+    def before(self, module: nn.Module, hook: Callable[..., Any], *, with_kwargs: bool = False) -> None:
         """As `module.register_forward_pre_hook`."""
         with _LOCK:  # torch counts its handles without one
-            self._handles.append(module.register_forward_pre_hook(_own(hook)))
+            self._handles.append(module.register_forward_pre_hook(_own(hook), with_kwargs=with_kwargs))
 
     def after(self, module: nn.Module, hook: Callable[..., Any], *, always_call: bool = False) -> None:
         """As `module.register_forward_hook`."""

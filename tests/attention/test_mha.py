@@ -106,3 +106,14 @@ def test_what_a_call_leaves_out_has_torchs_defaults() -> None:
     found = heads.join(F.scaled_dot_product_attention(*heads.inputs))
     torch.testing.assert_close(found, F.multi_head_attention_forward(*given, need_weights=False)[0])
     assert split_heads(given, {}) is None  # weights are asked for
+
+
+@pytest.mark.parametrize("average", [True, False])
+def test_one_query_may_ask_for_the_weights(average: bool) -> None:
+    module, query, key = attention(batch_first=True), tokens(1), tokens(6)
+    wanted, weights = module(query, key, key, average_attn_weights=average)
+    with capture(module) as tap:
+        found, ours = module(query, key, key, average_attn_weights=average)
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(ours, weights)
+    assert len(tap.calls) == 1

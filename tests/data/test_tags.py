@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from getam.data.masks import read_classes, write_classes
-from getam.data.tags import TagRow, read_tags, suggest
+from getam.data.tags import TagRow, read_tags, suggest, synonyms
 from getam.errors import InputError
 
 
@@ -241,3 +241,46 @@ def test_suggestions_name_the_closest_and_at_most_thirty() -> None:
     assert suggest("zzz", known).endswith("class 29 and 1 more")
     assert suggest("zzz", known[:30]).endswith("class 28, class 29")
     assert suggest("zzz", []) == "Known: none"
+
+
+# Words
+
+
+def test_a_column_of_words_gives_tags_with_synonyms(tmp_path: Path) -> None:
+    table = write(tmp_path, "image,words\na.jpg,a cat | a kitten;road\nb.jpg,road\nc.jpg,\n")
+    found = read_tags(table)
+    assert found.classes == ("a cat", "road")
+    assert [row.tags for row in found.rows] == [("a cat", "road"), ("road",), ()]
+    assert found.synonyms == {"a cat": ("a cat", "a kitten"), "road": ("road",)}
+    assert read_tags(table, ["road"]).synonyms == {"road": ("road",)}
+    assert read_tags(table, ["road"]).rows[0].others == ("a cat",)
+
+
+def test_synonyms_are_known_in_a_column_of_words_only(tmp_path: Path) -> None:
+    for header in ("image,tags", "image,tags,words"):
+        cells = "a|b" + (",c" if "words" in header else "")
+        found = read_tags(write(tmp_path, f"{header}\nx.jpg,{cells}\n"))
+        assert (found.classes, found.synonyms) == (("a|b",), {})
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            "a.jpg,cat|kitten\nb.jpg,cat\n",
+            r"line 3: 'cat' and an earlier 'cat\|kitten' are one class with two lists",
+        ),
+        ("a.jpg,cat\nb.jpg,dog;cat|\n", r"line 3: the word 'cat\|' is empty, or one of its synonyms is"),
+    ],
+)
+def test_words_that_cannot_be_meant_are_refused_with_their_line(
+    tmp_path: Path, rows: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        read_tags(write(tmp_path, f"image,words\n{rows}"))
+
+
+@pytest.mark.parametrize("word", ["", "cat|", "|"])
+def test_an_empty_synonym_is_refused(word: str) -> None:
+    with pytest.raises(InputError, match="is empty, or one of its synonyms is"):
+        synonyms(word)

@@ -5,7 +5,7 @@ import torch
 
 import tiny
 from getam.errors import CaptureError
-from getam.maps.affinity import model_affinity
+from getam.maps.affinity import model_affinity, model_attention
 from getam.maps.methods.acr import acr
 from getam.maps.methods.getam import getam
 from matrices import every_matrix
@@ -27,6 +27,17 @@ def test_the_affinity_of_a_model_is_the_mean_of_its_matrices(name: str) -> None:
                 patches = head[-16:, -16:]
                 total += (patches + patches.T) / 2
         wanted = total / (len(A) * A[0].shape[1])
+        torch.testing.assert_close(found[b], wanted, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize(("depth", "counted"), [(4, 4), (10, 8)])
+def test_the_attention_of_a_model_is_the_mean_of_its_last_eight_blocks(depth: int, counted: int) -> None:
+    model, images = tiny.vit(depth=depth), tiny.photos(2)
+    found, grid = model_attention(model, images)
+    assert grid == (4, 4)
+    for b in range(2):
+        A, _ = every_matrix(model, images[b : b + 1], 1, pool=False)
+        wanted = torch.stack([matrix[0].mean(0) for matrix in A[-counted:]]).mean(0)[1:, 1:]
         torch.testing.assert_close(found[b], wanted, rtol=1e-4, atol=1e-7)
 
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from getam.errors import InputError
 from getam.refine.beliefs import crf_of_maps
+from getam.refine.class_aware import class_aware_affinity
 from getam.refine.crf import AFA as AFA_CRF
 from getam.refine.crf import DEEPLAB, IRN, dense_crf
 from getam.refine.diffusion import attention_diffusion
@@ -19,10 +20,11 @@ from getam.refine.registry import REFINERS, find_chain, find_refiner, refine
 
 @pytest.fixture
 def scene():
-    """Photos (2,3,24,32), maps (2,2,3,4) whose last slot is empty, affinities (2,12,12)."""
+    """Photos (2,3,24,32), maps (2,2,3,4) whose last slot is empty, affinities and attention (2,12,12)."""
     maps = torch.rand(2, 2, 3, 4)
     maps[1, 1] = 0
-    return {"images": torch.rand(2, 3, 24, 32) * 255, "maps": maps, "affinity": torch.rand(2, 12, 12)}
+    images, affinity, attention = torch.rand(2, 3, 24, 32) * 255, torch.rand(2, 12, 12), torch.rand(2, 12, 12)
+    return {"images": images, "maps": maps, "affinity": affinity, "attention": attention}
 
 
 @pytest.mark.parametrize("name", REFINERS)
@@ -59,6 +61,7 @@ def test_a_need_that_is_not_met_is_named(name, scene):
         ("walk-irn", random_walk, {"walk": IRN_WALK}, "affinity", False),
         ("walk-acr", random_walk, {"walk": ACR}, "affinity", True),
         ("diffusion", attention_diffusion, {}, "affinity", True),
+        ("class-aware", class_aware_affinity, {"power": 2, "threshold": 0.4}, "attention", False),
     ],
 )
 def test_the_name_stands_for_the_function_and_its_numbers(name, function, options, needs, from_zero, scene):
@@ -87,6 +90,12 @@ def test_a_chain_is_one_after_the_other(scene):
 def test_patches_after_pixels_make_no_sense():
     with pytest.raises(InputError, match="pamr has brought the maps to photo size: put diffusion first"):
         find_chain(["pamr", "diffusion"])
+
+
+@pytest.mark.parametrize("name", [name for name, refiner in REFINERS.items() if refiner.needs != "images"])
+def test_every_refiner_of_patches_comes_first(name):
+    with pytest.raises(InputError, match=f"put {name} first"):
+        find_chain(["pamr", name])
 
 
 def test_unknown_names_are_answered_with_those_there_are():
@@ -131,14 +140,15 @@ def test_what_is_not_finite_is_refused_and_named(name, broken, scene):
     "dtypes",
     [
         {"images": torch.uint8},
-        {"images": torch.float64, "maps": torch.float64, "affinity": torch.float64},
+        dict.fromkeys(("images", "maps", "affinity", "attention"), torch.float64),
         {"maps": torch.float16},
-        {"maps": torch.bfloat16, "affinity": torch.bfloat16},
+        dict.fromkeys(("maps", "affinity", "attention"), torch.bfloat16),
     ],
 )
 def test_the_dtype_of_what_is_given_does_not_matter(name, dtypes, scene):
     """Values that all of these dtypes hold exactly."""
     scene["images"] = scene["images"].round()
-    scene["maps"], scene["affinity"] = ((64 * scene[key]).round() / 64 for key in ("maps", "affinity"))
+    for key in ("maps", "affinity", "attention"):
+        scene[key] = (64 * scene[key]).round() / 64
     given = {key: value.to(dtypes.get(key, value.dtype)) for key, value in scene.items()}
     assert torch.equal(refine([name], **given), refine([name], **scene))

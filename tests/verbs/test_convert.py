@@ -13,10 +13,10 @@ from PIL import Image
 import getam
 from getam import cli
 from getam.data.confidences import read_confidences, with_confidences
+from getam.data.mask_formats.photo_files import by_name, match
 from getam.data.mask_formats.registry import FORMATS
 from getam.data.masks import encode_mask, read_classes, read_mask, write_classes
 from getam.errors import InputError
-from getam.verbs.convert import by_name, match
 
 LABEL = np.array([[0, 1, 1, 1, 255], [0, 1, 0, 1, 0], [2, 1, 1, 1, 2]], np.uint8)
 
@@ -111,6 +111,21 @@ def test_two_masks_of_one_photo_are_refused(folders: tuple[Path, Path], tmp_path
     (masks / "b ü.png").write_bytes((masks / "a.png").read_bytes())
     with pytest.raises(InputError, match="several masks belong to the photo sub folder/b ü"):
         getam.convert(masks, to="coco", out=tmp_path / "out", photos=photos)
+
+
+def test_what_stays_behind_is_said_once_with_its_count(
+    folders: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shape = '<box label="cat" xtl="0" ytl="0" xbr="1" ybr="1"/>'
+    image = f'<image id="0" name="a.jpg" width="5" height="3">{shape * 3}</image>'
+    (tmp_path / "in.xml").write_text(f"<annotations>{image}</annotations>")
+    with caplog.at_level(logging.WARNING):
+        getam.convert(tmp_path / "in.xml", from_="cvat", out=tmp_path / "back")
+    assert caplog.messages == ["not read from cvat, because they are no masks: 3 shapes of the kind box"]
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        getam.convert(folders[0], to="yolo", out=tmp_path / "yolo")
+    assert caplog.messages == ["yolo has no place for: 2 undecided pixels, now background, 1 confidences"]
 
 
 def test_mistakes_are_one_sentence_and_nothing_is_written(folders: tuple[Path, Path], tmp_path: Path) -> None:

@@ -237,6 +237,27 @@ def test_a_timm_classifier_sees_photos_as_it_was_trained(photo: Path, tmp_path: 
     assert len(stored["classes"]) == 1
 
 
+def test_a_cnn_by_its_name_has_cams_and_says_why_it_has_no_getam(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "w.safetensors"
+    save_file(tiny.awake(timm.create_model("resnet10t")).state_dict(), weights)
+    line = ["explain", str(photo), "--weights", str(weights), "--classes", "281"]
+    for name in ("resnet10t", "timm:resnet10t"):
+        out = tmp_path / name.replace(":", "-")
+        assert cli.main([*line, "--model", name, "--method", "gradcam", "--out", str(out)]) == 0
+    stored = [np.load(tmp_path / name / "scene2.npz")["values"] for name in ("resnet10t", "timm-resnet10t")]
+    np.testing.assert_array_equal(*stored)
+    capsys.readouterr()
+    assert cli.main([*line, "--model", "timm:resnet10t", "--out", str(tmp_path / "o")]) == 2
+    said = capsys.readouterr().err
+    assert "ResNet has no patch_embed" in said
+    assert "--method gradcam" in said
+    assert len(said.strip().splitlines()) == 1
+    assert cli.main(["explain", str(photo), "--model", "timm:resnet10", "--out", str(tmp_path / "o")]) == 2
+    assert "getam models" in capsys.readouterr().err
+
+
 def test_the_protocol_says_how_the_pictures_were_made(photo: Path, trained: Path, tmp_path: Path) -> None:
     explain_photos(
         photo, model=str(trained), classes=("red",), out=tmp_path / "o", method="getam", coupling="grad", refine=False

@@ -397,7 +397,7 @@ def test_any_option_of_the_recipe_can_be_given(folder: Path, asked: Asked) -> No
     [
         ("rounds", r"^option 'rounds' is not NAME=VALUE"),
         ("=3", r"^option '=3' is not NAME=VALUE"),
-        ("batch_size=3", r"^option 'batch_size=3': say --batch-size 3 instead$"),
+        ("batch_size=3", r"^option batch_size=3: say --batch-size 3 instead$"),
         ("zoom=[1,", r"^option 'zoom=\[1,': the value cannot be read"),
         (
             "zooom=1",

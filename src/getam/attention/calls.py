@@ -101,8 +101,12 @@ class Tap:
 
 
 def pools(name: str) -> bool:
-    """Whether an attention of that dotted name is a pooling attention (timm's and OpenCLIP's `attn_pool`), no block."""
-    return "attn_pool" in name.split(".")
+    """Whether an attention of that dotted name is a pooling attention, no block.
+
+    timm and OpenCLIP call it `attn_pool`; the SigLIP of `transformers` has it as the attention of its `head`.
+    """
+    parts = name.split(".")
+    return "attn_pool" in parts or parts[-2:] == ["head", "attention"]
 
 
 def global_calls(tap: Tap, place: Geometry) -> list[Call]:

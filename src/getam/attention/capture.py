@@ -5,8 +5,9 @@ q, k and v arrive finished (after RoPE, query/key norm, relative position bias a
 a special case, fused kernels stay on, and no N×N matrix is ever stored. What the maps need of the matrix, single rows
 of it and of its class gradient, is computed afterwards from the captured tensors (`maps/getam.py`).
 
-Two kinds of attention never reach that function: `nn.MultiheadAttention` is written out (`mha.py`), and what timm
-computes by hand (CaiT's talking heads, ConViT, TNT, VOLO's class attention) is read where it passes `attn_drop`.
+Two kinds of attention never reach that function: `nn.MultiheadAttention` is written out (`mha.py`), and what is
+computed by hand is read where it passes its dropout: timm's `attn_drop` (CaiT's talking heads, ConViT, TNT, VOLO's
+class attention), `F.dropout` in `transformers` models of the kind "eager".
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from getam.attention import hugging_face
 from getam.attention.calls import AttentionCall, Call, MatrixCall, Tap, global_calls, pools, token_calls
 from getam.attention.geometry import Geometry, geometry
 from getam.attention.mha import split_heads
@@ -33,9 +35,9 @@ __all__ = ["AttentionCall", "Call", "Geometry", "MatrixCall", "Tap", "attentions
 class _Interceptor(Constants):
     """Records attention; thread-local, so `nn.DataParallel` replicas are not seen."""
 
-    def __init__(self, tap: Tap, running: list[str], leaf_from: int | None) -> None:
+    def __init__(self, tap: Tap, running: list[str], leaf_from: int | None, eager: set[str]) -> None:
         super().__init__()
-        self.tap, self.running, self.leaf_from = tap, running, leaf_from
+        self.tap, self.running, self.leaf_from, self.eager = tap, running, leaf_from, eager
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
@@ -44,8 +46,11 @@ class _Interceptor(Constants):
         args = [self.constant(given) for given in args]
         if func is F.multi_head_attention_forward and (heads := split_heads(args, kwargs)) is not None:
             output = self.__torch_function__(F.scaled_dot_product_attention, (), heads.inputs, heads.options)
-            return heads.join(output), None
+            return heads.join(output), heads.weights
         output = func(*args, **kwargs)
+        if func is F.dropout and self.running and self.running[-1] in self.eager:
+            options = {"p": 0.5, "training": True} | dict(zip(("input", "p", "training"), args)) | kwargs
+            return self.matrix(self.running[-1], options["p"] if options["training"] else 0.0, output)
         if func is not F.scaled_dot_product_attention:
             return output
         options = dict(zip(("query", "key", "value", "attn_mask", "dropout_p", "is_causal"), args)) | kwargs
@@ -77,10 +82,10 @@ class _Interceptor(Constants):
             return output
         return output.detach().requires_grad_()
 
-    def matrix(self, name: str, dropout: nn.Dropout, matrix: Tensor) -> Tensor:
-        """Record an attention matrix that was computed by hand and has just passed its dropout."""
+    def matrix(self, name: str, probability: float, matrix: Tensor) -> Tensor:
+        """Record an attention matrix that was computed by hand and has just passed a dropout of that probability."""
         if matrix.ndim == 4:  # more are windows or neighbourhoods: no global row to read
-            _refuse_dropout(name, dropout.p if dropout.training else 0.0)
+            _refuse_dropout(name, probability)
             matrix = self.leaf(matrix)
             self.tap.calls.append(MatrixCall(name, matrix))
         return matrix
@@ -95,9 +100,16 @@ def _refuse_dropout(name: str, probability: float) -> None:
 
 
 def attentions(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Names and modules that attend: timm's (`fused_attn`, or `attn_drop` alone) and `nn.MultiheadAttention`."""
+    """Names and modules that attend: timm's (`fused_attn`, or `attn_drop` alone), `nn.MultiheadAttention` and those of
+    `transformers`.
+    """
     for name, module in model.named_modules():
-        if isinstance(module, nn.MultiheadAttention) or _uses_kernel(module) or _by_hand(module) is not None:
+        if (
+            isinstance(module, nn.MultiheadAttention)
+            or _uses_kernel(module)
+            or _by_hand(module) is not None
+            or hugging_face.attends(module)
+        ):
             yield name, module
 
 
@@ -116,8 +128,9 @@ def capture(model: nn.Module, *, leaf_from: int | None = None, freeze: bool = Fa
     """Record every attention of the forward pass run inside the block.
 
     Args:
-        model: any module whose attentions go through `F.scaled_dot_product_attention`, `nn.MultiheadAttention` or
-            timm's `attn_drop` (nearly all of timm, torchvision and OpenCLIP). Compiled models run uncompiled here.
+        model: any module whose attentions go through `F.scaled_dot_product_attention`, `nn.MultiheadAttention`,
+            timm's `attn_drop` or the eager attention of `transformers` (nearly all of timm, torchvision, OpenCLIP and
+            `transformers`). Compiled models run uncompiled here.
         leaf_from: index of the first attention whose output becomes a leaf if it has no graph yet: with frozen
             parameters the graph then begins there, and everything below costs a plain forward (their calls keep shapes
             only).
@@ -128,17 +141,21 @@ def capture(model: nn.Module, *, leaf_from: int | None = None, freeze: bool = Fa
         after an exception; the tap keeps the graph alive only as long as you keep the tap.
 
     Raises:
-        CaptureError: attention dropout is active, or an attention is causal or grouped-query.
+        CaptureError: attention dropout is active, an attention is causal or grouped-query, or goes through a kernel
+            that cannot be read (flash and flex attention of `transformers`).
     """
     tap, running = Tap(), list[str]()
-    watch = _Interceptor(tap, running, leaf_from)
+    attending = list(attentions(model))
+    theirs = [(name, module) for name, module in attending if hugging_face.attends(module)]
+    eager = {name for name, module in theirs if hugging_face.by_hand(name, module)}
+    watch = _Interceptor(tap, running, leaf_from, eager)
 
     def leave(*_: object) -> None:
         running.pop()
 
-    kernels = [module for _, module in attentions(model) if _uses_kernel(module)]
+    kernels = [module for _, module in attending if _uses_kernel(module)]
     with Hooks() as hooks, switched(kernels, "fused_attn", True), uncompiled():
-        for name, module in attentions(model):
+        for name, module in attending:
             if (dropout := _by_hand(module)) is not None:
                 hooks.after(dropout, _matrix_hook(watch, name))
             hooks.before(module, lambda *_, name=name: running.append(name))
@@ -148,4 +165,4 @@ def capture(model: nn.Module, *, leaf_from: int | None = None, freeze: bool = Fa
 
 
 def _matrix_hook(watch: _Interceptor, name: str) -> Callable[[Any, Any, Tensor], Tensor]:
-    return lambda dropout, _inputs, matrix: watch.matrix(name, dropout, matrix)
+    return lambda dropout, _inputs, matrix: watch.matrix(name, dropout.p if dropout.training else 0.0, matrix)

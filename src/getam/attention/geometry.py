@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from getam.attention.hugging_face import Tower, tower
 from getam.errors import CaptureError, InputError
 
 ROWS = {  # by timm's `global_pool` and OpenCLIP's `pool_type`; any other leaves the row open
@@ -25,9 +26,9 @@ class Geometry:
     """Where the patches of a model's attentions lie.
 
     `prefix` tokens (CLS, distillation, registers) come first, then `grid` = (h, w) patches row by row; `rows` says
-    which query rows read the class score: "cls" (from a token), "patches" (average-pooled), "pool" (pooling
-    attention), "" where the model does not say. `start` is the first block that counts in the maps by default; None:
-    half of them.
+    which query rows read the class score: "cls" (from a token), "patches" (average-pooled), "cls+patches" (both, side
+    by side), "pool" (pooling attention), "" where the model does not say. `start` is the first block that counts in the
+    maps by default; None: half of them.
     """
 
     prefix: int
@@ -45,8 +46,9 @@ def geometry(model: nn.Module, height: int, width: int) -> Geometry:
     """Derive the token geometry of `model` for photos of `height` × `width` pixels.
 
     A network of ours answers through its own `geometry` method; a timm model through `num_prefix_tokens`,
-    `global_pool` and the `dynamic_feat_size` of its patch embedding, wherever in the model that is; torchvision's and
-    OpenCLIP's through `patch_size`, `image_size` and their class token.
+    `global_pool` and the `dynamic_feat_size` of its patch embedding, wherever in the model that is; one of
+    `transformers` through its `config`; torchvision's and OpenCLIP's through `patch_size`, `image_size` and their class
+    token.
 
     Raises:
         CaptureError: the model does not say where its patches are.
@@ -58,6 +60,8 @@ def geometry(model: nn.Module, height: int, width: int) -> Geometry:
     embeds = [place for place, module in enumerate(modules) if hasattr(type(module), "dynamic_feat_size")]
     if len(embeds) == 1:  # above it, from the model down, the outermost answer counts
         return _timm(modules[: embeds[0]], modules[embeds[0]], height, width)
+    if not embeds and (found := tower(modules)) is not None:
+        return _hugging_face(found, height, width)
     for module in modules if not embeds else []:
         token = getattr(module, "class_token", getattr(module, "class_embedding", None))
         if token is not None and hasattr(module, "image_size") and hasattr(module, "patch_size"):
@@ -67,8 +71,9 @@ def geometry(model: nn.Module, height: int, width: int) -> Geometry:
         if getattr(module, "cls_token", None) is not None and getattr(module, "feature_info", None):
             return _last_stage(module, height, width)
     raise CaptureError(
-        f"{type(model).__name__} has no patch_embed with a known grid: GETAM reads global attention over one "
-        "patch grid (windowed, multi-scale and channel-attention models have none)"
+        f"{type(model).__name__} has no patch_embed with a known grid: GETAM reads global attention over one patch "
+        "grid (convolutional, windowed, multi-scale and channel-attention models have none); --method gradcam reads "
+        "features instead"
     )
 
 
@@ -85,6 +90,15 @@ def _timm(outer: list[Any], embed: Any, height: int, width: int) -> Geometry:
     else:
         _require_multiples(embed.feat_ratio(as_scalar=False), height, width)
     return place
+
+
+def _hugging_face(found: Tower, height: int, width: int) -> Geometry:
+    """A vision transformer of `transformers`: one photo size, or multiples of its patch."""
+    if found.fixed is not None:
+        _require_size(found.fixed, height, width, "resize")
+    else:
+        _require_multiples(found.patch, height, width)
+    return Geometry(found.prefix, (height // found.patch[0], width // found.patch[1]), found.rows)
 
 
 def _with_class_token(module: Any, height: int, width: int) -> Geometry:

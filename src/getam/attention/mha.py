@@ -15,13 +15,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 SIGNATURE = inspect.signature(F.multi_head_attention_forward)
-UNSUPPORTED = ("bias_k", "bias_v", "add_zero_attn", "key_padding_mask", "attn_mask", "is_causal", "need_weights",
-               "static_k", "static_v")  # fmt: skip
+UNSUPPORTED = ("bias_k", "bias_v", "add_zero_attn", "key_padding_mask", "attn_mask", "is_causal", "static_k",
+               "static_v")  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class Heads:
-    """Query, key and value of one multi-head attention, (B,H,tokens,d) each, and what follows the kernel."""
+    """Query, key and value of one multi-head attention, (B,H,tokens,d) each, and what follows the kernel.
+
+    `weights` is the matrix that the caller wants beside the output, None where it does not.
+    """
 
     query: Tensor
     key: Tensor
@@ -29,6 +32,7 @@ class Heads:
     dropout: float
     weight: Tensor
     bias: Tensor | None
+    weights: Tensor | None
 
     @property
     def inputs(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -48,13 +52,19 @@ class Heads:
 def split_heads(args: Sequence[Any], kwargs: dict[str, Any]) -> Heads | None:
     """The heads of a call of `F.multi_head_attention_forward`; None where it asks for more than plain attention.
 
-    Masks, padding, returned weights and unbatched input are left to torch, and then not captured.
+    Masks, padding and unbatched input are left to torch, and then not captured; so are returned weights, unless there
+    is one query: a pooling head (SigLIP's in `transformers`) asks for them and does not look.
     """
     call = SIGNATURE.bind(*args, **kwargs)
     call.apply_defaults()
     given = call.arguments
     query, key, value = given["query"], given["key"], given["value"]
-    if query.ndim != 3 or any(given[name] is not None and given[name] is not False for name in UNSUPPORTED):
+    asked = given["need_weights"]
+    if (
+        query.ndim != 3
+        or (asked and len(query) > 1)
+        or any(given[name] is not None and given[name] is not False for name in UNSUPPORTED)
+    ):
         return None
     if given["use_separate_proj_weight"]:
         weights = given["q_proj_weight"], given["k_proj_weight"], given["v_proj_weight"]
@@ -67,4 +77,11 @@ def split_heads(args: Sequence[Any], kwargs: dict[str, Any]) -> Heads | None:
         for tokens, weight, bias in zip((query, key, value), weights, biases)
     )
     dropout = given["dropout_p"] if given["training"] else 0.0
-    return Heads(query, key, value, dropout, given["out_proj_weight"], given["out_proj_bias"])
+    matrix = attention_weights(query, key, average=given["average_attn_weights"]) if asked else None
+    return Heads(query, key, value, dropout, given["out_proj_weight"], given["out_proj_bias"], matrix)
+
+
+def attention_weights(query: Tensor, key: Tensor, *, average: bool) -> Tensor:
+    """softmax(Q Kᵀ / √d), as `nn.MultiheadAttention` returns it beside its output: (B,H,M,N), or (B,M,N) averaged."""
+    matrix = (query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5).softmax(-1)
+    return matrix.mean(1) if average else matrix

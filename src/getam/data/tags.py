@@ -1,4 +1,7 @@
-"""Reading tags.csv: one photo a row, `image,tags`, the tags of a photo joined by `;`."""
+"""Reading tags.csv: one photo a row, `image,tags`, the tags of a photo joined by `;`.
+
+Or words.csv, `image,words`: tags for an image–text model, where a tag may have synonyms, `cat|kitten`.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ import csv
 import difflib
 import io
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from getam.errors import InputError
@@ -18,6 +21,9 @@ MAX_CLASSES = 254
 JOINERS = "\u200c\u200d"
 FLAG_LETTERS = range(0xE0020, 0xE0080)
 """They follow the black flag, for England and others."""
+
+SYNONYMS = "|"
+"""Between words that mean one class: the first is its name."""
 
 BACKGROUND = "background"
 """The name of label 0: never a tag."""
@@ -41,19 +47,22 @@ class TagTable:
 
     classes: tuple[str, ...]
     rows: tuple[TagRow, ...]
+    synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of a column `words`: class → all its words, its name first; empty for a column `tags`."""
 
 
 def read_tags(path: Path | str, classes: Sequence[str] | None = None) -> TagTable:
     """Read and check a tags.csv.
 
     The file is UTF-8 (with or without a byte order mark) and begins with `image,tags`; further columns and
-    blank lines are passed over. An empty tags cell is a photo that shows none of the classes.
+    blank lines are passed over. An empty tags cell is a photo that shows none of the classes. In a column called
+    `words` instead of `tags`, `cat|kitten` is the tag cat, of which kitten is a synonym.
 
     `classes` selects a subset, in that order; the tags outside it are kept in `TagRow.others`. Without it the
     classes are all tags of the file, sorted. Raises `InputError`, naming file and line, for anything else.
     """
     path = Path(path)
-    found = _read_rows(path)
+    found, joined = _read_rows(path)
     known = sorted({tag for _, tags, _ in found for tag in tags})
     if classes is None:
         if not known:
@@ -78,7 +87,7 @@ def read_tags(path: Path | str, classes: Sequence[str] | None = None) -> TagTabl
         )
         for image, tags, line in found
     )
-    return TagTable(classes=chosen, rows=rows)
+    return TagTable(classes=chosen, rows=rows, synonyms={c: joined[c] for c in chosen if c in joined})
 
 
 def suggest(name: str, known: Sequence[str]) -> str:
@@ -90,6 +99,21 @@ def suggest(name: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     listed = ", ".join(known[:30]) + (f" and {len(known) - 30} more" if len(known) > 30 else "")
     return (f"did you mean {close[0]!r}? " if close else "") + f"Known: {listed or 'none'}"
+
+
+def synonyms(word: str) -> tuple[str, ...]:
+    """The words between "|", without space around.
+
+    Raises:
+        InputError: one is empty.
+
+    >>> synonyms("a cat | a kitten")
+    ('a cat', 'a kitten')
+    """
+    parts = tuple(part.strip() for part in word.split(SYNONYMS))
+    if not all(parts):
+        raise InputError(f"the word {word!r} is empty, or one of its synonyms is: write them as cat|kitten")
+    return parts
 
 
 def clean_name(text: str) -> str:
@@ -130,11 +154,12 @@ def _check_classes(path: Path, classes: tuple[str, ...], known: list[str]) -> tu
     return classes
 
 
-def _read_rows(path: Path) -> list[tuple[str, tuple[str, ...], int]]:
-    """(image, tags, line) of every row, checked for form only."""
+def _read_rows(path: Path) -> tuple[list[tuple[str, tuple[str, ...], int]], dict[str, tuple[str, ...]]]:
+    """(image, tags, line) of every row, checked for form only; and the synonyms of a column `words`."""
     reader = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
     rows: list[tuple[str, tuple[str, ...], int]] = []
     lines_of: dict[str, int] = {}
+    joined: dict[str, tuple[str, ...]] = {}
     columns: list[str] | None = None
     line = 1
     try:
@@ -151,6 +176,8 @@ def _read_rows(path: Path) -> list[tuple[str, tuple[str, ...], int]]:
                         " in one row."
                     )
                 lines_of[image] = line
+                if _tags_column(columns) == "words":
+                    tags = _join_synonyms(path, line, tags, joined)
                 rows.append((image, tags, line))
             line = reader.line_num + 1
     except csv.Error as error:
@@ -165,7 +192,24 @@ def _read_rows(path: Path) -> list[tuple[str, tuple[str, ...], int]]:
         raise InputError(
             f"{path} has a header and no rows: write one row a photo, for example 'a.jpg,cat;dog'."
         )
-    return rows
+    return rows, joined
+
+
+def _join_synonyms(
+    path: Path, line: int, words: tuple[str, ...], joined: dict[str, tuple[str, ...]]
+) -> tuple[str, ...]:
+    """The first of the synonyms of each word; all go to `joined`."""
+    for word in words:
+        try:
+            group = synonyms(word)
+        except InputError as error:
+            raise InputError(f"{path}, line {line}: {error}") from None
+        if (known := joined.setdefault(group[0], group)) != group:
+            raise InputError(
+                f"{path}, line {line}: {word!r} and an earlier {SYNONYMS.join(known)!r} are one class with two lists of"
+                " synonyms: write the same everywhere."
+            )
+    return tuple(dict.fromkeys(synonyms(word)[0] for word in words))
 
 
 def _read_text(path: Path) -> str:
@@ -198,7 +242,7 @@ def _read_text(path: Path) -> str:
 
 def _check_header(path: Path, cells: list[str], line: int) -> list[str]:
     columns = [cell.strip().lower() for cell in cells]
-    for needed in ("image", "tags"):
+    for needed in ("image", _tags_column(columns)):
         if columns.count(needed) != 1:
             shown = ",".join(cells)
             shown = shown if len(shown) <= 80 else shown[:80] + "…"
@@ -209,6 +253,10 @@ def _check_header(path: Path, cells: list[str], line: int) -> list[str]:
                 f" 'image,tags'{hint}."
             )
     return columns
+
+
+def _tags_column(columns: list[str]) -> str:
+    return "words" if "words" in columns and "tags" not in columns else "tags"
 
 
 def _check_row(path: Path, cells: list[str], columns: list[str], line: int) -> tuple[str, tuple[str, ...]]:
@@ -224,7 +272,9 @@ def _check_row(path: Path, cells: list[str], columns: list[str], line: int) -> t
     if not image:
         raise InputError(f"{path}, line {line}: the image cell is empty; write the photo's file name.")
     tags = tuple(
-        dict.fromkeys(tag for tag in map(clean_name, cells[columns.index("tags")].split(";")) if tag)
+        dict.fromkeys(
+            tag for tag in map(clean_name, cells[columns.index(_tags_column(columns))].split(";")) if tag
+        )
     )
     for tag in tags:
         if tag.casefold() == BACKGROUND:

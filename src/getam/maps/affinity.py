@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from getam.attention.capture import Call, Geometry, capture, global_calls
 from getam.maps.base import class_scores, geometry_of
+from getam.refine.class_aware import LAST_BLOCKS
 from getam.refine.random_walk import attention_affinity
 
 
@@ -23,10 +24,15 @@ def model_affinity(model: nn.Module, images: Tensor) -> tuple[Tensor, tuple[int,
     Raises:
         CaptureError, InputError: as `methods.getam.getam`; and windowed or class-attention models have none.
     """
-    place = geometry_of(model, images)
-    with capture(model, freeze=True) as tap:
-        class_scores(model, images)
-    return affinity_of(global_calls(tap, place), place), place.grid
+    calls, place = _calls(model, images)
+    return affinity_of(calls, place), place.grid
+
+
+@torch.no_grad()
+def model_attention(model: nn.Module, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """As `model_affinity`, of the last `LAST_BLOCKS` blocks and directed: [b,i,j] says how much i attends to j."""
+    calls, place = _calls(model, images)
+    return affinity_of(calls[-LAST_BLOCKS:], place, symmetric=False), place.grid
 
 
 @torch.no_grad()
@@ -34,3 +40,11 @@ def affinity_of(calls: Sequence[Call], place: Geometry, *, symmetric: bool = Tru
     """`attention_affinity` of captured self-attentions (`capture.global_calls`), one matrix at a time."""
     matrices = (call.attention(slice(None)) for call in calls)
     return attention_affinity(matrices, place.prefix, symmetric=symmetric)
+
+
+def _calls(model: nn.Module, images: Tensor) -> tuple[list[Call], Geometry]:
+    """The self-attentions of one forward, and where their patches lie."""
+    place = geometry_of(model, images)
+    with capture(model, freeze=True) as tap:
+        class_scores(model, images)
+    return global_calls(tap, place), place

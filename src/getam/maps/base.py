@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +25,7 @@ class Maps:
         scores: (B,K) float32, the class scores (logits) of the slots; 0 where not valid.
         method: name of the method, with the options that define it.
         grid: (h, w) patch grid.
-        rows: which query rows were read ("cls", "patches", "pool"), "" where the method reads none.
+        rows: which query rows were read ("cls", "patches", "cls+patches", "pool"), "" where the method reads none.
 
     Raises:
         InputError: a score or a map is not finite; refiners would spread it over the photo.
@@ -201,13 +201,15 @@ def require_gradients() -> None:
 
 
 def class_scores(model: nn.Module, images: Tensor) -> Tensor:
-    """Scores (B,C) of a forward: of a timm classifier, of the two heads of a distilled one, or of a network of ours.
+    """Scores (B,C) of a forward: of a timm classifier, of the two heads of a distilled one, the `logits` of one of
+    `transformers`, or of a network of ours.
 
     A network of ours answers through its own `class_scores` method, which leaves its decoder out.
     """
     if callable(own := getattr(model, "class_scores", None)):
         return own(images)
-    scores: object = model(images)
+    output: Any = model(images)
+    scores: object = getattr(output, "logits", output)
     if isinstance(scores, tuple):  # distilled DeiT in train mode
         scores = sum(scores) / len(scores)
     if not isinstance(scores, Tensor) or scores.ndim != 2:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from getam.attention.capture import attentions, frozen, geometry
+from getam.attention.capture import attentions, frozen, geometry, pools
 from getam.errors import CaptureError, InputError
 from getam.maps.base import class_scores
 from getam.threads import Hooks
@@ -59,16 +59,23 @@ def feature_taps(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, 
         return lambda _module, _inputs, output: keep(layer, output)
 
     def input_hook(layer: str) -> Any:
-        def hook(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-            tokens = keep(layer, inputs[0])
-            return tuple(tokens if given is inputs[0] else given for given in inputs)
+        def hook(_module: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, Any]:
+            first = (
+                inputs[0] if inputs else next(iter(options.values()), None)
+            )  # `transformers` names its inputs
+            tokens = keep(layer, first)
+
+            def given(value: object) -> object:
+                return tokens if value is first else value
+
+            return tuple(map(given, inputs)), {name: given(value) for name, value in options.items()}
 
         return hook
 
     with Hooks() as hooks:
         for layer in layers:
             if layer in attending:
-                hooks.before(modules[layer], input_hook(layer))
+                hooks.before(modules[layer], input_hook(layer), with_kwargs=True)
             else:
                 hooks.after(modules[layer], output_hook(layer))
         yield seen
@@ -112,7 +119,8 @@ def default_layers(model: nn.Module, images: Tensor) -> list[str]:
         CaptureError: there is no feature map of more than one position.
     """
     if is_transformer(model, images):
-        names = [name for name, _ in attentions(model)]
+        pooled = geometry(model, images.shape[-2], images.shape[-1]).rows == "pool"
+        names = [name for name, _ in attentions(model) if pooled or not pools(name)]
         return [names[i] for i in sorted({max(0, len(names) * q // QUARTERS - 1) for q in (1, 2, 3, 4)})]
     convolutional = any(isinstance(module, nn.Conv2d) for module in model.modules())
     last: dict[tuple[int, int], str] = {}

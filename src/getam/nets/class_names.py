@@ -83,12 +83,17 @@ class ClassNames:
 def class_names(net: Any, count: int | None = None) -> ClassNames:
     """Names of the classes of a network: its own, ImageNet's where it has 1000, or else numbers.
 
+    Those of `transformers` have them in their configuration.
+
     Args:
         net: ours or not.
         count: number of its classes; what it says itself when left out.
     """
     if isinstance(net, Network):
         return ClassNames(dict(enumerate(net.classes)))
+    labels = getattr(getattr(net, "config", None), "id2label", None)
+    if isinstance(labels, Mapping) and labels:
+        return ClassNames(labels, synonyms=len(labels) == IMAGENET_CLASSES)
     if count is None:
         count = said if isinstance(said := getattr(net, "num_classes", None), int) else 0
     return _imagenet() if count == IMAGENET_CLASSES else ClassNames({i: str(i) for i in range(count)})

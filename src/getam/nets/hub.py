@@ -1,4 +1,4 @@
-"""Weights from timm's hub; without a network, from its cache on disk, or else one clear error at once."""
+"""Weights from the Hugging Face hub; without a network, from its cache on disk, or else one clear error at once."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from urllib.parse import urlsplit
 
 import huggingface_hub.constants as hub
 
-from getam.errors import WeightsError
+from getam.errors import GetamError, WeightsError
 
 Model = TypeVar("Model")
+LOCAL_FILE = "give a local file with --weights FILE.safetensors"
 
 
-def from_hub(create: Callable[[], Model], name: str) -> Model:
-    """Run `create`, which builds the timm model `name` with pretrained weights.
+def from_hub(create: Callable[[], Model], name: str, remedy: str = LOCAL_FILE) -> Model:
+    """Run `create`, which builds the model `name` with pretrained weights; `remedy` is what else can be done.
 
     Raises:
         WeightsError: the weights are neither cached nor to be had.
@@ -25,10 +26,12 @@ def from_hub(create: Callable[[], Model], name: str) -> Model:
     try:
         with _offline_if_unreachable():
             return create()
+    except GetamError:
+        raise
     except (OSError, RuntimeError) as error:  # hub clients raise subclasses of OSError, timm RuntimeError
         raise WeightsError(
-            f"the weights of {name} could not be fetched from the hub ({type(error).__name__}): give a local file "
-            "with --weights FILE.safetensors, or try again with a network"
+            f"the weights of {name} could not be fetched from the hub ({type(error).__name__}): {remedy}, or try again "
+            "with a network"
         ) from error
 
 

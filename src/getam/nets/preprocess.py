@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from getam.errors import InputError
 from getam.nets.inference import WORK_SIDE, fit_patches, shrunk_photo
 from getam.nets.network import Network
+from getam.nets.words import WordClassifier
 
 LONG_SIDE = 256  # of photos for networks of ours, which take any size
 TORCHVISION_SIDE = 224  # of those torchvision models that do not say
@@ -106,7 +107,8 @@ def preprocessing_of(net: nn.Module, size: int | None = None) -> Preprocessing:
     if size is not None and size < 1:
         raise InputError(f"--size {size} must be a positive number of pixels")
     if isinstance(net, Network):
-        return Preprocessing(size or LONG_SIDE, net.patch)
+        own = net.side if isinstance(net, WordClassifier) else LONG_SIDE
+        return Preprocessing(size or own, net.patch)
     found = _described(net)
     if size is None or size == found.size:
         return found

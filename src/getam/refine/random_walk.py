@@ -148,14 +148,17 @@ def attention_affinity(attentions: Iterable[Tensor], prefix: int, *, symmetric: 
     )
 
 
-def require_affinity(maps: Tensor, affinity: Tensor) -> None:
-    """Raises InputError unless maps (B,K,h,w) and affinity (B,h·w,h·w) ≥ 0 belong together, and both are finite."""
+def require_affinity(maps: Tensor, affinity: Tensor, *, name: str = "affinity") -> None:
+    """Raises InputError unless maps (B,K,h,w) and affinity (B,h·w,h·w) ≥ 0 belong together, and both are finite.
+
+    The message calls the affinity by `name`.
+    """
     patches = maps.shape[-2] * maps.shape[-1] if maps.ndim == 4 else 0
     if maps.ndim != 4 or tuple(affinity.shape) != (len(maps), patches, patches):
         raise InputError(
-            f"maps are {tuple(maps.shape)} and the affinity {tuple(affinity.shape)}: pass maps (B,K,h,w) on the patch "
+            f"maps are {tuple(maps.shape)} and the {name} {tuple(affinity.shape)}: pass maps (B,K,h,w) on the patch "
             "grid, not yet enlarged, and (B,h·w,h·w)."
         )
-    require_finite(maps=maps, affinity=affinity)
+    require_finite(maps=maps, **{name: affinity})
     if affinity.numel() and float(affinity.min()) < 0:
-        raise InputError("the affinity holds negative values: pass similarities of 0 or more.")
+        raise InputError(f"the {name} holds negative values: pass similarities of 0 or more.")

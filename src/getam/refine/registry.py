@@ -11,6 +11,7 @@ from torch import Tensor
 
 from getam.errors import InputError
 from getam.refine.beliefs import crf_of_maps
+from getam.refine.class_aware import class_aware_affinity
 from getam.refine.crf import AFA, DEEPLAB, IRN
 from getam.refine.diffusion import attention_diffusion
 from getam.refine.geodesic import geodesic_expansion
@@ -29,8 +30,8 @@ class Refiner:
 
     Attributes:
         function: called by keyword with `maps` and what it needs.
-        needs: "images" (B,3,H,W) in 0–255, which give maps at photo size, or "affinity" (B,h·w,h·w), for maps that
-            stay on the patch grid.
+        needs: "images" (B,3,H,W) in 0–255, which give maps at photo size; or for maps that stay on the patch grid
+            (B,h·w,h·w): "affinity", symmetric and of all blocks, or "attention", directed and of the last blocks.
         source: paper.
         from_zero: whether its paper subtracts a map's minimum afterwards: walks lift all patches.
     """
@@ -54,6 +55,7 @@ REFINERS: dict[str, Refiner] = {
     "diffusion": Refiner(
         attention_diffusion, "affinity", "AD-CAM, arXiv 2211.10931, from its abstract", True
     ),
+    "class-aware": Refiner(class_aware_affinity, "attention", "CLIP-ES, arXiv 2212.09506"),
 }
 
 
@@ -78,7 +80,7 @@ def find_chain(names: Sequence[str]) -> list[Refiner]:
     chain = [find_refiner(name) for name in names]
     for place, refiner in enumerate(chain):
         before = [name for name, other in zip(names[:place], chain) if other.needs == "images"]
-        if refiner.needs == "affinity" and before:
+        if refiner.needs != "images" and before:
             raise InputError(
                 f"{names[place]} works on the patch grid, but {before[0]} has brought the maps to photo size: "
                 f"put {names[place]} first"
@@ -87,7 +89,12 @@ def find_chain(names: Sequence[str]) -> list[Refiner]:
 
 
 def refine(
-    names: Sequence[str], maps: Tensor, *, images: Tensor | None = None, affinity: Tensor | None = None
+    names: Sequence[str],
+    maps: Tensor,
+    *,
+    images: Tensor | None = None,
+    affinity: Tensor | None = None,
+    attention: Tensor | None = None,
 ) -> Tensor:
     """Maps (B,K,h,w) through the refiners of those names, one after the other, each with its defaults.
 
@@ -95,7 +102,7 @@ def refine(
         names: in order; with none the maps come back.
         maps: (B,K,h,w) on the patch grid.
         images: (B,3,H,W) in 0–255, for refiners that need them.
-        affinity: (B,h·w,h·w) ≥ 0, for refiners that need it.
+        affinity, attention: (B,h·w,h·w) ≥ 0, for refiners that need them.
 
     Returns:
         (B,K,H,W) when a refiner of the chain looks at the photo, else (B,K,h,w).
@@ -103,7 +110,7 @@ def refine(
     Raises:
         InputError: as `find_chain`, a need that is not met, or values that are not finite.
     """
-    given: dict[str, Tensor | None] = {"images": images, "affinity": affinity}
+    given: dict[str, Tensor | None] = {"images": images, "affinity": affinity, "attention": attention}
     for name, refiner in zip(names, find_chain(names)):
         if given[refiner.needs] is None:
             raise InputError(f"{name} needs {refiner.needs}: pass {refiner.needs}=…")

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from getam.data.mask_formats.base import PhotoMask, Reading, Source, name_of
+from getam.data.mask_formats.base import PhotoMask, Reading, Source
+from getam.data.mask_formats.photo_files import by_name, match, photo_files, with_photos
 from getam.data.mask_formats.registry import PNG, find_format
-from getam.data.photos import find_photos, read_photo_near
-from getam.data.tags import suggest
+from getam.data.photos import read_photo_near
 from getam.errors import InputError
 from getam.verbs.outputs import identities, refuse_input
 from getam.verbs.progress import progress
@@ -75,65 +74,9 @@ def convert(
     if files is not None:
         source = with_photos(source, files)
     lost = write_as(to, source, out, prefix=prefix, overwrite=overwrite)
-    say_lost(lost + source.lost, to)
+    say_lost(lost, f"{to} has no place for")
+    say_lost(source.lost, f"not read from {from_}, because they are no masks")
     return out
-
-
-def photo_files(photos: Path, *, leave_out: Path | None = None) -> dict[str, Path]:
-    """Path in the folder, with suffix and forward slashes → file, of all photos of a folder."""
-    root = photos if photos.is_dir() else photos.parent
-    return {file.relative_to(root).as_posix(): file for file in find_photos(photos, leave_out=leave_out)}
-
-
-def by_name(photos: Iterable[str]) -> dict[str, list[str]]:
-    """What `match` looks names up in: photos by their paths without suffix, and by a slash and their file names."""
-    index: dict[str, list[str]] = {}
-    for photo in photos:
-        name = name_of(photo)
-        for key in (name, "/" + name.rpartition("/")[2]):
-            index.setdefault(key, []).append(photo)
-    return index
-
-
-def match(name: str, index: Mapping[str, list[str]]) -> str:
-    """The photo of a mask: that of the same path, or the only one of the same file name.
-
-    Tools put photos into folders of their own, and Label Studio letters and a dash before uploaded ones. Raises
-    `InputError` for none, or several.
-
-    >>> match("upload/3/1a2b3c4d-a", by_name(["x/a.jpg", "b.jpg"]))
-    'x/a.jpg'
-    """
-    last = name.rpartition("/")[2]
-    keys = (name, f"/{last}", f"/{last.partition('-')[2]}")
-    found = next((index[key] for key in keys if key in index), [])
-    if not found:
-        known = [key for key in index if not key.startswith("/")]
-        raise InputError(
-            f"no photo belongs to the mask {name!r}; {suggest(name, known)}: add it to the photos"
-        )
-    if len(found) > 1:
-        raise InputError(
-            f"{len(found)} photos could belong to the mask {name!r}: {', '.join(found)}: rename all but one"
-        )
-    return found[0]
-
-
-def with_photos(source: Source, files: Mapping[str, Path]) -> Source:
-    """The same masks, with their photos (path with suffix → file), and called after them.
-
-    Raises `InputError` where a photo is missing, has several masks, or cannot be told from another.
-    """
-    index = by_name(files)
-    photos = [match(name, index) for name in source.names]
-    names = tuple(map(name_of, photos))
-    if doubled := [name for name, count in Counter(names).items() if count > 1]:
-        raise InputError(f"several masks belong to the photo {doubled[0]}: keep one of them")
-    masks = (
-        replace(mask, name=name, photo=photo, file=files[photo])
-        for mask, name, photo in zip(source.masks, names, photos)
-    )
-    return replace(source, names=names, masks=masks)
 
 
 def write_as(
@@ -173,8 +116,7 @@ def refuse_export(
             raise InputError(f"{out / file} exists: choose another --out, or replace it with --overwrite")
 
 
-def say_lost(lost: Mapping[str, int], to: str) -> None:
+def say_lost(lost: Mapping[str, int], where: str) -> None:
     """Say on stderr what stayed behind."""
     if lost:
-        counts = ", ".join(f"{count} {what}" for what, count in lost.items())
-        logger.warning("%s has no place for: %s", to, counts)
+        logger.warning("%s: %s", where, ", ".join(f"{count} {what}" for what, count in lost.items()))

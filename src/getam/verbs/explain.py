@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from getam.data.photos import as_tensor, read_photo
 from getam.engine.device import AUTO, choose_device
 from getam.errors import InputError
 from getam.maps.registry import check_options, find_method
+from getam.nets.openclip import file_hash
 from getam.report.photo_maps import PhotoMaps
 from getam.verbs.outputs import Job, OutputFolder
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.verbs.predict import photo_jobs
 from getam.verbs.subject import Subject, hash_of, open_model
+from getam.verbs.words import names_of, reads_words, words_model
 
 WHOLE_PHOTOS = 1  # in memory before and after their turn: the pictures need them at full size
 
@@ -26,6 +28,8 @@ def explain_photos(
     *,
     model: str | None = None,
     weights: Path | None = None,
+    words: tuple[str, ...] | None = None,
+    background_words: tuple[str, ...] | None = None,
     classes: tuple[str, ...] | None = None,
     out: Path = Path("maps"),
     method: str = "getam",
@@ -47,15 +51,21 @@ def explain_photos(
 
     Args:
         photos: one photo, or a folder of them; `out`, where it lies inside, is not searched.
-        model: run folder, model file, or the name of a timm model; the embedded model when left out.
-        weights: local safetensors file for a timm model; without it the weights come from timm's hub.
+        model: run folder, model file, the name of a timm model, hf:FOLDER or hf:OWNER/NAME of a classifier of
+            transformers, or open_clip:NAME of an image–text model; the embedded model when left out. `getam models`
+            lists them.
+        weights: local safetensors file for a timm model, without which the weights come from timm's hub; for an
+            image–text model the file it needs.
+        words: what to look for with an image–text model, such as "a red bicycle, a road"; synonyms as "cat|kitten".
+        background_words: what photos are full of besides: the words share a softmax with these; a list of scenery when
+            left out; none: scores are similarities.
         classes: names, or indices where no class is called so; on the command line a comma inside a name is written
             \\,. When left out, the classes the model finds.
         out: folder for the pictures (NAME.CLASS.png), the raw maps (NAME.npz) and protocol.jsonl.
         method: a method that `getam methods` lists.
         coupling: of getam, acr, ad-cam and last-stage: grad, grad2, attn_grad or attn_grad2.
         start: of getam, acr, ad-cam and legrad: first block that counts; each has a default of its own.
-        rows: of getam, acr and ad-cam: cls, patches or pool; derived from the model when left out.
+        rows: of getam, acr and ad-cam: cls, patches, cls+patches or pool; derived from the model when left out.
         layers: of the CAMs: modules to read; the last one, or one per resolution, when left out.
         weighting: of multi-layer: class, pooled, elementwise or positive.
         aggregate: of multi-layer: none, max, uncertainty or mean.
@@ -78,7 +88,13 @@ def explain_photos(
     jobs = photo_jobs(photos, out, ".npz")
     if size is not None and size < 1:
         raise InputError(f"--size {size} must be a positive number of pixels")
-    net = open_model(model, weights, any_size=size is not None, device=choose_device(device))
+    where = choose_device(device)
+    net: nn.Module
+    if reads_words(model, words):
+        net = words_model(str(model), weights, words or (), background_words, where)
+        classes = classes or names_of(words or ())
+    else:
+        net = open_model(model, weights, any_size=size is not None, device=where)
     subject = Subject(net, size)
     given = {"coupling": coupling, "start": start, "rows": rows, "layers": layers, "weighting": weighting,
              "aggregate": aggregate}  # fmt: skip
@@ -93,9 +109,10 @@ def explain_photos(
         replace(job, results=(*job.results, *(job.name + picture for picture in pictures))) for job in jobs
     ]
     call = {
-        "verb": "explain", "weights_sha256": hash_of(model, weights),
+        "verb": "explain", "weights_sha256": file_hash(str(weights)) if words else hash_of(model, weights),
         "options": {"photos": photos, "model": model, "weights": weights, "classes": classes, "method": method,
-                    "size": subject.preprocessing.long_side, "refine": refine, **options},
+                    "size": subject.preprocessing.long_side, "refine": refine, **options,
+                    **({"words": words, "background_words": background_words} if words else {})},
     }  # fmt: skip
     folder = OutputFolder(out, jobs, call, overwrite=overwrite)
 

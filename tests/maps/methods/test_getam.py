@@ -317,7 +317,7 @@ def test_bad_classes(classes: Any, message: str) -> None:
         ({"coupling": "grad3"}, "coupling 'grad3' is not one of grad, grad2, attn_grad, attn_grad2"),
         ({"start": 4}, r"start=4 is outside 0\.\.3"),
         ({"start": -1}, r"start=-1 is outside 0\.\.3"),
-        ({"rows": "dist"}, "rows='dist' is not one of cls, patches, pool"),
+        ({"rows": "dist"}, r"rows='dist' is not one of cls, patches, cls\+patches, pool"),
     ],
 )
 def test_bad_options(options: dict[str, Any], message: str) -> None:

@@ -25,6 +25,7 @@ from getam.data.mask_formats.base import (
 from getam.data.masks import (
     CLASSES_FILE,
     IGNORE,
+    LabelMap,
     encode_mask,
     read_classes,
     read_mask,
@@ -52,7 +53,7 @@ def write(
     """`out`/NAME.png of each mask, and classes.txt. Nothing is lost."""
     write_classes(out, classes, most=MOST)
     for mask in masks:
-        png = encode_narrow(mask.label) if len(classes) <= MAX_CLASSES else _encode_deep(mask.label)
+        png = encode_mask(narrowed(mask.label)) if len(classes) <= MAX_CLASSES else _encode_deep(mask.label)
         write_atomically(out / f"{mask.name}.png", with_confidences(png, mask.confidences))
     return Counter()
 
@@ -102,9 +103,9 @@ def masks_of(
     return map(partial(_load, count=len(classes), table=table), names, files)
 
 
-def encode_narrow(label: Label) -> bytes:
-    """The palette PNG of at most 254 classes, undecided 255."""
-    return encode_mask(np.where(label == UNDECIDED, IGNORE, label).astype(np.uint8))
+def narrowed(label: Label) -> LabelMap:
+    """(H,W) uint16 of at most 254 classes → uint8, undecided 255."""
+    return np.where(label == UNDECIDED, IGNORE, label).astype(np.uint8)
 
 
 def _encode_deep(label: Label) -> bytes:

@@ -43,6 +43,8 @@ from getam.threads import plain_kernel
 
 ROW_CHUNK_BYTES = 64 << 20  # patch rows of average-pooled models are read in strips of this size
 
+ROWS = ("cls", "patches", "cls+patches", "pool")
+
 COUPLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     # attention A and gradient G, both (B,H,R,N) -> (B,R,N); heads are averaged BEFORE the outer product
     "grad": lambda A, G: G.relu().mean(1),
@@ -64,15 +66,16 @@ def getam(
     """Class-specific maps of a vision transformer: one forward for the batch, one partial backward per slot.
 
     Args:
-        model: any vision transformer of timm, torchvision or OpenCLIP with global attention (docs/coverage.md), or
-            a module around one (images normalised as it expects), or a network of `getam.nets` (images 0–255). It is
-            left as it was: mode, flags, hooks, `.grad`, `requires_grad`. Attention dropout must be off.
+        model: any vision transformer of timm, torchvision, OpenCLIP or `transformers` with global attention
+            (docs/coverage.md), or a module around one (images normalised as it expects), or a network of `getam.nets`
+            (images 0–255). It is left as it was: mode, flags, hooks, `.grad`, `requires_grad`. Attention dropout must
+            be off.
         images: (B,3,H,W) float.
         classes: per-photo class lists [[3, 7], [1]], or multi-hot tags (B,C).
         coupling: "grad", "grad2", "attn_grad" or "attn_grad2" (the paper's, default).
         start: first attention that counts; default L // 2 (6 of 12), 0 for light hybrids, whose blocks are all late.
-        rows: "cls", "patches" or "pool"; default: derived from how the model pools. Attentions without that row (CaiT
-            before its class token joins) add nothing.
+        rows: "cls", "patches", "cls+patches" (the mean of both) or "pool"; default: derived from how the model pools.
+            Attentions without that row (CaiT before its class token joins) add nothing.
 
     Returns:
         `Maps` on the patch grid.
@@ -236,12 +239,14 @@ def _calls_with_rows(tap: Tap, place: Geometry, start: int | None) -> list[Call]
         global_calls(tap, place)  # where there is none, that is the answer
         raise CaptureError(
             "the model does not say where its class score is read (its global_pool is '' or unknown here): pass "
-            "rows='cls' or rows='patches'"
+            "rows='cls', 'patches', 'cls+patches' or 'pool'"
         )
-    if place.rows not in ("cls", "patches"):
-        raise InputError(f"rows={place.rows!r} is not one of cls, patches, pool")
-    if place.rows == "cls" and place.prefix == 0:
-        raise InputError("rows='cls' was asked of a model without prefix tokens: use rows='patches'")
+    if place.rows not in ROWS:
+        raise InputError(f"rows={place.rows!r} is not one of {', '.join(ROWS)}")
+    if place.rows != "patches" and place.prefix == 0:
+        raise InputError(
+            f"rows={place.rows!r} was asked of a model without prefix tokens: use rows='patches'"
+        )
     calls = tap.blocks if place.rows == "cls" else global_calls(tap, place)
     first = _first_block(start, place, len(calls))
     if calls and not 0 <= first < len(calls):
@@ -255,15 +260,22 @@ def _map_of_block(
     """M^ℓ of one block at the rows that are read: (B, h·w), at least float32."""
     patches = place.grid[0] * place.grid[1]
     columns = slice(call.tokens - patches, call.tokens)
-    if place.rows != "patches":  # the CLS token, or the one latent of a pooling attention
+
+    def of_the_first() -> Tensor:  # the CLS token, or the one latent of a pooling attention
         return _rows(call, gradient, slice(0, 1), couple)[:, 0, columns]
-    per_row = call.output.shape[0] * call.output.shape[1] * call.tokens * 4 * 3
-    step = max(1, ROW_CHUNK_BYTES // per_row)
-    strips = [
-        slice(first, min(first + step, call.tokens)) for first in range(place.prefix, call.tokens, step)
-    ]
-    sums = [_rows(call, gradient, strip, couple)[..., columns].sum(1) for strip in strips]
-    return torch.stack(sums).sum(0) / patches
+
+    def of_the_patches() -> Tensor:
+        per_row = call.output.shape[0] * call.output.shape[1] * call.tokens * 4 * 3
+        step = max(1, ROW_CHUNK_BYTES // per_row)
+        strips = [
+            slice(first, min(first + step, call.tokens)) for first in range(place.prefix, call.tokens, step)
+        ]
+        sums = [_rows(call, gradient, strip, couple)[..., columns].sum(1) for strip in strips]
+        return torch.stack(sums).sum(0) / patches
+
+    if place.rows == "cls+patches":
+        return (of_the_first() + of_the_patches()) / 2
+    return of_the_patches() if place.rows == "patches" else of_the_first()
 
 
 def _rows(call: Call, gradient: Tensor, rows: slice, couple: Callable[[Tensor, Tensor], Tensor]) -> Tensor:

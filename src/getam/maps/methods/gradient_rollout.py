@@ -21,10 +21,11 @@ from getam.maps.methods.rollout import query_row
 def gradient_rollout(model: nn.Module, images: Tensor, classes: Sequence[Sequence[int]] | Tensor) -> Maps:
     """Ā^ℓ = mean_H relu(G^ℓ ∘ A^ℓ); R ← R + Ā^ℓ R from R = I, over all blocks; the query row of R − I.
 
-    The query row is the class token's. Where patches are averaged it is the mean of their rows, and where an attention
-    pools them the row that enters is that attention's own Ā (the paper's rule for cross-attention). Without
-    normalisation the identity only adds what is on the diagonal: it is taken off, which the class token's row does not
-    notice. As in `rollout` only the row is carried, r ← r + r Ā^ℓ from the last block down.
+    The query row is the class token's. Where patches are averaged it is the mean of their rows, where both are read
+    the mean of both, and where an attention pools them the row that enters is that attention's own Ā (the paper's
+    rule for cross-attention). Without normalisation the identity only adds what is on the diagonal: it is taken
+    off, which the class token's row does not notice. As in `rollout` only the row is carried, r ← r + r Ā^ℓ from
+    the last block down.
 
     Args, result and errors as `methods.getam.getam`. Memory: N×N of one block at a time, per head.
     """

@@ -22,7 +22,7 @@ def rollout(model: nn.Module, images: Tensor, classes: Sequence[Sequence[int]] |
     with capture(model, freeze=True) as tap:
         scores = class_scores(model, images)
     slots, valid = class_slots(classes, images.shape[0], scores.shape[1], scores.device)
-    rows = "cls" if place.rows == "cls" else "patches"
+    rows = place.rows if place.rows in ("cls", "cls+patches") else "patches"
     row = query_row(place, images.shape[0], scores.device)
     for call in reversed(global_calls(tap, place)):
         row = 0.5 * (row @ call.attention(slice(None)).mean(1) + row)
@@ -31,10 +31,9 @@ def rollout(model: nn.Module, images: Tensor, classes: Sequence[Sequence[int]] |
 
 
 def query_row(place: Geometry, batch: int, device: torch.device) -> Tensor:
-    """Which row of R is read, as weights (B,1,N): the class token's, or the mean of the patches'."""
+    """Which row of R is read, as weights (B,1,N): the class token's, the mean of the patches', or the mean of both."""
     row = torch.zeros(batch, 1, place.tokens, device=device)
-    if place.rows == "cls":
-        row[..., 0] = 1
-    else:
-        row[..., place.prefix :] = 1 / (place.tokens - place.prefix)
+    of_token = {"cls": 1.0, "cls+patches": 0.5}.get(place.rows, 0.0)
+    row[..., 0] = of_token
+    row[..., place.prefix :] += (1 - of_token) / (place.tokens - place.prefix)
     return row
