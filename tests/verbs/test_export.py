@@ -14,18 +14,36 @@ from PIL import Image
 import getam
 from getam.data.confidences import read_confidences
 from getam.data.masks import read_mask
+from getam.data.photos import as_tensor, read_photo
+from getam.engine.model import load_segmenter
 from getam.errors import InputError, SkippedError
+from getam.nets.inference import photo_logits
 from getam.verbs.predict import confidences
 
 
-def test_confidence_is_the_mean_probability_where_a_class_wins() -> None:
+def test_confidence_is_the_mean_probability_of_a_class_over_its_pixels() -> None:
     beliefs = torch.rand(4, 5, 6, dtype=torch.float64).softmax(0)
-    beliefs[3] = 0  # wins nowhere
-    found = confidences(beliefs, ["a", "b", "c"])
-    winner = beliefs.argmax(0)
-    expected = {name: beliefs[n][winner == n].mean().item() for n, name in ((1, "a"), (2, "b"))}
-    assert found == pytest.approx(expected)
-    assert confidences(torch.eye(3)[0].reshape(3, 1, 1), ["a", "b"]) == {}
+    winner = torch.randint(3, (5, 6))  # the last class has no pixel
+    found = confidences(beliefs, winner, ["a", "b", "c"])
+    sums: dict[int, list[float]] = {1: [], 2: []}
+    for row in range(5):
+        for column in range(6):
+            if number := winner[row, column].item():
+                sums[int(number)].append(beliefs[int(number), row, column].item())
+    assert found == pytest.approx({name: sum(sums[n]) / len(sums[n]) for n, name in ((1, "a"), (2, "b"))})
+    assert confidences(torch.eye(3)[0].reshape(3, 1, 1), torch.zeros(1, 1), ["a", "b"]) == {}
+
+
+def test_confidences_are_the_networks_own_before_the_crf(trained: Path, scenes: Path, tmp_path: Path) -> None:
+    file = scenes / "photos" / "scene0.png"
+    net = load_segmenter(trained, device=torch.device("cpu"))
+    photo = as_tensor(read_photo(file))
+    logits = photo_logits(net, photo, (256,))
+    for crf in (False, True):
+        getam.predict(file, model=trained, out=tmp_path / str(crf), crf=crf)
+        label = torch.from_numpy(read_mask(tmp_path / str(crf) / "scene0.png")).long()
+        expected = confidences(logits.softmax(0), label, net.classes)
+        assert read_confidences(tmp_path / str(crf) / "scene0.png") == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize("crf", [False, True])
@@ -47,7 +65,6 @@ def test_predict_writes_tasks_with_its_confidences(
         results = task["predictions"][0]["result"]
         assert len(results) == (present > 0).sum()
         assert {r["value"]["brushlabels"][0]: r["score"] for r in results} == known
-        assert all(1 / 3 <= score <= 1 for score in known.values())  # the highest of three
     getam.convert(tmp_path / "masks-label-studio", from_="label-studio", out=tmp_path / "back", photos=photos)
     for index in range(2):
         again = read_mask(tmp_path / "back" / f"scene{index}.png")

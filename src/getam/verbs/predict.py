@@ -87,7 +87,8 @@ def predict(
         logits = photo_logits(net, photo, scales, flip=flip)
         values = sharpened(logits, photo) if crf else logits
         label = enlarged_labels(values, size)
-        sure = confidences(values if crf else values.softmax(0), net.classes)
+        beliefs = shrunk(logits.softmax(0)[None])[0] if crf else logits.softmax(0)
+        sure = confidences(beliefs, values.argmax(0), net.classes)
         return lambda: {job.results[0]: with_confidences(encode_mask(label.cpu().numpy()), sure)}
 
     skipped = photo_by_photo(folder, read, make, what="predicting", on_bad_image=on_bad_image)
@@ -129,19 +130,23 @@ def sharpened(logits: Tensor, photo: Tensor) -> Tensor:
     return dense_crf(shrunk(image), shrunk(belief), parameters=DEEPLAB)[0]
 
 
-def confidences(beliefs: Tensor, classes: Sequence[str]) -> dict[str, float]:
-    """Mean probability of each class over the pixels where it is the highest: class name → number in [0,1].
+def confidences(beliefs: Tensor, winner: Tensor, classes: Sequence[str]) -> dict[str, float]:
+    """Mean probability of each class over its pixels: class name → number in [0,1].
+
+    The probabilities are the network's own: those after a CRF are all near 1.
 
     Args:
         beliefs: (C+1,h,w), probabilities of background and the C classes.
-        classes: their names, without background; those that win no pixel are left out.
+        winner: (h,w), what each pixel is in the end: 0 background, class index + 1.
+        classes: their names, without background; those without a pixel are left out.
 
-    >>> confidences(torch.tensor([[[0.2, 0.9]], [[0.8, 0.1]], [[0.0, 0.0]]]), ["cat", "dog"])["cat"]
-    0.800000011920929
+    >>> confidences(torch.tensor([[[0.25, 0.5]], [[0.75, 0.5]]]), torch.tensor([[1, 1]]), ["cat"])
+    {'cat': 0.625}
     """
-    highest, winner = beliefs.max(0)
-    won = [(number, winner == number) for number in winner.unique().tolist() if number > 0]
-    return {classes[number - 1]: highest[where].double().mean().item() for number, where in won}
+    present = [number for number in winner.unique().tolist() if number > 0]
+    return {
+        classes[number - 1]: beliefs[number][winner == number].double().mean().item() for number in present
+    }
 
 
 def photo_jobs(photos: Path | str, out: Path | str, suffix: str = ".png") -> list[Job]:
