@@ -72,6 +72,14 @@ def test_photos_are_named_as_they_are(folders: tuple[Path, Path], tmp_path: Path
     )
 
 
+def test_labelme_files_beside_their_photos(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    masks, photos = folders
+    getam.convert(masks, to="labelme", out=photos, photos=photos)
+    assert json.loads((photos / "sub folder" / "b ü.json").read_text())["imagePath"] == "b ü.png"
+    getam.convert(photos, from_="labelme", out=tmp_path / "back")
+    np.testing.assert_array_equal(read_mask(tmp_path / "back" / "a.png"), LABEL)
+
+
 def test_between_two_tools_photos_need_not_be_there(folders: tuple[Path, Path], tmp_path: Path) -> None:
     masks, photos = folders
     getam.convert(masks, to="coco", out=tmp_path / "coco", photos=photos)
