@@ -138,7 +138,8 @@ def test_shapes_of_cvat_lie_in_the_order_of_their_layers(tmp_path: Path) -> None
     )
 
 
-@pytest.mark.parametrize(("box", "rle"), [((-1, 0, 2, 1), "2"), ((3, 0, 2, 1), "2"), ((0, 0, 2, 1), "3"),
+@pytest.mark.parametrize(("box", "rle"), [((-1, 0, 2, 1), "2"), ((-2, 0, 1, 1), "0, 1"), ((0, -2, 1, 1), "0, 1"),
+                                          ((3, 0, 2, 1), "2"), ((0, 0, 2, 1), "3"),
                                           ((0, 0, 2, 1), "-1, 3"), ((0, 0, 2, 1), "x")])  # fmt: skip
 def test_masks_beyond_the_photo_are_one_sentence(box: tuple[int, ...], rle: str, tmp_path: Path) -> None:
     left, top, width, height = box
@@ -342,8 +343,9 @@ def test_yolo_lines_are_shares_of_width_and_height_and_indices_from_zero(tmp_pat
     assert "names:\n  0: cat\n  1: dog\n" in (tmp_path / "data.yaml").read_text()
 
 
-def test_corners_of_yolo_are_exact_on_photos_of_awkward_sizes(tmp_path: Path) -> None:
-    label = (np.random.default_rng(0).random((97, 1013)) < 0.5).astype(np.uint16)
+@pytest.mark.parametrize("size", [(97, 1013), (2, 65535)])
+def test_corners_of_yolo_are_exact_on_photos_of_awkward_sizes(size: tuple[int, int], tmp_path: Path) -> None:
+    label = (np.random.default_rng(0).random(size) < 0.5).astype(np.uint16)
     yolo.write(tmp_path, CLASSES, iter([mask(label)]), None)
     (found,) = yolo.read(tmp_path, Reading(size=lambda name: label.shape)).masks
     np.testing.assert_array_equal(found.label, label)
