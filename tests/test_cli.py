@@ -211,7 +211,7 @@ def test_help_lists_every_option(capsys: pytest.CaptureFixture[str], verb: str) 
     text = capsys.readouterr().out
     for name, parameter in inspect.signature(cli.VERBS[verb].load()).parameters.items():
         if parameter.kind is parameter.KEYWORD_ONLY:
-            option = name.replace("_", "-")
+            option = name.rstrip("_").replace("_", "-")  # `from_` is no word of Python
             assert f"--{option}" in text or f"--no-{option}" in text
 
 

@@ -5,6 +5,7 @@
     label     tagged photos → pseudo labels
     predict   photos → masks
     evaluate  masks against truth
+    convert   masks → another tool's import format, and back
     saliency  photos → saliency maps, to look at and to pass on
     data_check  photos, tags and masks → every problem, with file and remedy
     data_split  tagged photos → stratified splits
@@ -23,11 +24,14 @@ from getam.errors import CaptureError, GetamError, InputError, WeightsError
 
 if TYPE_CHECKING:
     from getam.attention.capture import AttentionCall, Tap, capture
+    from getam.data.detections import detections
+    from getam.data.fiftyone_samples import fiftyone_samples
     from getam.engine.model import load_model
     from getam.maps.base import Maps
     from getam.maps.methods.getam import differentiable_maps
     from getam.report.photo_maps import PhotoMaps, PhotoMapsList
     from getam.verbs.bench import bench
+    from getam.verbs.convert import convert
     from getam.verbs.data_check import data_check
     from getam.verbs.data_split import data_split
     from getam.verbs.demo.run import demo
@@ -48,12 +52,15 @@ _WHERE = {  # loaded when first asked for: torch takes seconds
     "Tap": "getam.attention.capture",
     "bench": "getam.verbs.bench",
     "capture": "getam.attention.capture",
+    "convert": "getam.verbs.convert",
     "data_check": "getam.verbs.data_check",
     "data_split": "getam.verbs.data_split",
     "demo": "getam.verbs.demo.run",
+    "detections": "getam.data.detections",
     "differentiable_maps": "getam.maps.methods.getam",
     "evaluate": "getam.verbs.evaluate",
     "explain": "getam.verbs.explain_python",
+    "fiftyone_samples": "getam.data.fiftyone_samples",
     "label": "getam.verbs.label",
     "load_model": "getam.engine.model",
     "methods": "getam.verbs.methods",
@@ -75,12 +82,15 @@ __all__ = [
     "WeightsError",
     "bench",
     "capture",
+    "convert",
     "data_check",
     "data_split",
     "demo",
+    "detections",
     "differentiable_maps",
     "evaluate",
     "explain",
+    "fiftyone_samples",
     "label",
     "load_model",
     "methods",

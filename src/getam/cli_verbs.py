@@ -60,6 +60,10 @@ VERBS: dict[str, Verb] = {
         "getam.verbs.evaluate", "evaluate",
         "Score predicted masks against true ones: IoU per class, their mean with a 95 % interval, pixel accuracy.",
     ),
+    "convert": Verb(
+        "getam.verbs.convert", "convert",
+        "Bring masks into another tool's import format, or back into palette PNGs.",
+    ),
     "saliency": Verb(
         "getam.verbs.saliency", "saliency",
         "Write one saliency map per photo: to look at, to repair, and to pass as `--saliency FOLDER`.",

@@ -242,3 +242,16 @@ def test_remap_with_background_classes_and_void(label: np.ndarray, order: list[i
             assert wanted[after - 1] == names[before - 1]
         else:
             assert after == 255
+
+
+def test_a_class_list_longer_than_a_palette_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    names = tuple(f"class {number}" for number in range(255))
+    with pytest.raises(InputError, match="255 classes besides background; between 1 and 254"):
+        write_classes(tmp_path, names)
+    write_classes(tmp_path, names, most=255)
+    assert read_classes(tmp_path, most=255) == names
+    for read in (read_classes, read_label_names):
+        with pytest.raises(InputError, match="255 classes besides background; between 1 and 254"):
+            read(tmp_path)
+        with pytest.raises(InputError, match="between 1 and 253"):
+            read(tmp_path, most=253)

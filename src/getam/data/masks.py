@@ -103,32 +103,34 @@ def read_mask(path: Path | str, size: tuple[int, int] | None = None) -> LabelMap
     return label
 
 
-def write_classes(folder: Path | str, classes: Sequence[str]) -> Path:
+def write_classes(folder: Path | str, classes: Sequence[str], *, most: int = MAX_CLASSES) -> Path:
     """Write `classes.txt` beside the masks, one name a line, the first line `background`; returns its path.
 
-    `classes` has no background. Raises `InputError` for doubled, empty or reserved names, or more than 254.
+    `classes` has no background. Raises `InputError` for doubled, empty or reserved names, or more than `most`, which is
+    the room of 8 bits.
     """
     path = Path(folder) / CLASSES_FILE
-    _check_names(path, classes)
+    _check_names(path, classes, most)
     write_atomically(path, "".join(f"{name}\n" for name in (BACKGROUND, *classes)).encode())
     return path
 
 
-def read_classes(folder: Path | str) -> tuple[str, ...]:
+def read_classes(folder: Path | str, *, most: int = MAX_CLASSES) -> tuple[str, ...]:
     """The class names of `classes.txt` in `folder`, without background: name i is label i + 1.
 
-    Raises `InputError` when it is missing, is not UTF-8 text, or its first line is not `background`.
+    Raises `InputError` when it is missing, is not UTF-8 text, has more than `most` names, or its first line is not
+    `background`.
     """
-    first, names = read_label_names(folder)
+    first, names = read_label_names(folder, most=most)
     if first != BACKGROUND:
         raise _no_background(Path(folder) / CLASSES_FILE, first)
     return names
 
 
-def read_label_names(folder: Path | str) -> tuple[str, tuple[str, ...]]:
+def read_label_names(folder: Path | str, *, most: int = MAX_CLASSES) -> tuple[str, tuple[str, ...]]:
     """What `classes.txt` in `folder` calls label 0, `background` or `void`, and the names of labels 1, 2, …
 
-    Raises `InputError` when it is missing, is not UTF-8 text, or its first line is neither.
+    Raises `InputError` when it is missing, is not UTF-8 text, has more than `most` names, or its first line is neither.
     """
     path = Path(folder) / CLASSES_FILE
     if not path.is_file():
@@ -147,7 +149,7 @@ def read_label_names(folder: Path | str) -> tuple[str, tuple[str, ...]]:
     first = names[0] if names else ""
     if first not in (BACKGROUND, VOID):
         raise _no_background(path, first)
-    _check_names(path, names[1:])
+    _check_names(path, names[1:], most)
     return first, tuple(names[1:])
 
 
@@ -233,10 +235,10 @@ def _no_background(path: Path, first: str) -> InputError:
     )
 
 
-def _check_names(path: Path, names: Sequence[str]) -> None:
-    if not 1 <= len(names) <= MAX_CLASSES:
+def _check_names(path: Path, names: Sequence[str], most: int) -> None:
+    if not 1 <= len(names) <= most:
         raise InputError(
-            f"{path}: {len(names)} classes besides background; between 1 and {MAX_CLASSES} are possible."
+            f"{path}: {len(names)} classes besides background; between 1 and {most} are possible."
         )
     for number, name in enumerate(names, start=1):
         if name != name.strip() or not name or not is_one_line(name):

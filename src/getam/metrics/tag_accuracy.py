@@ -83,7 +83,9 @@ def tag_accuracy(scores: Tensor, tags: Tensor, classes: Sequence[str]) -> TagAcc
     Raises:
         InputError: shapes that do not belong together.
 
-    >>> found = tag_accuracy(torch.tensor([[2.0, -1.0], [1.0, 3.0]]), torch.tensor([[1, 0], [0, 1]]), ["cat", "cow"])
+    >>> import torch
+    >>> scores, tags = torch.tensor([[2.0, -1.0], [1.0, 3.0]]), torch.tensor([[1, 0], [0, 1]])
+    >>> found = tag_accuracy(scores, tags, ["cat", "cow"])
     >>> found.classes[0]
     ClassAccuracy(name='cat', photos=1, found=1, others=1, seen=1, ranked=1.0)
     >>> found.pairs

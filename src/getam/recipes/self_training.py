@@ -65,7 +65,7 @@ class SelfTrainingRecipe:
             suffix = f"-{number}" if number > 1 else ""
             labels, student = f"labels{suffix}", f"segmenter{suffix}"
             found.append(
-                LabelStage(labels, (teacher,), partial(_told, teacher, config), label_options(config))
+                LabelStage(labels, (teacher,), partial(told_by, teacher, config), label_options(config))
             )
             start = teacher if config.go_on else ""
             found.append(TrainStage(student, SupervisedRecipe(), later, labels=labels, start=start))
@@ -80,7 +80,7 @@ def label_options(config: SelfTrainingConfig) -> dict[str, Any]:
     }
 
 
-def _told(
+def told_by(
     teacher: str,
     config: SelfTrainingConfig,
     nets: Networks,

@@ -65,7 +65,7 @@ def plan(recipe: str, config: CommonConfig, photos: int, held: int) -> str:
     """What a training will do, in one line.
 
     >>> plan("getam", CommonConfig(steps=194), 54, 6)
-    'getam: 194 steps of 16 photos, 57 passes over 54 photos (6 more are held out), from pretrained weights'
+    'getam: 194 steps of 16 photos, 57.5 passes over 54 photos (6 more are held out), from pretrained weights'
     """
     batch = min(config.batch_size, photos)
     passes = config.steps * batch / photos

@@ -17,6 +17,7 @@ from getam.nets.embedded import embedded_model
 from getam.nets.network import Network
 from getam.nets.openclip import file_hash
 from getam.pipeline import LABEL_SCALES, Pipeline
+from getam.verbs.export import check_export, export
 from getam.verbs.first_look import end_with_first_look
 from getam.verbs.loading import load_and_say
 from getam.verbs.outputs import Job, OutputFolder, weights_hash
@@ -51,6 +52,7 @@ def label(
     layers: tuple[str, ...] | None = None,
     weighting: str | None = None,
     aggregate: str | None = None,
+    to: str | None = None,
     device: str = AUTO,
     on_bad_image: OnBadImage = "fail",
     overwrite: bool = False,
@@ -91,6 +93,8 @@ def label(
         layers: of the CAMs: modules to read; the last one, or one per resolution, when left out.
         weighting: of multi-layer: class, pooled, elementwise or positive.
         aggregate: of multi-layer: none, max, uncertainty or mean.
+        to: also write the masks for another tool, into a folder beside `out`: voc, coco, cvat, label-studio, labelme or
+            yolo.
         device: auto, cpu, cuda, cuda:1 or mps; auto is a GPU if there is one.
         on_bad_image: fail: stop at a photo (or saliency map) that cannot be read; skip: leave it out, and say so at the
             end.
@@ -141,6 +145,7 @@ def label(
     digest = weights_hash(model or embedded_model()) if weights is None else file_hash(weights)
     call = {"verb": "label", "weights_sha256": digest, "options": options}
     folder = OutputFolder(out, [_job(sample) for sample in samples.values()], call, overwrite=overwrite)
+    check_export(folder, net.classes, to, overwrite=overwrite)
     folder.classes(net.classes)
 
     present = {name: [net.classes.index(tag) for tag in its.tags] for name, its in samples.items()}
@@ -157,6 +162,7 @@ def label(
         on_bad_image=on_bad_image,
     )
     end_with_first_look(folder, net.classes, skipped=skipped, tags=present)
+    export(folder, net.classes, to, skipped=skipped)
     folder.finish(skipped, split=split, split_sha256=collection.split_hash(), tags_at_test_time=True)
     return folder.path
 

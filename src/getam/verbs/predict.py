@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from getam.data.confidences import with_confidences
 from getam.data.masks import encode_mask
 from getam.data.photos import as_tensor, find_photos, read_photo_near
 from getam.engine.device import AUTO, choose_device
@@ -17,6 +19,7 @@ from getam.nets.inference import WORK_SIDE, enlarged_labels, photo_logits, shrun
 from getam.nets.segmenter import Segmenter
 from getam.refine.crf import DEEPLAB, dense_crf
 from getam.refine.scaled import shrunk
+from getam.verbs.export import check_export, export
 from getam.verbs.first_look import end_with_first_look
 from getam.verbs.outputs import Job, OutputFolder, weights_hash
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
@@ -33,6 +36,7 @@ def predict(
     scales: tuple[int, ...] = SINGLE_SCALE,
     flip: bool = False,
     crf: bool = True,
+    to: str | None = None,
     device: str = AUTO,
     on_bad_image: OnBadImage = "fail",
     overwrite: bool = False,
@@ -49,6 +53,8 @@ def predict(
         scales: long sides in pixels; logits are averaged over them.
         flip: average with the mirrored photo.
         crf: sharpen outlines with a dense CRF (about 0.4 s per photo; docs/results.md says what it gains).
+        to: also write the masks for another tool, into a folder beside `out`: voc, coco, cvat, label-studio, labelme or
+            yolo, with a confidence for each class where the format has a place for it.
         device: auto, cpu, cuda, cuda:1 or mps; auto is a GPU if there is one.
         on_bad_image: fail: stop at a photo that cannot be read; skip: leave it out, and say so at the end.
         overwrite: replace masks that exist.
@@ -68,6 +74,7 @@ def predict(
     options = {"photos": photos, "model": model, "scales": scales, "flip": flip, "crf": crf}
     call = {"verb": "predict", "weights_sha256": weights_hash(model or embedded_model()), "options": options}
     folder = OutputFolder(out, jobs, call, overwrite=overwrite)
+    check_export(folder, net.classes, to, overwrite=overwrite)
     folder.classes(net.classes)
     largest = max(WORK_SIDE, *scales)
 
@@ -77,11 +84,16 @@ def predict(
 
     def make(job: Job, found: tuple[Tensor, tuple[int, int]]) -> Encode:
         photo, size = found
-        label = segment(net, photo, scales, flip=flip, crf=crf, size=size)
-        return lambda: {job.results[0]: encode_mask(label.cpu().numpy())}
+        logits = photo_logits(net, photo, scales, flip=flip)
+        values = sharpened(logits, photo) if crf else logits
+        label = enlarged_labels(values, size)
+        beliefs = shrunk(logits.softmax(0)[None])[0] if crf else logits.softmax(0)
+        sure = confidences(beliefs, values.argmax(0), net.classes)
+        return lambda: {job.results[0]: with_confidences(encode_mask(label.cpu().numpy()), sure)}
 
     skipped = photo_by_photo(folder, read, make, what="predicting", on_bad_image=on_bad_image)
     end_with_first_look(folder, net.classes, skipped=skipped)
+    export(folder, net.classes, to, skipped=skipped)
     folder.finish(skipped, tags_at_test_time=False)
     return folder.path
 
@@ -108,12 +120,33 @@ def decide(
 
     The CRF's parameters are in pixels of photos of about 500: larger ones are brought to that first.
     """
-    height, width = photo.shape[-2:]
-    if not crf:
-        return enlarged_labels(logits, size or (height, width))
+    values = sharpened(logits, photo) if crf else logits
+    return enlarged_labels(values, size or (photo.shape[-2], photo.shape[-1]))
+
+
+def sharpened(logits: Tensor, photo: Tensor) -> Tensor:
+    """Logits (C+1,h,w) of a photo (3,h,w) → probabilities after a dense CRF, of the photo's size or 500 at most."""
     image, belief = photo.to(logits.device, torch.float32)[None], logits.softmax(0)[None]
-    image, belief = shrunk(image), shrunk(belief)
-    return enlarged_labels(dense_crf(image, belief, parameters=DEEPLAB)[0], size or (height, width))
+    return dense_crf(shrunk(image), shrunk(belief), parameters=DEEPLAB)[0]
+
+
+def confidences(beliefs: Tensor, winner: Tensor, classes: Sequence[str]) -> dict[str, float]:
+    """Mean probability of each class over its pixels: class name → number in [0,1].
+
+    The probabilities are the network's own: those after a CRF are all near 1.
+
+    Args:
+        beliefs: (C+1,h,w), probabilities of background and the C classes.
+        winner: (h,w), what each pixel is in the end: 0 background, class index + 1.
+        classes: their names, without background; those without a pixel are left out.
+
+    >>> confidences(torch.tensor([[[0.25, 0.5]], [[0.75, 0.5]]]), torch.tensor([[1, 1]]), ["cat"])
+    {'cat': 0.625}
+    """
+    present = [number for number in winner.unique().tolist() if number > 0]
+    return {
+        classes[number - 1]: beliefs[number][winner == number].double().mean().item() for number in present
+    }
 
 
 def photo_jobs(photos: Path | str, out: Path | str, suffix: str = ".png") -> list[Job]:

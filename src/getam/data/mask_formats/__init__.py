@@ -1,0 +1,1 @@
+"""Masks in the formats of other tools, there and back: a file a format, none knows another; `registry` lists them."""
