@@ -19,10 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import getam
-from getam.data.masks import read_mask
+from getam.data.masks import VOID, read_label_names, read_mask, remap
 from getam.metrics.confusion import ConfusionMatrix
 
 BACKGROUND = ("grass", "sky", "road", "tree", "building", "water", "mountain")
@@ -59,16 +57,11 @@ def folder_of(data: Path, chosen: dict[str, list[str]], folder: Path) -> Path:
 
 def score(masks: Path, data: Path, chosen: dict[str, list[str]], classes: list[str]) -> dict[str, Any]:
     """mIoU with background of the masks against the truth; a 255 in a mask counts as missed."""
-    names = (data / "classes.txt").read_text().split()
-    look_up = np.full(256, 255, np.uint8)
-    for label, name in enumerate(names):
-        if name in classes:
-            look_up[label] = classes.index(name) + 1
-        elif name in BACKGROUND:
-            look_up[label] = 0
+    void, names = read_label_names(data)
     matrix = ConfusionMatrix(len(classes))
     for name in chosen:
-        truth = look_up[read_mask(data / "masks" / f"{Path(name).stem}.png")]
+        mask = read_mask(data / "masks" / f"{Path(name).stem}.png")
+        truth = remap(mask, names, classes, background=BACKGROUND, void=void == VOID)
         matrix.update(read_mask(masks / f"{Path(name).stem}.png"), truth)
     found = matrix.compute()
     return {

@@ -20,7 +20,8 @@ from getam.data.photos import as_tensor, read_photo
 from getam.engine.runfolder import save_model
 from getam.errors import InputError
 from getam.pipeline import LABEL_SCALES, Pipeline
-from getam.verbs.label import chosen_refiners, label
+from getam.verbs.label import label
+from getam.verbs.lists import without_none
 
 PLAIN: dict[str, Any] = {"scales": (48,), "flip": False}
 
@@ -159,7 +160,7 @@ def test_several_tags_need_maps_of_their_own_and_one_tag_does_not(
 
 
 def test_no_refiner_is_said_alone() -> None:
-    assert chosen_refiners(("none", "none")) == ()
-    assert chosen_refiners(()) == ()
+    assert without_none(("none", "none"), "refine") == ()
+    assert without_none((), "refine") == ()
     with pytest.raises(InputError, match="refine is none and par at once"):
-        chosen_refiners(("none", "par"))
+        without_none(("none", "par"), "refine")

@@ -16,10 +16,11 @@ from safetensors.torch import save_file
 import getam
 import tiny
 from getam import cli
+from getam.data.fingerprint import file_hash
 from getam.data.masks import read_classes, read_mask
 from getam.data.photos import as_tensor, read_photo
 from getam.errors import InputError, WeightsError
-from getam.nets.openclip import MEAN, STD, file_hash, open_clip_words
+from getam.nets.openclip import MEAN, STD, open_clip_words
 from getam.nets.words import BACKGROUND_WORDS, word_classifier
 from getam.pipeline import Pipeline
 from getam.verbs.explain import explain_photos

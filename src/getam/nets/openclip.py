@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -76,12 +75,6 @@ def open_clip_words(
         built, tokenise, words, background=background, side=side if isinstance(side, int) else max(side),
         mean=mean, std=std,
     ).to(device).eval()  # fmt: skip
-
-
-def file_hash(weights: Path | str) -> str:
-    """sha256 of a file of weights, which need not be safetensors."""
-    with open(weights, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read(weights: Path) -> dict[str, Tensor]:

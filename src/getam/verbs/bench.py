@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -35,6 +34,7 @@ from getam.report.bench_table import BenchRow, markdown
 from getam.verbs.bench_row import Subject, measure_row
 from getam.verbs.loading import load_and_say
 from getam.verbs.outputs import weights_hash
+from getam.verbs.progress import say
 from getam.verbs.saliency import load_with_saliency
 
 RESULTS, PAGE = "bench.json", "bench.md"
@@ -196,7 +196,7 @@ class _Results:
                 write_atomically(self.path / name, picture)
         self._write(missing)
         if missing is not None:
-            print(missing, file=sys.stderr)
+            say(missing)
 
     def _write(self, last: str | None = None) -> None:
         content = {

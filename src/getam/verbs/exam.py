@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from getam.metrics.tag_accuracy import TagAccuracy, tag_accuracy
 from getam.nets.network import Network
 from getam.recipes.base import CommonConfig
 from getam.recipes.schedule import start_of
+from getam.verbs.progress import say
 
 TAGS = "tags.json"
 
@@ -91,8 +91,3 @@ def in_time(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
-def say(line: str) -> None:
-    """A line on stderr: stdout is for results."""
-    print(line, file=sys.stderr, flush=True)

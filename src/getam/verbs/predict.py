@@ -85,9 +85,11 @@ def predict(
     def make(job: Job, found: tuple[Tensor, tuple[int, int]]) -> Encode:
         photo, size = found
         logits = photo_logits(net, photo, scales, flip=flip)
-        values = sharpened(logits, photo) if crf else logits
+        beliefs = logits.softmax(0)
+        if crf:
+            beliefs = shrunk(beliefs[None])[0]
+        values = sharpened(beliefs, photo) if crf else logits
         label = enlarged_labels(values, size)
-        beliefs = shrunk(logits.softmax(0)[None])[0] if crf else logits.softmax(0)
         sure = confidences(beliefs, values.argmax(0), net.classes)
         return lambda: {job.results[0]: with_confidences(encode_mask(label.cpu().numpy()), sure)}
 
@@ -120,14 +122,14 @@ def decide(
 
     The CRF's parameters are in pixels of photos of about 500: larger ones are brought to that first.
     """
-    values = sharpened(logits, photo) if crf else logits
+    values = sharpened(logits.softmax(0), photo) if crf else logits
     return enlarged_labels(values, size or (photo.shape[-2], photo.shape[-1]))
 
 
-def sharpened(logits: Tensor, photo: Tensor) -> Tensor:
-    """Logits (C+1,h,w) of a photo (3,h,w) → probabilities after a dense CRF, of the photo's size or 500 at most."""
-    image, belief = photo.to(logits.device, torch.float32)[None], logits.softmax(0)[None]
-    return dense_crf(shrunk(image), shrunk(belief), parameters=DEEPLAB)[0]
+def sharpened(beliefs: Tensor, photo: Tensor) -> Tensor:
+    """Probabilities (C+1,h,w) of a photo (3,H,W) → those after a dense CRF, of the photo's size or 500 at most."""
+    image = photo.to(beliefs.device, torch.float32)[None]
+    return dense_crf(shrunk(image), shrunk(beliefs[None]), parameters=DEEPLAB)[0]
 
 
 def confidences(beliefs: Tensor, winner: Tensor, classes: Sequence[str]) -> dict[str, float]:

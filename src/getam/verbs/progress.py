@@ -39,13 +39,18 @@ def progress(what: str, total: int) -> Iterator[Advance]:
             task = bar.add_task(what, total=total, note="")
             yield lambda done, note="": bar.update(task, completed=done, note=note)
         return
-    began = said = time.monotonic()
+    began = said_at = time.monotonic()
 
     def plain(done: int, note: str = "") -> None:
-        nonlocal said
+        nonlocal said_at
         now = time.monotonic()
-        if done >= total or now - said >= PLAIN_EVERY_SECONDS:
-            said = now
-            print(f"{what} {done}/{total} {now - began:.0f} s {note}".rstrip(), file=sys.stderr, flush=True)
+        if done >= total or now - said_at >= PLAIN_EVERY_SECONDS:
+            said_at = now
+            say(f"{what} {done}/{total} {now - began:.0f} s {note}".rstrip())
 
     yield plain
+
+
+def say(line: str) -> None:
+    """A line on stderr: stdout is for results."""
+    print(line, file=sys.stderr, flush=True)

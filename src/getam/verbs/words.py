@@ -12,8 +12,7 @@ from getam.data.tags import SYNONYMS, synonyms
 from getam.errors import InputError
 from getam.nets.openclip import PREFIX, open_clip_words
 from getam.nets.words import BACKGROUND_WORDS, WordClassifier
-
-NONE = "none"  # on the command line: no background words
+from getam.verbs.lists import without_none
 
 
 def reads_words(model: Path | str | None, words: object) -> bool:
@@ -44,11 +43,7 @@ def words_model(
     Raises:
         InputError, WeightsError: as `open_clip_words`; or "none" beside background words.
     """
-    others = BACKGROUND_WORDS if background is None else tuple(background)
-    if NONE in others:
-        if beside := [word for word in others if word != NONE]:
-            raise InputError(f"--background-words is none and {beside[0]} at once: choose one of the two")
-        others = ()
+    others = BACKGROUND_WORDS if background is None else without_none(background, "--background-words")
     return open_clip_words(str(model), weights, words, background=others, device=device)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from getam.data.masks import voc_palette
 from getam.data.tags import suggest
 from getam.errors import InputError
 
@@ -185,6 +186,16 @@ def read_json(path: Path, tool: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise InputError(f"{path} is no JSON text ({error}): export it from {tool} again") from error
+
+
+def web_colour(label: int) -> str:
+    """The palette's colour of a label, as tools write it.
+
+    >>> web_colour(1)
+    '#800000'
+    """
+    place = label % 256 * 3
+    return f"#{bytes(voc_palette())[place : place + 3].hex()}"
 
 
 def as_json(content: Any) -> bytes:

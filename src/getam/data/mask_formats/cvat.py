@@ -28,10 +28,11 @@ from getam.data.mask_formats.base import (
     photo_of,
     the_file,
     understanding,
+    web_colour,
 )
 from getam.data.mask_formats.outlines import filled
 from getam.data.mask_formats.runs import from_run_lengths, run_lengths
-from getam.data.masks import voc_palette, write_atomically
+from getam.data.masks import write_atomically
 from getam.errors import InputError
 
 TOOL = "CVAT"
@@ -65,12 +66,10 @@ def write(
             _add(image, names[number], flags)
         if mask.confidences:
             lost["confidences"] += len(mask.confidences)
-    palette = bytes(voc_palette())
     for number in (*range(1, len(classes) + 1), *([UNDECIDED] if undecided else [])):
         label = ET.SubElement(labels, "label")
         ET.SubElement(label, "name").text = names[number]
-        colour = palette[number % 256 * 3 : number % 256 * 3 + 3].hex()
-        ET.SubElement(label, "color").text = f"#{colour}"
+        ET.SubElement(label, "color").text = web_colour(number)
         ET.SubElement(label, "attributes")
     write_atomically(out / FILE, ET.tostring(root, encoding="utf-8", xml_declaration=True))
     return lost

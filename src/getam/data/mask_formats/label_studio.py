@@ -28,10 +28,11 @@ from getam.data.mask_formats.base import (
     read_json,
     the_file,
     understanding,
+    web_colour,
 )
 from getam.data.mask_formats.label_studio_rle import decode_brush, encode_brush
 from getam.data.mask_formats.outlines import filled
-from getam.data.masks import replacing, voc_palette, write_atomically
+from getam.data.masks import replacing, write_atomically
 from getam.errors import InputError
 
 TOOL = "Label Studio"
@@ -76,10 +77,8 @@ def write(
     view = ET.Element("View")
     ET.SubElement(view, "Image", name=TO, value=f"${DATA}", zoom="true")
     labels = ET.SubElement(view, "BrushLabels", name=FROM, toName=TO)
-    palette = bytes(voc_palette())
     for number, name in names.items():
-        colour = palette[number % 256 * 3 : number % 256 * 3 + 3].hex()
-        ET.SubElement(labels, "Label", value=name, background=f"#{colour}")
+        ET.SubElement(labels, "Label", value=name, background=web_colour(number))
     ET.indent(view)
     write_atomically(out / INTERFACE, ET.tostring(view, encoding="utf-8") + b"\n")
     return Counter()
