@@ -72,6 +72,22 @@ def test_a_run_that_began_so_goes_on_so(hub: list[str], tmp_path: Path) -> None:
     assert len(hub) == 4
 
 
+@pytest.mark.parametrize("made", ["state.pt", "metrics.jsonl", "1-getam"])
+def test_a_run_that_began_with_the_hubs_weights_goes_on_without_the_hub(
+    made: str, hub: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("config.yaml", "env.json", "data.jsonl"):
+        (tmp_path / name).write_text("weights: null\n")
+    assert with_weights(Config(), ("car",), tmp_path).weights == "embedded"  # nothing was made of them yet
+    assert hub == ["tf_efficientnet_lite0"]
+    caplog.clear()
+    (tmp_path / made).touch()
+    config = Config()
+    assert with_weights(config, ("car",), tmp_path) is config
+    assert hub == ["tf_efficientnet_lite0"]
+    assert not caplog.records
+
+
 @pytest.mark.parametrize(
     "config",
     [

@@ -79,6 +79,18 @@ class RunFolder:
             raise
         return any((self.path / name).is_file() for name in (STATE, STATE_BEFORE))
 
+    def recorded(self) -> dict[str, Any] | None:
+        """What config.yaml says; None where there is none, or none of a run."""
+        try:
+            found = yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, yaml.YAMLError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    def has_begun(self) -> bool:
+        """Whether the folder holds more than what opening it writes."""
+        return not self._files() <= {CONFIG, ENVIRONMENT, DATA}
+
     def close(self) -> None:
         """Let other processes have the folder."""
         self._lock.release()
@@ -112,7 +124,7 @@ class RunFolder:
                 raise InputError(f"{self.path} is not empty and holds no run: give a new folder with --out")
             return
         before, now = _flat(self._config()), _flat(config)
-        if ENVIRONMENT in there and there <= {CONFIG, ENVIRONMENT, DATA}:
+        if ENVIRONMENT in there and not self.has_begun():
             return  # It stopped before anything was worth keeping, perhaps on an option that was wrong.
         differ = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
         for key in differ:
@@ -156,11 +168,8 @@ class RunFolder:
 
     def _config(self) -> dict[str, Any]:
         """What config.yaml says, checked to be a run's."""
-        try:
-            before = yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError):
-            before = None
-        if not isinstance(before, dict):
+        before = self.recorded()
+        if before is None:
             raise InputError(
                 f"{self.path / CONFIG} is not the configuration of a run: give a new folder with --out"
             )

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import timm
-import yaml
 from pydantic import ValidationError
 
 from getam.data.collection import Collection
-from getam.engine.runfolder import CONFIG
+from getam.engine.runfolder import RunFolder
 from getam.errors import InputError, WeightsError
 from getam.named import read_named
 from getam.nets.hub import from_hub
@@ -78,8 +77,12 @@ def with_weights(config: CommonConfig, classes: Sequence[str], out: Path) -> Com
     if config.weights is not None or not config.pretrained or not isinstance(config, Config):
         return config
     embedded = config.model_copy(update={"weights": EMBEDDED})
-    if _began_with(out) == EMBEDDED:
+    run = RunFolder(out)
+    began = run.recorded()
+    if began is not None and began.get("weights") == EMBEDDED:
         return embedded
+    if began is not None and run.has_begun():
+        return config  # with weights from the hub, which `fit` does not ask for again
     try:
         from_hub(lambda: timm.create_model(config.backbone, pretrained=True), config.backbone)
     except WeightsError:
@@ -94,15 +97,6 @@ def with_weights(config: CommonConfig, classes: Sequence[str], out: Path) -> Com
         )
         return embedded
     return config
-
-
-def _began_with(out: Path) -> str | None:
-    """The weights that a run folder's config.yaml names; None where there is none."""
-    try:
-        recorded = yaml.safe_load((out / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return None
-    return recorded.get("weights") if isinstance(recorded, dict) else None
 
 
 def run_record(recipe: str, collection: Collection, config: Any) -> dict[str, Any]:
