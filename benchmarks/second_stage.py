@@ -2,7 +2,7 @@
 
     python benchmarks/second_stage.py DATA --start HYBRID --weights WEIGHTS --out runs/second
 
-DATA is the VOC-layout folder of docs/results.md, HYBRID the first stage (`getam train`, benchmarks/README.md), WEIGHTS
+DATA is the VOC-layout folder of docs/results.md, HYBRID the model file of the first stage, WEIGHTS
 the ImageNet weights it began with. What is done is not done again. The average of networks that went on from one is a
 "model soup" (Wortsman et al., arXiv 2203.05482); its file is of half precision.
 """
@@ -10,7 +10,6 @@ the ImageNet weights it began with. What is done is not done again. The average 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from getam.data.collection import Collection, load_collection
+from getam.data.collection import load_collection
 from getam.data.fingerprint import take_fingerprint
-from getam.data.masks import write_classes, write_mask
-from getam.data.transforms import read_photo_and_saliency
-from getam.engine.loop import fit, in_words
 from getam.engine.model import load_model
-from getam.engine.runfolder import RunFolder
-from getam.recipes.self_training import SelfTrainingConfig, told_by
+from getam.engine.runfolder import MODEL, RunFolder
+from getam.engine.stages import run_stages
+from getam.recipes.self_training import SelfTrainingConfig, label_options, told_by
+from getam.recipes.stages import LabelStage, Stage, TrainStage
 from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe
 from getam.verbs.progress import progress
 
@@ -36,33 +34,16 @@ STUDENTS: dict[str, dict[str, Any]] = {
 }
 
 
-def write_labels(collection: Collection, start: Path, folder: Path) -> Collection:
-    """The collection with labels by the network for masks, as recipe self-training makes them."""
-    label = partial(told_by, "start", SelfTrainingConfig(), {"start": load_model(start)})
-    folder.mkdir(parents=True, exist_ok=True)
-    write_classes(folder, collection.classes)
-    samples = tuple(replace(s, mask=folder / f"{s.name}.png") for s in collection.samples)
-    todo = [sample for sample in samples if sample.mask and not sample.mask.is_file()]
-    with progress("labels", len(todo)) as advance:
-        for done, sample in enumerate(todo, 1):
-            photo, saliency = read_photo_and_saliency(sample)
-            present = [collection.classes.index(tag) for tag in sample.tags]
-            assert sample.mask is not None
-            write_mask(sample.mask, label(photo, present, saliency).numpy())
-            advance(done, sample.name)
-    return replace(collection, samples=samples, mask_classes=collection.classes)
-
-
-def train(collection: Collection, start: Path, config: SupervisedConfig, folder: Path) -> None:
-    """One student, going on from the network."""
-    record = {"recipe": "supervised", **config.model_dump(mode="json")}
-    with RunFolder(folder) as run, progress(folder.name, config.steps) as advance:
-        run.open(record, take_fingerprint(collection, masks=True))
-        fit(
-            SupervisedRecipe(), config, config.crops(collection, masks=True), collection.classes, run, record=record,
-            initial=load_model(start).state_dict(),
-            advance=lambda done, losses: advance(done, in_words(losses)),
-        )  # fmt: skip
+def stages(weights: str, steps: int) -> list[Stage]:
+    """Labels by the network `start`, as recipe self-training makes them, and the students, which go on from it."""
+    config = SelfTrainingConfig()
+    found: list[Stage] = [
+        LabelStage("labels", ("start",), partial(told_by, "start", config), label_options(config))
+    ]
+    for name, augmentation in STUDENTS.items():
+        own = SupervisedConfig(weights=weights, steps=steps, **augmentation)
+        found.append(TrainStage(name, SupervisedRecipe(), own, labels="labels", start="start"))
+    return found
 
 
 def mean_of(files: list[Path], out: Path) -> None:
@@ -93,13 +74,13 @@ def main() -> None:
         split="train",
         saliency=options.data / "Saliency",
     )
-    labelled = write_labels(collection, options.start, options.out / "labels")
-    for name, augmentation in STUDENTS.items():
-        config = SupervisedConfig(weights=options.weights, steps=options.steps, **augmentation)
-        train(labelled, options.start, config, options.out / name)
-    mean_of(
-        [options.out / name / "model.safetensors" for name in STUDENTS], options.out / "animals.safetensors"
-    )
+    todo = stages(options.weights, options.steps)
+    record = {"recipe": "second stage", "steps": options.steps}
+    with RunFolder(options.out) as run:
+        run.open(record, take_fingerprint(collection, masks=False, files={"start": options.start}))
+        run_stages(todo, collection, run, record=record, progress=progress, given={"start": options.start})
+    files = [options.out / f"{number}-{stage.name}" / MODEL for number, stage in enumerate(todo, 1)]
+    mean_of(files[1:], options.out / "animals.safetensors")
 
 
 if __name__ == "__main__":

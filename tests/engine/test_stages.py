@@ -85,11 +85,11 @@ def stages(rule: Rule, *, start: str = "teacher", **options: Any) -> tuple[Stage
     )
 
 
-def run(path: Path, collection: Collection, which: tuple[Stage, ...]) -> Network:
+def run(path: Path, collection: Collection, which: tuple[Stage, ...], **more: Any) -> Network:
     record = {"recipe": "three", "data": {"photos": len(collection.samples)}}
     with RunFolder(path) as folder:
         folder.open(record)
-        return run_stages(which, collection, folder, record=record, progress=silent)
+        return run_stages(which, collection, folder, record=record, progress=silent, **more)
 
 
 def test_labels_of_one_stage_are_the_masks_of_the_next(tmp_path: Path, collection: Collection) -> None:
@@ -179,6 +179,27 @@ def test_saliency_and_photos_reach_the_rule(tmp_path: Path, collection: Collecti
         assert saliency is not None
         assert saliency.shape == (40, 48)
         assert 0 < float(saliency.max()) <= 1
+
+
+def test_stages_may_start_from_a_network_that_is_given(tmp_path: Path, collection: Collection) -> None:
+    run(tmp_path / "first", collection, stages(Rule()))
+    model = tmp_path / "first" / "1-teacher" / "model.safetensors"
+    rule = Rule()
+    run(tmp_path / "run", collection, stages(rule)[1:], given={"teacher": model})
+    assert sorted(f.name for f in (tmp_path / "run").iterdir() if f.is_dir()) == ["1-labels", "2-student"]
+    teacher, student = load_file(model), load_file(tmp_path / "run" / "2-student" / "model.safetensors")
+    names = [name for name in teacher if name.endswith("weight") and teacher[name].ndim > 1]
+    assert all(torch.equal(teacher[name], student[name]) for name in names)
+    used = rule.given[0][0]["teacher"].state_dict()
+    assert all(torch.equal(used[name], teacher[name]) for name in names)
+    (tmp_path / "run" / "1-labels" / "scene0.png").unlink()
+    save_file(
+        {name: tensor + 1 for name, tensor in teacher.items()},
+        model,
+        metadata=safe_open(model, "pt").metadata(),
+    )
+    with pytest.raises(InputError, match=r"1-labels holds .*: the model of stage teacher file changed"):
+        run(tmp_path / "run", collection, stages(Rule())[1:], given={"teacher": model})
 
 
 def test_a_stage_is_not_continued_with_other_options(tmp_path: Path, collection: Collection) -> None:

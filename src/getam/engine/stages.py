@@ -48,6 +48,7 @@ def run_stages(
     workers: int = 0,
     pace: Callable[[float], None] | None = None,
     check: Callable[[Network], Mapping[str, float]] | None = None,
+    given: Mapping[str, Path] | None = None,
 ) -> Network:
     """Do what is not done yet of the stages, one after the other.
 
@@ -59,6 +60,7 @@ def run_stages(
         progress: shows how far a stage is.
         workers: loader processes.
         pace, check: as of `fit`, in every stage that trains.
+        given: model files of networks that stages may need beside those of earlier stages, by name.
 
     Returns:
         The last stage's network, in eval mode.
@@ -67,16 +69,17 @@ def run_stages(
         InputError: as `fit`, or a stage was begun with other options or inputs than now.
     """
     folders = {s.name: run.path / f"{number}-{s.name}" for number, s in enumerate(stages, 1)}
+    models = {name: folder / MODEL for name, folder in folders.items()} | dict(given or {})
     for number, stage in enumerate(stages, 1):
         what = f"{stage.name} ({number} of {len(stages)})"
         its = {**record, "stage": stage.name}
         if isinstance(stage, LabelStage):
             its |= {"recipe": "labels", **stage.options}
-            _label(stage, collection, folders, its, partial(progress, what))
+            _label(stage, collection, folders, models, its, partial(progress, what))
         else:
             its |= {"recipe": stage.recipe.name, **stage.config.model_dump(mode="json")}
-            _train(stage, collection, folders, its, partial(progress, what), workers, pace, check)
-    last = folders[stages[-1].name] / MODEL
+            _train(stage, collection, folders, models, its, partial(progress, what), workers, pace, check)
+    last = models[stages[-1].name]
     write_atomically(run.path / MODEL, last.read_bytes())
     return load_model(last)
 
@@ -85,6 +88,7 @@ def _train(
     stage: TrainStage,
     collection: Collection,
     folders: Mapping[str, Path],
+    models: Mapping[str, Path],
     record: dict[str, Any],
     progress: StageProgress,
     workers: int,
@@ -94,7 +98,7 @@ def _train(
     given = _labelled(collection, folders[stage.labels]) if stage.labels else collection
     needs_masks = "mask" in stage.recipe.needs
     data = stage.config.crops(given, masks=needs_masks)
-    start = folders[stage.start] / MODEL if stage.start else None
+    start = models[stage.start] if stage.start else None
     content = take_fingerprint(
         given, masks=needs_masks, files={f"model of stage {stage.start}": start} if start else {}
     )
@@ -113,19 +117,20 @@ def _label(
     stage: LabelStage,
     collection: Collection,
     folders: Mapping[str, Path],
+    models: Mapping[str, Path],
     record: dict[str, Any],
     progress: StageProgress,
 ) -> None:
     folder = folders[stage.name]
-    models = {f"model of stage {name}": folders[name] / MODEL for name in stage.needs}
+    files = {f"model of stage {name}": models[name] for name in stage.needs}
     with RunFolder(folder) as run:
-        run.open(record, take_fingerprint(collection, masks=False, files=models))
+        run.open(record, take_fingerprint(collection, masks=False, files=files))
         write_classes(folder, collection.classes)
         todo = [sample for sample in collection.samples if not mask_file(folder, sample).is_file()]
         if not todo:
             return
         device = choose_device(AUTO)
-        nets = {name: load_model(folders[name], device=device) for name in stage.needs}
+        nets = {name: load_model(models[name], device=device) for name in stage.needs}
         done = len(collection.samples) - len(todo)
         with progress(len(collection.samples)) as advance, write_behind() as write:
             for sample, (photo, saliency) in read_ahead(todo, read_photo_and_saliency):
