@@ -34,6 +34,7 @@ NO_MEMORY = (
     "where a GPU's memory is what is full, --device cpu"
 )
 NO_LISTS = {"explain": ("--refine",), "label": ("--words",)}  # where an option of that name takes no list
+LARGE_PHOTO = r"Image size \(\d+ pixels\) exceeds limit"  # of Pillow, which `getam doctor` may miss
 RULES = ("╭─", "╰─", "───", "---")  # lines tyro draws around and between the parts of its errors
 HELP_INDENT = " " * 8  # before the explanation of an option
 
@@ -60,13 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"getam: {one_sentence(complaint.getvalue())}", file=sys.stderr)
         return 2
-    from PIL import Image
-
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", Image.DecompressionBombWarning
-            )  # `read_photo` has a limit of its own
+            warnings.filterwarnings("ignore", LARGE_PHOTO)  # `read_photo` has a limit of its own
             result = call()
     except SkippedError as error:
         print(f"getam: {error}", file=sys.stderr)

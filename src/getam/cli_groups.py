@@ -18,6 +18,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     COMMON: (
         "data", "tags", "photos", "masks", "truth", "model", "out", "classes", "splits", "shares", "saliency", "recipe",
         "preset", "method", "provider", "compare", "against", "to", "from_", "prefix", "explain.weights",
+        "network",
     ),
     "photo and tag": ("format", "split", "on_bad_image"),
     "training": (

@@ -147,6 +147,14 @@ VERBS: dict[str, Verb] = {
              "three rows of bench/bench.md"),
         ),
     ),
+    "doctor": Verb(
+        "getam.verbs.doctor.run", "doctor",
+        "Look at this machine and this installation, and say what is in the way of getam and what to do about it.",
+        (
+            ("getam doctor", "nothing is contacted"),
+            ("getam doctor --network", "asks the hub too, where backbones' weights come from"),
+        ),
+    ),
     "completion": Verb(
         "getam.cli_completion", "completion", "Print a script by which a shell completes verbs and options.",
         (
