@@ -141,5 +141,5 @@ def test_where_packages_are_broken_the_doctor_still_speaks(tmp_path: Path) -> No
     assert "Traceback" not in done.stderr
     assert "keep getam from working" in done.stdout
     for package in ("torch", "pillow", "numpy"):
-        (row,) = [line for line in done.stdout.splitlines() if f" {package} " in line and "loaded" in line]
+        (row,) = [line for line in done.stdout.splitlines() if f"│ {package} " in line]
         assert "cannot be loaded, ImportError: no such library" in row
