@@ -135,6 +135,7 @@ def test_what_may_be_left_out_shows_no_none(capsys: pytest.CaptureFixture[str]) 
     assert "--classes STR [STR ...]" in text
     assert "--saliency PATH|STR" in text
     assert "(default: getam)" in text
+    assert "(default: auto)" in text  # of --saliency, which may be None too
 
 
 def test_an_options_lines_are_wrapped_anew(capsys: pytest.CaptureFixture[str]) -> None:

@@ -99,10 +99,11 @@ def in_groups(name: str, verb: Callable[..., Any], run: Callable[..., Any]) -> C
 
 
 def _plainly(hint: Any, parameter: inspect.Parameter) -> Any:
-    """A type as tyro takes it; of an option that may be left out the help says neither {None} nor (default: None)."""
-    if parameter.default is not None:
+    """A type as tyro takes it; where None means that nothing was said, the help does not speak of it."""
+    if type(None) not in typing.get_args(hint):
         return hint
-    return Annotated[hint, tyro.conf.arg(metavar=_word(hint), help_behavior_hint="")]
+    silent = "" if parameter.default is None else None
+    return Annotated[hint, tyro.conf.arg(metavar=_word(hint), help_behavior_hint=silent)]
 
 
 def _word(hint: Any) -> str:

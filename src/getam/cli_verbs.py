@@ -69,7 +69,7 @@ VERBS: dict[str, Verb] = {
     "train": Verb(
         "getam.verbs.train", "train", "Train a network from photos and their tags.",
         (
-            ("getam train --data photos --tags tags.csv --saliency auto --out runs/a",
+            ("getam train --data photos --tags tags.csv --out runs/a",
              "as many steps as suit the photos; repeated, it continues"),
             ("getam train --data photos --recipe self-training --steps 600 --size 160 --out runs/b",
              "label the photos with the network and train on the labels"),
@@ -91,7 +91,7 @@ VERBS: dict[str, Verb] = {
         "getam.verbs.label", "label",
         "Turn tags into masks: maps of each photo's tags → refiners → pseudo labels.",
         (
-            ("getam label --data photos --tags tags.csv --saliency auto --model runs/a --out labels",
+            ("getam label --data photos --tags tags.csv --model runs/a --out labels",
              "with a network that `getam train` made"),
             ("getam label --data photos --method gradcam --refine walk-afa,par --labels irn", "another chain"),
             ("getam label --data photos --classes cat,dog --to coco", "two of the tags, and masks for another tool"),
