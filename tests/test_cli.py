@@ -47,7 +47,7 @@ def train(scenes: Path, tmp_path: Path) -> list[object]:
     """The options of a training that would work."""
     return [
         "train", "--data", scenes / "photos", "--tags", scenes / "tags.csv", "--out", tmp_path / "run", "--backbone",
-        "small-hybrid", "--size", 32, "--steps", 1, "--batch-size", 2,
+        "small-hybrid", "--size", 32, "--steps", 1, "--batch-size", 2, "--saliency", "none",
     ]  # fmt: skip
 
 
@@ -103,7 +103,16 @@ def test_unknown_tags_and_classes(
 ) -> None:
     assert "did you mean 'red'" in refused(capsys, *train, "--classes", "redd,blue")
     (tmp_path / "tags.csv").write_text("image,tags\nscene0.png,green\n")
-    options = ("--data", scenes / "photos", "--tags", tmp_path / "tags.csv", "--model", trained)
+    options = (
+        "--data",
+        scenes / "photos",
+        "--tags",
+        tmp_path / "tags.csv",
+        "--model",
+        trained,
+        "--saliency",
+        "none",
+    )
     assert "does not know the tag 'green'" in refused(capsys, "label", *options, "--out", tmp_path / "o")
     photo = scenes / "photos" / "scene0.png"
     assert "no class 'green'" in refused(capsys, "explain", photo, "--model", trained, "--classes", "green")
