@@ -57,8 +57,8 @@ class Collection:
     """Without background: class i is label i + 1."""
     samples: tuple[Sample, ...]
     mask_classes: tuple[str, ...] = ()
-    """Class list of the mask files, without background; empty without masks. A map may have given two the same name, and
-    names that are no class: `background`, and "" for dropped ones."""
+    """Class list of the mask files, without background; empty without masks. After a map two may have one name, and some
+    a name that is no class: `background`, or "" where they were dropped."""
     split: str | None = None
     background: tuple[str, ...] = ()
     """Classes of the mask files whose pixels count as background."""
@@ -296,7 +296,7 @@ def match_files(folder: Path, photos: dict[str, Path], what: str, required: bool
 def mask_class_names(
     masks: Path, classes: tuple[str, ...], is_voc: bool, class_map: ClassMap | None = None
 ) -> tuple[str, tuple[str, ...]]:
-    """What label 0 is called and the names of labels 1, 2, … after a map; `InputError` where they lack one of `classes`."""
+    """What label 0 is called and the names of labels 1, 2, …, mapped; `InputError` where they lack one of `classes`."""
     found = next((folder for folder in (masks, masks.parent) if (folder / CLASSES_FILE).is_file()), None)
     first, listed = (
         (BACKGROUND, VOC_CLASSES) if found is None and is_voc else read_label_names(found or masks)

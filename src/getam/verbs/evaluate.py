@@ -167,7 +167,7 @@ def evaluate(
             split.name if split else None,
             background=not true_classes.void,
             renamed=None if class_map is None else dict(class_map.names),
-        ),  # fmt: skip
+        ),
         against=compared,
     )
     if out is not None:
@@ -232,7 +232,7 @@ class _ClassList:
 
 
 def _classes_of(folder: Path, class_map: ClassMap | None = None) -> _ClassList:
-    """As the folder's classes.txt says, or that of the folder above, or as VOC's own masks are; under their new names."""
+    """As classes.txt in the folder or the one above says, or as VOC's own masks are; under new names."""
     if not folder.is_dir():
         raise InputError(f"mask folder {folder} does not exist or is no folder: check the path.")
     first, names = mask_class_names(folder, (), is_voc_layout(folder.parent))

