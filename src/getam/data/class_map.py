@@ -70,7 +70,7 @@ class ClassMap:
 
     @cached_property
     def _folded(self) -> dict[str, str]:
-        return {name.casefold(): to for name, to in reversed(self.names.items())}
+        return {name.casefold(): to for name, to in reversed(tuple(self.names.items()))}
 
     def _tags(self, names: Sequence[str]) -> tuple[str, ...]:
         found = dict.fromkeys(map(self.of, names))

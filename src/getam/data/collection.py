@@ -57,8 +57,8 @@ class Collection:
     """Without background: class i is label i + 1."""
     samples: tuple[Sample, ...]
     mask_classes: tuple[str, ...] = ()
-    """Class list of the mask files, without background; empty without masks. After a map two may have one name, and some
-    a name that is no class: `background`, or "" where they were dropped."""
+    """Class list of the mask files, without background; empty without masks. After a map two may have one name, and
+    some a name that is no class: `background`, or "" where they were dropped."""
     split: str | None = None
     background: tuple[str, ...] = ()
     """Classes of the mask files whose pixels count as background."""

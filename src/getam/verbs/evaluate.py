@@ -40,7 +40,9 @@ class Protocol:
     split: str | None
     metric: str = "one confusion matrix over all pixels; mean IoU over background and the classes that occur"
     ignored: str = "truth pixels of 255 (65535 in 16 bits), and of classes that are not scored"
-    unlabelled: str = "predicted pixels of 255 (65535 in 16 bits), and of classes that are not scored: a miss, no false positive"
+    unlabelled: str = (
+        "predicted pixels of 255 (65535), and of classes that are not scored: a miss, no false positive"
+    )
     intervals: Bootstrap = DEFAULT
     background: bool = True
     """Whether background is a class; not where the true masks' label 0 is void: such pixels are not scored, and
