@@ -39,7 +39,7 @@ def collection(folder: Path, count: int, photos: int = 5) -> Path:
     return folder
 
 
-SMALL = {"backbone": "small-hybrid", "size": 32, "batch_size": 2, "steps": 2}
+SMALL = {"backbone": "small-hybrid", "size": 32, "batch_size": 2, "steps": 2, "saliency": None}
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_one_class(tmp_path: Path) -> None:
     folder = collection(tmp_path / "one", 1)
     given = {"data": folder / "photos", "tags": folder / "tags.csv"}
     getam.train(**given, out=folder / "run", options=("joint_from=0",), **SMALL)
-    labels = getam.label(**given, model=folder / "run", out=tmp_path / "labels", scales=(32,))
+    labels = getam.label(**given, saliency=None, model=folder / "run", out=tmp_path / "labels", scales=(32,))
     masks = getam.predict(folder / "photos", model=folder / "run", out=tmp_path / "masks", scales=(32,))
     for made in (labels, masks):
         assert Image.open(made / "0.png").mode == "P"

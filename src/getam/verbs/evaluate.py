@@ -132,8 +132,8 @@ def evaluate(
     class_map = None if map is None else read_class_map(map)
     predicted_classes, true_classes = _classes_of(masks, class_map), _classes_of(truth, class_map)
     if class_map is not None:
-        lists = [_classes_of(folder).names for folder in (masks, truth, other) if folder is not None]
-        class_map.require_found(name for names in lists for name in names)
+        folders = [folder for folder in (masks, truth, other) if folder is not None]
+        class_map.require_found(name for folder in folders for name in _classes_of(folder).names)
     scored_classes = _choose_classes(predicted_classes, true_classes, classes, masks, truth)
     predicted_files, true_files = _masks_in(masks), _masks_in(truth)
     pairs = _pair(predicted_files, true_files, masks, truth, split)
