@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 import getam
+from getam.data.collection import load_collection
 from getam.data.masks import read_mask, write_classes, write_mask
+from getam.data.transforms import TagDataset
 
 SIZE = (40, 48)
 
@@ -91,6 +93,21 @@ def test_masks_of_300_classes_arrive_exactly(many: Path, tmp_path: Path) -> None
         1 + (label == 290).sum() / sum((read_mask(truth / f"{n}.png") == 255).sum() for n in range(5))
     )
     assert worse.iou["class 0255"] == pytest.approx(share)
+
+
+def test_masks_of_300_classes_reach_the_batches_exactly(many: Path) -> None:
+    collection = load_collection(many / "photos", many / "tags.csv", masks=many / "truth")
+    data = TagDataset(collection, 32, with_masks=True, zoom=(0.5, 1.5))
+    seen: set[int] = set()
+    for epoch in range(4):
+        data.set_epoch(epoch)
+        for index, sample in enumerate(collection.samples):
+            item = data[index]
+            shown = set(item["mask"].unique().tolist()) - {0, 65535}
+            assert shown <= {collection.classes.index(tag) + 1 for tag in sample.tags}
+            assert (item["mask"][~item["roi"]] == 65535).all()
+            seen |= shown
+    assert {255, 290, 300} <= seen
 
 
 @pytest.mark.parametrize("recipe", ["supervised", "self-training"])
