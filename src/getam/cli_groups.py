@@ -20,7 +20,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "preset", "method", "provider", "compare", "against", "to", "from_", "prefix", "explain.weights",
         "network",
     ),
-    "photo and tag": ("format", "split", "on_bad_image"),
+    "photo and tag": ("format", "map", "split", "on_bad_image"),
     "training": (
         "backbone", "train.weights", "steps", "epochs", "train.size", "batch_size", "lr", "pretrained_lr", "hold_out",
         "options",
