@@ -47,6 +47,14 @@ VERBS: dict[str, Verb] = {
         "getam.verbs.data_split", "data_split",
         "Divide tagged photos into splits that have their share of every class each.",
     ),
+    "data-voc": Verb(
+        "getam.verbs.data_voc", "data_voc",
+        "Prepare PASCAL VOC 2012 with SBD's masks: photos, tags, SegmentationClassAug and the split train_aug.",
+    ),
+    "data-coco": Verb(
+        "getam.verbs.data_coco", "data_coco",
+        "Prepare COCO: photos, tags and semantic masks painted by a fixed rule, with their hash.",
+    ),
     "train": Verb("getam.verbs.train", "train", "Train a network from photos and their tags."),
     "explain": Verb("getam.verbs.explain", "explain_photos", "Draw which pixels of a photo carry each class."),
     "label": Verb(
