@@ -13,6 +13,7 @@
     bench     map methods and chains compared under one protocol
     methods   every map method, refiner, rule for labels and source of saliency, and what each needs
     models    the models that have maps: what to type, licence of the weights, size
+    doctor    this machine and this installation: what is in the way, and what to do
     demo      all of it on scenes of handwritten digits
 
 The command line has the same verbs with the same options; `getam --help` shows them.
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from getam.verbs.data_split import data_split
     from getam.verbs.data_voc import data_voc
     from getam.verbs.demo.run import demo
+    from getam.verbs.doctor.run import doctor
     from getam.verbs.evaluate import evaluate
     from getam.verbs.explain_python import explain
     from getam.verbs.label import label
@@ -63,6 +65,7 @@ _WHERE = {  # loaded when first asked for: torch takes seconds
     "demo": "getam.verbs.demo.run",
     "detections": "getam.data.detections",
     "differentiable_maps": "getam.maps.methods.getam",
+    "doctor": "getam.verbs.doctor.run",
     "evaluate": "getam.verbs.evaluate",
     "explain": "getam.verbs.explain_python",
     "fiftyone_samples": "getam.data.fiftyone_samples",
@@ -95,6 +98,7 @@ __all__ = [
     "demo",
     "detections",
     "differentiable_maps",
+    "doctor",
     "evaluate",
     "explain",
     "fiftyone_samples",

@@ -127,7 +127,7 @@ def test_train_reads_voc(archives: Path, tmp_path: Path) -> None:
     weights = tmp_path / "w.safetensors"
     safetensors.torch.save_file(timm.create_model("test_vit", num_classes=0).state_dict(), weights)
     line = ["train", "--data", out, "--split", "train_aug", "--out", tmp_path / "run", "--weights", weights]
-    options = "--recipe classifier --backbone test_vit --steps 2 --size 32 --batch-size 2 --device cpu"
+    options = "--recipe classifier --backbone test_vit --steps 2 --size 32 --batch-size 2"
     assert cli.main([*map(str, line), *options.split(), "--saliency", "none"]) == 0
     assert (tmp_path / "run" / "model.safetensors").is_file()
 
@@ -223,7 +223,7 @@ def test_coco(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"{hashed}  train\n" in (out / "masks.sha256").read_text()
     collection = load_collection(out, split="train")
     assert {s.name: s.tags for s in collection.samples} == {
-        "a1": ("person", "train", "traffic light"),
+        "a1": ("person", "traffic light", "train"),
         "a2": (),
     }
     assert collection.mask_classes == ("person", "train", "traffic light")
