@@ -116,9 +116,9 @@ def evaluate(
         raise InputError(
             f"{out} exists already: choose another file or overwrite it with overwrite (--overwrite)."
         )
-    predicted_classes, true_classes = _classes_of(masks), _classes_of(truth)
+    predicted_classes, true_classes = classes_of(masks), classes_of(truth)
     scored_classes = _choose_classes(predicted_classes, true_classes, classes, masks, truth)
-    predicted_files, true_files = _masks_in(masks), _masks_in(truth)
+    predicted_files, true_files = masks_in(masks), masks_in(truth)
     pairs = _pair(predicted_files, true_files, masks, truth, split)
     if out is not None:
         lists = [folder / CLASSES_FILE for near in (masks, truth) for folder in (near, near.parent)]
@@ -130,7 +130,7 @@ def evaluate(
     found, counts = _score(pairs.values(), predicted_classes, true_classes, scored_classes)
     compared = None
     if other is not None and rivals is not None:
-        its, its_counts = _score(rivals, _classes_of(other), true_classes, scored_classes)
+        its, its_counts = _score(rivals, classes_of(other), true_classes, scored_classes)
         compared = Against(
             str(other), its.miou, interval(its_counts), found.miou - its.miou,
             difference_interval(counts, its_counts),
@@ -184,14 +184,14 @@ def _rivals(
     split: Path | None,
 ) -> list[tuple[Path, Path]]:
     """The masks of `other` with their truths, photo by photo in the order of `pairs`."""
-    _choose_classes(_classes_of(other), true_classes, scored_classes, other, truth)
+    _choose_classes(classes_of(other), true_classes, scored_classes, other, truth)
     by_truth = {
-        true: own for own, true in _pair(_masks_in(other), _masks_in(truth), other, truth, split).values()
+        true: own for own, true in _pair(masks_in(other), masks_in(truth), other, truth, split).values()
     }
     return [(by_truth[true], true) for _, true in pairs.values()]
 
 
-def _classes_of(folder: Path) -> tuple[str, ...]:
+def classes_of(folder: Path) -> tuple[str, ...]:
     if not folder.is_dir():
         raise InputError(f"mask folder {folder} does not exist or is no folder: check the path.")
     if not (folder / CLASSES_FILE).is_file() and (folder.parent / CLASSES_FILE).is_file():
@@ -216,7 +216,7 @@ def _choose_classes(
     return classes
 
 
-def _masks_in(folder: Path) -> dict[str, Path]:
+def masks_in(folder: Path) -> dict[str, Path]:
     """Name, which is the path in the folder without suffix → file."""
     found: dict[str, Path] = {}
     for file in find_files(folder, (".png",)):
