@@ -87,7 +87,7 @@ def test_a_better_candidate_is_found_and_is_surely_better() -> None:
 
 
 def test_noise_is_not_better_though_the_best_of_many_looks_so() -> None:
-    gains, honest = [], []
+    gains, honest, better = [], [], 0
     for seed in range(8):
         random = np.random.default_rng(seed)
         truth = random.integers(0, 3, (12, 4, 4))
@@ -96,7 +96,8 @@ def test_noise_is_not_better_though_the_best_of_many_looks_so() -> None:
         gains.append(found.seen_miou - found.default_miou)
         honest.append(found.miou - found.default_miou)
         assert found.miou <= found.seen_miou
-        assert not found.better
+        better += found.better
+    assert better <= 1  # of 8: the interval is one of 95 %, so chance may pass now and then
     assert min(gains) > 0
     assert np.mean(honest) < np.mean(gains) / 2
 
