@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from getam.data.masks import IGNORE, LabelMap, write_classes, write_mask
+from getam.data.masks import LabelMap, write_classes, write_mask
 from getam.data.official.archives import Archive, bring
 from getam.data.official.prepared import HASHES, MasksHash, lines, tags_csv
 from getam.errors import InputError
+from getam.label_numbers import IGNORE
 
 YEARS = ("2014", "2017")
 SPLITS = ("train", "val")

@@ -16,10 +16,11 @@ import numpy as np
 import scipy.io
 
 from getam.data.collection import VOC_CLASSES, read_split
-from getam.data.masks import IGNORE, LabelMap, read_mask, write_classes, write_mask
+from getam.data.masks import LabelMap, read_mask, write_classes, write_mask
 from getam.data.official.archives import Archive, bring
 from getam.data.official.prepared import HASHES, lines, masks_hash, tags_csv
 from getam.errors import InputError
+from getam.label_numbers import IGNORE
 
 VOC = "VOCdevkit/VOC2012"
 SBD = "benchmark_RELEASE/dataset"
