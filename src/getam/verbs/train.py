@@ -120,7 +120,7 @@ def train(
     record = run_record(recipe, kept, config)
     content = take_fingerprint(
         kept, masks=dataset.with_masks, facts={"saliency source": _source(saliency)},
-        files={"weights": embedded_model() if config.weights == EMBEDDED else weights},
+        files={"weights": embedded_model() if config.weights == EMBEDDED else weights and Path(weights)},
     )  # fmt: skip
     exam = Exam(config.whole_photos(held), config.batch_size) if held.samples else None
     check = exam.mean_ranked if exam else None
