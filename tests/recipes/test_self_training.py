@@ -128,7 +128,7 @@ def test_a_photo_without_tags_is_background() -> None:
 def test_tags_become_a_segmenter_in_one_call(scenes: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {
         "data": scenes / "photos", "tags": scenes / "tags.csv", "out": tmp_path / "run", "recipe": "self-training",
-        "backbone": "small-hybrid", "size": 32, "batch_size": 2, "steps": 2,
+        "backbone": "small-hybrid", "size": 32, "batch_size": 2, "steps": 2, "saliency": "none",
     }  # fmt: skip
     net = getam.train(**options)
     assert sorted(f.name for f in (tmp_path / "run").iterdir() if f.is_dir()) == [

@@ -48,6 +48,7 @@ class SelfTrainingRecipe:
 
     name = "self-training"
     needs: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ("saliency",)
     config_type = SelfTrainingConfig
     presets = PRESETS
 
