@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
+
+from pygments.lexers.special import TextLexer
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
@@ -40,3 +43,17 @@ html_title = "getam"
 html_static_path = ["_static"]
 html_css_files = ["getam.css"]
 html_copy_source = False
+
+PAGES_OUTSIDE = {"../benchmarks/README.md": "benchmarks.md", "../../benchmarks/README.md": "../benchmarks.md"}
+"""Links that lead out of docs/ to what is a page here; other files are offered as downloads."""
+
+
+def _keep_inside(app: Any, docname: str, source: list[str]) -> None:
+    for there, here in PAGES_OUTSIDE.items():
+        source[0] = source[0].replace(f"]({there})", f"]({here})")
+
+
+def setup(app: Any) -> None:
+    """Called by Sphinx."""
+    app.connect("source-read", _keep_inside)
+    app.add_lexer("csv", TextLexer)

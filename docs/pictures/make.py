@@ -17,7 +17,7 @@ import getam
 from getam.data.masks import read_mask
 from getam.report.overlay import label_overlay
 
-HEIGHT, GAP = 240, 8
+SIDE, HEIGHT, GAP = 320, 220, 8
 METHODS = ("getam", "gradcam", "layercam", "rollout")
 PHOTOS = {"cat": "chelsea", "person": "astronaut", "cup": "coffee", "rocket": "rocket"}
 
@@ -39,6 +39,8 @@ def main(out: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         photos = {name: Image.fromarray(getattr(skimage.data, source)()) for name, source in PHOTOS.items()}
+        for photo in photos.values():
+            photo.thumbnail((SIDE, SIDE))
         (folder / "photos").mkdir()
         for name, photo in photos.items():
             photo.save(folder / "photos" / f"{name}.png")
