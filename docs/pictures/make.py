@@ -58,7 +58,10 @@ def main(out: Path) -> None:
             out / "gallery-methods.jpg",
         )
         raw = getam.explain(None, photos["cat"], "cat")
-        cut = [Image.fromarray(255 * raw.to_masks(level)[0, 0].numpy().astype(np.uint8)) for level in (0.2, 0.4, 0.6)]
+        cut = [
+            Image.fromarray(255 * raw.to_masks(level)[0, 0].numpy().astype(np.uint8))
+            for level in (0.2, 0.4, 0.6)
+        ]
         strip([raw.overlay(refine=False), raw.overlay(), *cut], out / "gallery-steps.jpg")
         for name in ("cup", "rocket"):
             with Image.open(saliency / f"{name}.png") as grey:

@@ -38,7 +38,12 @@ NAMES: dict[str, Mapping[str, Any]] = {
 
 def test_commands_are_found() -> None:
     assert len(COMMANDS) > 60
-    assert {words[0] for (words,) in (each.values for each in COMMANDS)} >= {"train", "label", "convert", "data"}
+    assert {words[0] for (words,) in (each.values for each in COMMANDS)} >= {
+        "train",
+        "label",
+        "convert",
+        "data",
+    }
 
 
 @pytest.mark.parametrize("words", COMMANDS)

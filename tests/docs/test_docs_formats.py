@@ -88,9 +88,7 @@ def test_every_format_of_masks_has_an_example_and_a_command() -> None:
 
 
 @pytest.mark.parametrize("block", RESULTS, ids=lambda block: block.named)
-def test_masks_are_written_as_shown(
-    block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_masks_are_written_as_shown(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("photos").mkdir()
     Image.new("RGB", (6, 4)).save("photos/a.jpg")

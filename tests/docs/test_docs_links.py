@@ -1,8 +1,9 @@
-"""Pages are reachable and lists of files complete; what `make docs` cannot see, which knows links, not what lacks one."""
+"""Links lead somewhere, lists of files are complete: `make docs` knows links, and not what lacks one."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -16,17 +17,19 @@ PAGES = [README, *sorted(DOCS.rglob("*.md"))]
 
 
 @pytest.mark.parametrize("page", LISTS, ids=lambda page: page.parent.name)
-def test_every_file_is_in_the_list(page: object) -> None:
-    text = page.read_text()  # type: ignore[attr-defined]
-    folder = page.parent  # type: ignore[attr-defined]
-    for file in sorted(folder.glob(LISTS[page])):  # type: ignore[index]
+def test_every_file_is_in_the_list(page: Path) -> None:
+    text = page.read_text()
+    folder = page.parent
+    for file in sorted(folder.glob(LISTS[page])):
         assert f"]({file.relative_to(folder).as_posix()})" in text, file.name
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if "_build" not in page.parts], ids=lambda page: page.name)
-def test_links_lead_to_files_of_the_repository(page: object) -> None:
-    for link in re.findall(r"\]\(([^)#\s:]+)(?:#[^)]*)?\)", page.read_text()):  # type: ignore[attr-defined]
-        assert (page.parent / link).exists(), link  # type: ignore[attr-defined]
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "_build" not in page.parts], ids=lambda page: page.name
+)
+def test_links_lead_to_files_of_the_repository(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#\s:]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / link).exists(), link
 
 
 def test_every_page_is_in_the_index() -> None:
