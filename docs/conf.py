@@ -27,7 +27,8 @@ myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4  # results.md#the-first-hour is a link on a forge, too
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
-nb_execution_timeout = 300
+nb_execution_timeout = 600  # seconds a cell, for a machine that is busy
+nb_execution_in_temp = True
 nb_merge_streams = True
 
 default_role = "code"  # docstrings write code in single backticks
