@@ -34,7 +34,6 @@ nb_merge_streams = True
 default_role = "code"  # docstrings write code in single backticks
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
-autodoc_preserve_defaults = True
 napoleon_use_rtype = False
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", ".*")]  # types of torch, numpy and timm: their own sites are not asked
