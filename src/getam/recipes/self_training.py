@@ -35,7 +35,9 @@ class SelfTrainingConfig(GetamConfig, SupervisedConfig):
 
     rounds: int = Field(default=1, ge=1)  # times of labelling and training on the labels
     round_steps: int | None = Field(default=None, ge=1)  # of each training on labels; None: `steps`
-    students: int = Field(default=1, ge=1, le=26)  # trained on each round's labels; of several the mean goes on
+    students: int = Field(
+        default=1, ge=1, le=26
+    )  # trained on each round's labels; of several the mean goes on
     go_on: bool = True  # each training goes on from the network before; False: from the backbone's weights
     label_scales: tuple[int, ...] = (224, 320)  # long sides in pixels
     label_flip: bool = True
