@@ -491,7 +491,7 @@ def test_a_pipeline_is_read_as_it_is_written(method: str, refine: list[str], lab
 )
 def test_another_form_is_refused(text: str) -> None:
     with pytest.raises(
-        InputError, match=r"is not METHOD\[OPTION=VALUE,…\]\[\+REFINER…\]\[:LABELLER\], such as"
+        InputError, match=r"is not METHOD\[OPTION=VALUE,…\]\[\+REFINER…\]\[:LABELLER\[…\]\], such as"
     ):
         parse_pipeline(text)
 

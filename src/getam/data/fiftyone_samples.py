@@ -16,7 +16,7 @@ from getam.label_numbers import ignore_label, is_deep
 
 
 def fiftyone_samples(masks: Path | str, photos: Path | str) -> tuple[list[Any], dict[int, str]]:
-    """Masks, as `label` and `predict` write them, and their photos → `fiftyone.Sample`s, and what each label is called.
+    """Masks of `label` or `predict`, with their photos → samples of FiftyOne and what each label is called.
 
     Each sample has `masks`, a `fiftyone.Segmentation` of (H,W) uint8, or uint16 beyond 254 classes, and where `predict`
     has noted how sure it was, `confidence`, the lowest of its classes: sort by it to see first what is worth a look.

@@ -130,12 +130,12 @@ def evaluate(
             f"{out} exists already: choose another file or overwrite it with overwrite (--overwrite)."
         )
     class_map = None if map is None else read_class_map(map)
-    predicted_classes, true_classes = _classes_of(masks, class_map), _classes_of(truth, class_map)
+    predicted_classes, true_classes = classes_of(masks, class_map), classes_of(truth, class_map)
     if class_map is not None:
         folders = [folder for folder in (masks, truth, other) if folder is not None]
-        class_map.require_found(name for folder in folders for name in _classes_of(folder).names)
+        class_map.require_found(name for folder in folders for name in classes_of(folder).names)
     scored_classes = _choose_classes(predicted_classes, true_classes, classes, masks, truth)
-    predicted_files, true_files = _masks_in(masks), _masks_in(truth)
+    predicted_files, true_files = masks_in(masks), masks_in(truth)
     pairs = _pair(predicted_files, true_files, masks, truth, split)
     if out is not None:
         lists = [folder / CLASSES_FILE for near in (masks, truth) for folder in (near, near.parent)]
@@ -144,7 +144,7 @@ def evaluate(
         refuse_input(Path(out), identities(read))
     rivals = None
     if other is not None:
-        other_classes = _classes_of(other, class_map)
+        other_classes = classes_of(other, class_map)
         rivals = _rivals(other, other_classes, truth, pairs, true_classes, scored_classes, split)
 
     found, counts = _score(pairs.values(), predicted_classes, true_classes, scored_classes)
@@ -179,8 +179,8 @@ def evaluate(
 
 def _score(
     pairs: Collection[tuple[Path, Path]],
-    predicted_classes: _ClassList,
-    true_classes: _ClassList,
+    predicted_classes: ClassList,
+    true_classes: ClassList,
     scored_classes: Sequence[str],
 ) -> tuple[Scores, Counts]:
     """Scores of all photos, and (N,2,C+1) `hits_and_unions` of each."""
@@ -205,23 +205,23 @@ def _score(
 
 def _rivals(
     other: Path,
-    other_classes: _ClassList,
+    other_classes: ClassList,
     truth: Path,
     pairs: Mapping[str, tuple[Path, Path]],
-    true_classes: _ClassList,
+    true_classes: ClassList,
     scored_classes: Sequence[str],
     split: Path | None,
 ) -> list[tuple[Path, Path]]:
     """The masks of `other` with their truths, photo by photo in the order of `pairs`."""
     _choose_classes(other_classes, true_classes, scored_classes, other, truth)
     by_truth = {
-        true: own for own, true in _pair(_masks_in(other), _masks_in(truth), other, truth, split).values()
+        true: own for own, true in _pair(masks_in(other), masks_in(truth), other, truth, split).values()
     }
     return [(by_truth[true], true) for _, true in pairs.values()]
 
 
 @dataclass(frozen=True)
-class _ClassList:
+class ClassList:
     """Names of labels 1, 2, … of a folder of masks, and whether its label 0 is void instead of background."""
 
     names: tuple[str, ...]
@@ -233,16 +233,20 @@ class _ClassList:
         return tuple(dict.fromkeys(name for name in self.names if name not in (DROPPED, BACKGROUND)))
 
 
-def _classes_of(folder: Path, class_map: ClassMap | None = None) -> _ClassList:
-    """As classes.txt in the folder or the one above says, or as VOC's own masks are; under new names."""
+def classes_of(folder: Path, class_map: ClassMap | None = None) -> ClassList:
+    """As classes.txt in the folder or the one above says, or as VOC's own masks are; under new names.
+
+    Raises:
+        InputError: there is no folder, or no class list.
+    """
     if not folder.is_dir():
         raise InputError(f"mask folder {folder} does not exist or is no folder: check the path.")
     first, names = mask_class_names(folder, (), is_voc_layout(folder.parent))
-    return _ClassList(names if class_map is None else class_map.classes(names), first == VOID)
+    return ClassList(names if class_map is None else class_map.classes(names), first == VOID)
 
 
 def _choose_classes(
-    predicted: _ClassList, true: _ClassList, chosen: Sequence[str] | None, masks: Path, truth: Path
+    predicted: ClassList, true: ClassList, chosen: Sequence[str] | None, masks: Path, truth: Path
 ) -> tuple[str, ...]:
     classes = tuple(predicted.classes if chosen is None else chosen)
     if not classes or len(set(classes)) < len(classes):
@@ -258,7 +262,7 @@ def _choose_classes(
     return classes
 
 
-def _masks_in(folder: Path) -> dict[str, Path]:
+def masks_in(folder: Path) -> dict[str, Path]:
     """Name, which is the path in the folder without suffix → file."""
     found: dict[str, Path] = {}
     for file in find_files(folder, (".png",)):

@@ -129,7 +129,7 @@ def train(
     made_by = _in_words(source if collection.has_saliency else None)
     content = take_fingerprint(
         kept, masks=dataset.with_masks, facts={"saliency source": made_by},
-        files={"weights": embedded_model() if config.weights == EMBEDDED else weights},
+        files={"weights": embedded_model() if config.weights == EMBEDDED else weights and Path(weights)},
     )  # fmt: skip
     exam = Exam(config.whole_photos(held), config.batch_size) if held.samples else None
     check = exam.mean_ranked if exam else None
