@@ -31,7 +31,7 @@ from getam.maps.methods.getam import getam as getam_maps
 from getam.maps.methods.gradcam import gradcam
 from getam.maps.multiscale import multiscale
 from getam.maps.registry import REGISTRY
-from getam.pipeline import Pipeline, parse_pipeline
+from getam.pipeline import Evidence, Pipeline, parse_pipeline
 from getam.refine.pamr import normalise_maps, pamr
 from getam.refine.par import par
 from getam.refine.random_walk import ACR, random_walk
@@ -599,13 +599,15 @@ def test_every_option_of_label_reaches_the_pipeline(
 ) -> None:
     used: list[tuple[Pipeline, list[int], Any]] = []
 
+    evidence = Pipeline.evidence
+
     def spy(
         self: Pipeline, net: Any, given_photo: Tensor, present: list[int], salient: Tensor | None
-    ) -> Tensor:
+    ) -> Evidence:
         used.append((self, present, None if salient is None else float(salient.max())))
-        return torch.zeros(given_photo.shape[-2:], dtype=torch.uint8)
+        return evidence(self, net, given_photo, present, salient)
 
-    monkeypatch.setattr(Pipeline, "label", spy)
+    monkeypatch.setattr(Pipeline, "evidence", spy)
     (tmp_path / "tags.csv").write_text("image,tags\nscene2.png,red;blue\n")
     saliency = tmp_path / "saliency"
     saliency.mkdir()

@@ -25,7 +25,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "backbone", "train.weights", "steps", "epochs", "train.size", "batch_size", "lr", "pretrained_lr", "hold_out",
         "options",
     ),
-    "map and mask": ("refine", "labels", "scales", "flip", "crf", "explain.size"),
+    "map and mask": ("refine", "labels", "calibrate", "scales", "flip", "crf", "explain.size"),
     "protocol": ("background", "bench.size", "fixed", "bench.photos", "perturbed"),
     "running": ("device", "workers", "seed", "overwrite"),
     "image–text model": ("words", "background_words", "label.weights"),
