@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from getam.attention.calls import wide
 from getam.losses.cross_entropy import IGNORE
 from getam.refine.random_walk import window
 
@@ -50,7 +51,7 @@ def affinity_loss(affinity: Tensor, labels: Tensor) -> Tensor:
     >>> affinity_loss(torch.tensor([[[0.75, 0.5], [0.5, 0.25]]]), torch.tensor([[[1, 0], [255, 1]]])).item()
     0.2916666567325592
     """
-    affinity = affinity.float()
+    affinity = wide(affinity)
     same, different = labels == 1, labels == 0
     apart = torch.where(same, 1 - affinity, 0.0).sum() / (same.sum() + 1)
     together = torch.where(different, affinity, 0.0).sum() / (different.sum() + 1)

@@ -53,7 +53,7 @@ class AFAConfig(Config):
     frozen_norms: bool = False  # norms of the pretrained backbone keep their weights (the reference's rate 0)
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    def _levels_and_phases(self) -> Self:
         if self.low > self.high:
             raise ValueError(f"low {self.low} is above high {self.high}")
         if self.walked_from < self.joint_from:
@@ -128,7 +128,7 @@ def pseudo_labels(
     Both are (B,H,W) uint8: 0 background, class index + 1, 255 undecided or outside the photo.
     """
     images, outside = batch["image"], ~batch["roi"]
-    slots, _ = class_slots(batch["tags"], *batch["tags"].shape, device=images.device)
+    slots, _ = class_slots(batch["tags"], len(images), len(net.classes), images.device)
     if not slots.numel():  # no photo has a tag: background, all of it
         label = outside * torch.tensor(IGNORE, dtype=torch.uint8, device=images.device)
         return label, label
