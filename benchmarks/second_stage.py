@@ -14,28 +14,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
-
 from getam.data.collection import load_collection
 from getam.data.fingerprint import take_fingerprint
 from getam.engine.model import load_model
-from getam.engine.runfolder import MODEL, RunFolder
+from getam.engine.runfolder import MODEL, RunFolder, read_metadata, save_model
 from getam.engine.stages import run_stages
-from getam.recipes.self_training import SelfTrainingConfig, label_options, told_by
-from getam.recipes.stages import LabelStage, Stage, TrainStage
+from getam.recipes.self_training import STRONG, SelfTrainingConfig, label_options, told_by
+from getam.recipes.stages import LabelStage, MeanStage, Stage, TrainStage
 from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe
 from getam.verbs.progress import progress
 
 STUDENTS: dict[str, dict[str, Any]] = {
     "A": {},
-    "B": {"zoom": (0.6, 1.6), "colour_jitter": True, "class_mix": 0.5},
+    "B": STRONG,
 }
 
 
 def stages(weights: str, steps: int) -> list[Stage]:
-    """Labels by the network `start`, as recipe self-training makes them, and the students, which go on from it."""
+    """Labels by the network `start`, as recipe self-training makes them, the students, which go on from it, their mean.
+
+    `--recipe self-training --options students=2` does the same after a first stage, but with a seed for each student.
+    """
     config = SelfTrainingConfig()
     found: list[Stage] = [
         LabelStage("labels", ("start",), partial(told_by, "start", config), label_options(config))
@@ -43,19 +42,7 @@ def stages(weights: str, steps: int) -> list[Stage]:
     for name, augmentation in STUDENTS.items():
         own = SupervisedConfig(weights=weights, steps=steps, **augmentation)
         found.append(TrainStage(name, SupervisedRecipe(), own, labels="labels", start="start"))
-    return found
-
-
-def mean_of(files: list[Path], out: Path) -> None:
-    """Write the mean of the weights, in half precision, with the first file's metadata."""
-    states = [load_file(file) for file in files]
-    mean = {}
-    for name, value in states[0].items():
-        if value.is_floating_point():
-            value = torch.stack([state[name].float() for state in states]).mean(0).half()
-        mean[name] = value
-    with safe_open(files[0], framework="pt") as first:
-        save_file(mean, out, metadata=first.metadata())
+    return [*found, MeanStage("mean", tuple(STUDENTS))]
 
 
 def main() -> None:
@@ -79,8 +66,8 @@ def main() -> None:
     with RunFolder(options.out) as run:
         run.open(record, take_fingerprint(collection, masks=False, files={"start": options.start}))
         run_stages(todo, collection, run, record=record, progress=progress, given={"start": options.start})
-    files = [options.out / f"{number}-{stage.name}" / MODEL for number, stage in enumerate(todo, 1)]
-    mean_of(files[1:], options.out / "animals.safetensors")
+    net = load_model(options.out)
+    save_model(options.out / "animals.safetensors", net, read_metadata(options.out / MODEL)[2], half=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Fixtures every room shares: one thread, one seed, a folder of tiny photos, a network trained on them for a moment."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,14 @@ def _calm() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Saliency maps that tests make stay theirs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GETAM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """photos/scene0.png …, tags.csv, truth/scene0.png … and truth/classes.txt; treat it as read-only."""
@@ -40,5 +49,6 @@ def trained(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         size=32,
         batch_size=2,
         steps=4,
+        saliency="none",
     )
     return out

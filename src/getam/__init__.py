@@ -12,6 +12,7 @@
     bench     map methods and chains compared under one protocol
     methods   every map method, refiner, rule for labels and source of saliency, and what each needs
     models    the models that have maps: what to type, licence of the weights, size
+    doctor    this machine and this installation: what is in the way, and what to do
     demo      all of it on scenes of handwritten digits
 
 The command line has the same verbs with the same options; `getam --help` shows them.
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from getam.verbs.data_check import data_check
     from getam.verbs.data_split import data_split
     from getam.verbs.demo.run import demo
+    from getam.verbs.doctor.run import doctor
     from getam.verbs.evaluate import evaluate
     from getam.verbs.explain_python import explain
     from getam.verbs.label import label
@@ -58,6 +60,7 @@ _WHERE = {  # loaded when first asked for: torch takes seconds
     "demo": "getam.verbs.demo.run",
     "detections": "getam.data.detections",
     "differentiable_maps": "getam.maps.methods.getam",
+    "doctor": "getam.verbs.doctor.run",
     "evaluate": "getam.verbs.evaluate",
     "explain": "getam.verbs.explain_python",
     "fiftyone_samples": "getam.data.fiftyone_samples",
@@ -88,6 +91,7 @@ __all__ = [
     "demo",
     "detections",
     "differentiable_maps",
+    "doctor",
     "evaluate",
     "explain",
     "fiftyone_samples",

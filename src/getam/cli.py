@@ -8,8 +8,9 @@ import logging
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -33,6 +34,7 @@ NO_MEMORY = (
     "where a GPU's memory is what is full, --device cpu"
 )
 NO_LISTS = {"explain": ("--refine",), "label": ("--words",)}  # where an option of that name takes no list
+LARGE_PHOTO = r"Image size \(\d+ pixels\) exceeds limit"  # of Pillow, which `getam doctor` may miss
 RULES = ("╭─", "╰─", "───", "---")  # lines tyro draws around and between the parts of its errors
 HELP_INDENT = " " * 8  # before the explanation of an option
 
@@ -48,28 +50,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     given = joined(split_commas(sys.argv[1:] if arguments is None else arguments))
-    asked = given[0] if given else ""
+    asked = given[:1]
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            call = tyro.extras.subcommand_cli_from_dict(
-                {name: (parsed if name == asked else unloaded)(verb) for name, verb in VERBS.items()},
-                prog="getam",
-                description="Image tags go in, pixel masks come out.",
-                args=given,
-            )
+            call = parse(given, whole=asked)
     except SystemExit as end:
         if not end.code:
+            print(*(f"\n{VERBS[name].help_end()}" for name in asked if name in VERBS), sep="", end="")
             raise
         print(f"getam: {one_sentence(complaint.getvalue())}", file=sys.stderr)
         return 2
-    from PIL import Image
-
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", Image.DecompressionBombWarning
-            )  # `read_photo` has a limit of its own
+            warnings.filterwarnings("ignore", LARGE_PHOTO)  # `read_photo` has a limit of its own
             result = call()
     except SkippedError as error:
         print(f"getam: {error}", file=sys.stderr)
@@ -94,6 +88,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif isinstance(result, (Path, str)):
         print(result)
     return int(getattr(result, "exit_code", 0))  # of `data-check`
+
+
+def parse(arguments: Sequence[str], *, whole: Sequence[str]) -> Callable[[], Any]:
+    """What the arguments ask for, to be called.
+
+    Args:
+        arguments: as `joined` and `split_commas` leave them.
+        whole: verbs whose options are known; others are names with a summary.
+
+    Raises:
+        SystemExit: after `--help`, or a mistake, which is said on stderr.
+    """
+    return tyro.extras.subcommand_cli_from_dict(
+        {name: parsed(name, verb) if name in whole else unloaded(verb) for name, verb in VERBS.items()},
+        prog="getam",
+        description="Image tags go in, pixel masks come out.",
+        args=list(arguments),
+    )
 
 
 def run() -> None:

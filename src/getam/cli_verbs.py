@@ -1,19 +1,18 @@
-"""The verbs as the parser sees them: where each lives, so that only the one asked for is loaded; options in groups.
+"""The verbs as the parser sees them: where each lives, what it says in a line, how it is called.
 
-Loading a verb means loading torch, which takes seconds; `getam --help` needs the summaries below and nothing else.
+`getam --help` needs the summaries only, `getam VERB --help` a signature read from source: torch, which takes seconds to
+load, is there when a verb runs.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
-import typing
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, make_dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
+from getam.cli_groups import in_groups
+from getam.cli_signature import declared
 
 
 @dataclass(frozen=True)
@@ -23,76 +22,154 @@ class Verb:
     Attributes:
         module, function: where it is.
         summary: the first line of its docstring.
+        examples: command lines, each with what it does.
     """
 
     module: str
     function: str
     summary: str
+    examples: tuple[tuple[str, str], ...]
+
+    def declared(self) -> Callable[..., Any]:
+        """Its signature and docstring, as a function that does nothing."""
+        return declared(self.module, self.function)
 
     def load(self) -> Callable[..., Any]:
         """The function itself."""
         return getattr(import_module(self.module), self.function)
+
+    def help_end(self) -> str:
+        """What its help ends with."""
+        lines = (f"  # {what}\n  {line}\n" for line, what in self.examples)
+        return "Examples:\n" + "\n".join(lines)
 
 
 VERBS: dict[str, Verb] = {
     "demo": Verb(
         "getam.verbs.demo.run", "demo",
         "Train on scenes of handwritten digits from tags alone, score everything, write report/index.html.",
+        (("getam demo --out report", "five minutes; then open report/index.html"),),
     ),
     "data-check": Verb(
         "getam.verbs.data_check", "data_check",
         "Read photos, tags and masks once and list every problem, with its file and what to do.",
+        (
+            ("getam data check photos --tags tags.csv", "a folder of photos and a table of tags"),
+            ("getam data check photos --tags splits/train.csv splits/val.csv", "two splits, and what they share"),
+        ),
     ),
     "data-split": Verb(
         "getam.verbs.data_split", "data_split",
         "Divide tagged photos into splits that have their share of every class each.",
+        (
+            ("getam data split --data photos --tags tags.csv --out splits", "splits/train.csv and splits/val.csv"),
+            ("getam data split --data photos --out splits --shares train=0.8 val=0.1 test=0.1", "three splits"),
+        ),
     ),
-    "train": Verb("getam.verbs.train", "train", "Train a network from photos and their tags."),
-    "explain": Verb("getam.verbs.explain", "explain_photos", "Draw which pixels of a photo carry each class."),
+    "train": Verb(
+        "getam.verbs.train", "train", "Train a network from photos and their tags.",
+        (
+            ("getam train --data photos --tags tags.csv --out runs/a",
+             "as many steps as suit the photos; repeated, it continues"),
+            ("getam train --data photos --recipe self-training --steps 600 --size 160 --out runs/b",
+             "label the photos with the network and train on the labels"),
+            ("getam train --data photos --recipe classifier --preset vit --backbone vit_tiny_patch16_224 --out runs/c",
+             "a network for maps: use explain and label"),
+        ),
+    ),
+    "explain": Verb(
+        "getam.verbs.explain", "explain_photos", "Draw which pixels of a photo carry each class.",
+        (
+            ("getam explain photo.jpg --classes cat,dog", "maps/photo.cat.png and maps/photo.dog.png"),
+            ("getam explain photos --model vit_base_patch16_224 --method legrad --out legrad",
+             "any timm model, another method"),
+            ('getam explain a.jpg --model open_clip:ViT-B-16 --weights c.safetensors --words "a red bicycle, a road"',
+             "any words, with an image–text model"),
+        ),
+    ),
     "label": Verb(
         "getam.verbs.label", "label",
         "Turn tags into masks: maps of each photo's tags → refiners → pseudo labels.",
+        (
+            ("getam label --data photos --tags tags.csv --model runs/a --out labels",
+             "with a network that `getam train` made"),
+            ("getam label --data photos --method gradcam --refine walk-afa,par --labels irn", "another chain"),
+            ("getam label --data photos --classes cat,dog --to coco", "two of the tags, and masks for another tool"),
+        ),
     ),
     "predict": Verb(
-        "getam.verbs.predict", "predict", "Segment photos with a trained network; no tags are used."
+        "getam.verbs.predict", "predict", "Segment photos with a trained network; no tags are used.",
+        (
+            ("getam predict new_photos --model runs/a --out masks", "a folder"),
+            ("getam predict photo.jpg --scales 224,320 --flip", "slower, a little better"),
+            ("getam predict new_photos --to label-studio", "to be corrected by hand"),
+        ),
     ),
     "evaluate": Verb(
         "getam.verbs.evaluate", "evaluate",
         "Score predicted masks against true ones: IoU per class, their mean with a 95 % interval, pixel accuracy.",
+        (
+            ("getam evaluate masks truth", "folders of masks, matched by name"),
+            ("getam evaluate masks truth --against other_masks --out scores.json", "is one better than the other?"),
+        ),
     ),
     "convert": Verb(
         "getam.verbs.convert", "convert",
         "Bring masks into another tool's import format, or back into palette PNGs.",
+        (
+            ("getam convert masks --to cvat --photos photos --out for-cvat", "there"),
+            ("getam convert export.json --from label-studio --photos photos --out corrected", "and back"),
+        ),
     ),
     "saliency": Verb(
         "getam.verbs.saliency", "saliency",
         "Write one saliency map per photo: to look at, to repair, and to pass as `--saliency FOLDER`.",
+        (
+            ("getam saliency photos --provider auto", "saliency/NAME.png"),
+            ("getam saliency photos --provider attention --model runs/a --out seen", "of a network of yours"),
+        ),
     ),
     "methods": Verb(
         "getam.verbs.methods", "methods",
         "List map methods, refiners, rules for labels and sources of saliency, and what each needs.",
+        (("getam methods", "what --method, --refine, --labels and --saliency take"),),
     ),
     "models": Verb(
         "getam.verbs.models", "models",
         "List the models that have maps, by family: what to type, licence and size, and how each was checked.",
+        (("getam models", "what --model and --backbone take"),),
     ),
     "bench": Verb(
         "getam.verbs.bench", "bench",
         "Compare map methods and chains: as masks, as explanations, in seconds and in memory.",
+        (
+            ("getam bench --data photos --truth masks --compare getam,gradcam,getam+pamr:irn",
+             "three rows of bench/bench.md"),
+        ),
+    ),
+    "doctor": Verb(
+        "getam.verbs.doctor.run", "doctor",
+        "Look at this machine and this installation, and say what is in the way of getam and what to do about it.",
+        (
+            ("getam doctor", "nothing is contacted"),
+            ("getam doctor --network", "asks the hub too, where backbones' weights come from"),
+        ),
+    ),
+    "completion": Verb(
+        "getam.cli_completion", "completion", "Print a script by which a shell completes verbs and options.",
+        (
+            ("getam completion bash > ~/.local/share/bash-completion/completions/getam",
+             "bash, from its next start on"),
+            ("getam completion zsh > ~/.zfunc/_getam", "zsh, where ~/.zfunc is in fpath before compinit"),
+            ("getam completion fish > ~/.config/fish/completions/getam.fish", "fish"),
+        ),
     ),
 }  # fmt: skip
 
-GROUPS: dict[str, tuple[str, ...]] = {
-    "getam, acr, ad-cam, legrad, last-stage": ("coupling", "start", "rows"),
-    "CAM": ("layers",),
-    "multi-layer": ("weighting", "aggregate"),
-}
-"""Options of some map methods only, by the heading they have in the help; all others come first."""
 
-
-def parsed(verb: Verb) -> Callable[..., Any]:
+def parsed(name: str, verb: Verb) -> Callable[..., Any]:
     """A verb as the parser sees it: called, it only keeps its arguments, so that parsing and running stay apart."""
-    return in_groups(verb.load(), GROUPS)
+    return in_groups(name, verb.declared(), lambda *args, **options: verb.load()(*args, **options))
 
 
 def unloaded(verb: Verb) -> Callable[..., Any]:
@@ -102,42 +179,3 @@ def unloaded(verb: Verb) -> Callable[..., Any]:
 
     nothing.__doc__ = verb.summary
     return nothing
-
-
-def in_groups(verb: Callable[..., Any], groups: Mapping[str, tuple[str, ...]]) -> Callable[..., Any]:
-    """A function that takes what `verb` takes and returns the call with it, to be made later.
-
-    Options that a group names are fields of a dataclass, one a group, as tyro wants them for a heading; on the command
-    line they are called as before.
-    """
-    hints = typing.get_type_hints(verb, include_extras=True)
-    parameters = inspect.signature(verb).parameters
-    described = "Args:" + inspect.cleandoc(verb.__doc__ or "").partition("Args:")[2]
-    taken = [
-        p.replace(annotation=hints.get(p.name, Any))
-        for p in parameters.values()
-        if not any(p.name in names for names in groups.values())
-    ]
-    grouped = []
-    for number, (heading, names) in enumerate(groups.items()):
-        own = [parameters[name] for name in names if name in parameters]
-        if not own:
-            continue
-        plain = tyro.conf.arg(prefix_name=False)
-        kind = make_dataclass(
-            f"Group{number}",
-            [(p.name, Annotated[hints[p.name], plain], field(default=p.default)) for p in own],
-        )
-        kind.__doc__ = described
-        under = Annotated[kind, tyro.conf.arg(name=heading)]  # type: ignore[valid-type]
-        grouped.append(inspect.Parameter(kind.__name__, inspect.Parameter.KEYWORD_ONLY, annotation=under))
-
-    def keep(*args: Any, **options: Any) -> Callable[[], Any]:
-        for parameter in grouped:
-            options |= vars(options.pop(parameter.name))
-        return functools.partial(verb, *args, **options)
-
-    keep.__doc__ = verb.__doc__
-    keep.__signature__ = inspect.Signature([*taken, *grouped])  # type: ignore[attr-defined]
-    keep.__annotations__ = {p.name: p.annotation for p in (*taken, *grouped)}
-    return keep

@@ -79,6 +79,15 @@ class Pipeline:
         """All options the map method is called with, besides its own defaults."""
         return {**LABEL_OPTIONS.get(self.method, {}), **self.options}
 
+    @property
+    def uses_saliency(self) -> bool:
+        """Whether the rule for labels makes use of saliency maps.
+
+        Raises:
+            InputError: there is no such rule.
+        """
+        return "saliency" in find_labeller(self.labels).needs
+
     def labeller(self, *, saliency: bool) -> str:
         """The name of the labeller that is used, with or without saliency."""
         return "free" if self.labels == "completion" and not saliency else self.labels

@@ -21,8 +21,8 @@ from getam.engine.stages import run_stages
 from getam.errors import InputError
 from getam.nets.network import Network
 from getam.recipes.base import Config
-from getam.recipes.stages import LabelStage, Networks, Stage, TrainStage
-from getam.recipes.supervised import SupervisedRecipe
+from getam.recipes.stages import LabelStage, MeanStage, Networks, Stage, TrainStage
+from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe
 
 SIZES: dict[str, Any] = {"backbone": "small-hybrid", "size": 32, "channels": (8, 8, 8, 8), "width": 8}
 CONFIG = Config(**SIZES, batch_size=2, steps=2)
@@ -245,3 +245,41 @@ def test_photos_are_labelled_where_training_would_run(
     run(tmp_path / "run", collection, stages(rule))
     assert asked == ["auto"]
     assert {p.device.type for p in rule.given[0][0]["teacher"].parameters()} == {"meta"}
+
+
+def students(rule: Rule) -> tuple[Stage, ...]:
+    """Two that learn something, each with its seed, and their mean."""
+    teacher, labels, _ = stages(rule)
+    found: list[Stage] = [teacher, labels]
+    for name, seed in (("a", 1), ("b", 2)):
+        config = SupervisedConfig(**SIZES, batch_size=2, steps=2, seed=seed)
+        found.append(TrainStage(name, SupervisedRecipe(), config, "labels", "teacher"))
+    return (*found, MeanStage("mean", ("a", "b")))
+
+
+def test_the_mean_of_networks_is_a_stage_that_is_done_once(tmp_path: Path, collection: Collection) -> None:
+    net = run(tmp_path / "run", collection, students(Rule()))
+    a, b, mean = (
+        load_file(tmp_path / "run" / folder / "model.safetensors") for folder in ("3-a", "4-b", "5-mean")
+    )
+    moved = [name for name in a if a[name].is_floating_point() and not torch.equal(a[name], b[name])]
+    assert moved
+    for name in moved:
+        torch.testing.assert_close(mean[name], (a[name] + b[name]) / 2)
+    assert all(torch.equal(mean[name], tensor) for name, tensor in net.state_dict().items())
+    _, classes, config = read_metadata(tmp_path / "run" / "5-mean" / "model.safetensors")
+    assert classes == collection.classes
+    assert (config["stage"], config["recipe"], config["backbone"]) == ("mean", "mean", "small-hybrid")
+    written = (tmp_path / "run" / "5-mean" / "model.safetensors").stat().st_mtime_ns
+    run(tmp_path / "run", collection, students(Rule()))
+    assert (tmp_path / "run" / "5-mean" / "model.safetensors").stat().st_mtime_ns == written
+
+
+def test_a_mean_is_not_kept_of_another_network(tmp_path: Path, collection: Collection) -> None:
+    which = students(Rule())
+    run(tmp_path / "run", collection, which)
+    model = tmp_path / "run" / "4-b" / "model.safetensors"
+    weights, about = load_file(model), safe_open(model, framework="pt").metadata()
+    save_file({name: tensor + 1 for name, tensor in weights.items()}, model, metadata=about)
+    with pytest.raises(InputError, match=r"5-mean holds .*: the model of stage b file changed"):
+        run(tmp_path / "run", collection, which)

@@ -10,7 +10,7 @@ from timm.layers import resample_abs_pos_embed
 import tiny
 from getam.errors import WeightsError
 from getam.nets.build import build_segmenter
-from getam.nets.weights import load_backbone, load_body, read_weights
+from getam.nets.weights import load_backbone, load_body, mean_weights, read_weights
 
 
 def test_round_trip_leaves_out_the_head_and_keeps_half_precision_readable(tmp_path: Path) -> None:
@@ -170,3 +170,23 @@ def test_a_body_of_another_shape_is_refused_and_nothing_is_changed(tmp_path: Pat
         ):
             load_body(net, tmp_path / "model.safetensors", fresh=net.class_layers)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_the_mean_is_of_every_number_but_counts() -> None:
+    states = [
+        {"a": torch.tensor([1.0, 2.0]), "half": torch.tensor([1.0]).half(), "count": torch.tensor(7)},
+        {"a": torch.tensor([3.0, 8.0]), "half": torch.tensor([4.0]).half(), "count": torch.tensor(1)},
+        {"a": torch.tensor([5.0, 2.0]), "half": torch.tensor([4.0]).half(), "count": torch.tensor(2)},
+    ]
+    found = mean_weights(states)
+    assert found["a"].tolist() == [3.0, 4.0]
+    assert (found["half"].tolist(), found["half"].dtype) == ([3.0], torch.float16)
+    assert found["count"].item() == 7
+
+
+@pytest.mark.parametrize(
+    "other", [{"a": torch.zeros(2)}, {"a": torch.zeros(3), "b": torch.zeros(1)}, {"b": torch.zeros(3)}]
+)
+def test_networks_of_other_shapes_have_no_mean(other: dict[str, torch.Tensor]) -> None:
+    with pytest.raises(WeightsError, match=r"networks that differ in [ab] have no mean"):
+        mean_weights([{"a": torch.zeros(3)}, other])

@@ -12,13 +12,14 @@ import getam
 import tiny
 from getam.data.collection import Collection
 from getam.data.masks import read_mask
+from getam.data.transforms import ZOOM
 from getam.labels.enlarge import enlarged
 from getam.nets.inference import photo_logits
 from getam.recipes import find_recipe
 from getam.recipes.getam import PRESETS as GETAM_PRESETS
 from getam.recipes.getam import GetamConfig
 from getam.recipes.self_training import SelfTrainingConfig
-from getam.recipes.stages import LabelStage, StagedRecipe, TrainStage
+from getam.recipes.stages import LabelStage, MeanStage, StagedRecipe, TrainStage
 from getam.recipes.supervised import SupervisedConfig
 from getam.refine.crf import DEEPLAB, dense_crf
 
@@ -68,6 +69,30 @@ def test_every_round_labels_with_the_network_before() -> None:
     assert [stage.needs for stage in anew[2::2]] == [("labels",), ("labels-2",)]
 
 
+def test_several_students_of_a_round_go_on_from_one_and_their_mean_goes_on() -> None:
+    found = RECIPE.stages(SelfTrainingConfig(rounds=2, students=3, seed=5, round_steps=9), NOTHING)
+    assert [stage.name for stage in found] == [
+        "getam", "labels", "segmenter-a", "segmenter-b", "segmenter-c", "segmenter",
+        "labels-2", "segmenter-2-a", "segmenter-2-b", "segmenter-2-c", "segmenter-2",
+    ]  # fmt: skip
+    for first, teacher, suffix in ((2, "getam", ""), (7, "segmenter", "-2")):
+        several, mean = found[first : first + 3], found[first + 3]
+        assert [stage.needs for stage in several] == [(f"labels{suffix}", teacher)] * 3
+        assert [stage.config.seed for stage in several] == [5, 6, 7]
+        assert [stage.config.steps for stage in several] == [9] * 3
+        assert [stage.config.zoom for stage in several] == [ZOOM, (0.6, 1.6), ZOOM]
+        assert [stage.config.colour_jitter for stage in several] == [False, True, False]
+        assert [stage.config.class_mix for stage in several] == [0.0, 0.5, 0.0]
+        assert isinstance(mean, MeanStage)
+        assert mean.needs == tuple(stage.name for stage in several)
+
+
+def test_students_that_begin_anew_have_no_mean() -> None:
+    with pytest.raises(getam.InputError, match="students=2 are averaged, which needs a common start"):
+        RECIPE.stages(SelfTrainingConfig(students=2, go_on=False), NOTHING)
+    assert len(RECIPE.stages(SelfTrainingConfig(students=1, go_on=False), NOTHING)) == 3
+
+
 def test_what_decides_the_labels_is_recorded() -> None:
     labels = RECIPE.stages(SelfTrainingConfig(label_scales=(48, 64), label_least=0.3), NOTHING)[1]
     assert labels.options == {
@@ -77,7 +102,7 @@ def test_what_decides_the_labels_is_recorded() -> None:
 
 def test_the_defaults_and_presets() -> None:
     config = SelfTrainingConfig()
-    assert (config.rounds, config.round_steps, config.go_on) == (1, None, True)
+    assert (config.rounds, config.round_steps, config.students, config.go_on) == (1, None, 1, True)
     assert (config.label_scales, config.label_flip, config.label_crf, config.label_least) == (
         (224, 320),
         True,
@@ -128,7 +153,7 @@ def test_a_photo_without_tags_is_background() -> None:
 def test_tags_become_a_segmenter_in_one_call(scenes: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {
         "data": scenes / "photos", "tags": scenes / "tags.csv", "out": tmp_path / "run", "recipe": "self-training",
-        "backbone": "small-hybrid", "size": 32, "batch_size": 2, "steps": 2,
+        "backbone": "small-hybrid", "size": 32, "batch_size": 2, "steps": 2, "saliency": "none",
     }  # fmt: skip
     net = getam.train(**options)
     assert sorted(f.name for f in (tmp_path / "run").iterdir() if f.is_dir()) == [

@@ -43,7 +43,7 @@ def line(verb: str, photos: Path, trained: Path, out: Path, *more: str) -> list[
         "predict": [str(photos), "--scales", "32", "--no-crf"],
         "explain": [str(photos), "--classes", "red", "--size", "32"],
         "saliency": [str(photos)],
-        "label": ["--data", str(photos), "--scales", "32", "--no-flip"],
+        "label": ["--data", str(photos), "--scales", "32", "--no-flip", "--saliency", "none"],
         "label with saliency": ["--data", str(photos), "--scales", "32", "--no-flip", "--saliency", "attention"],
     }  # fmt: skip
     return [verb.split()[0], *of_verb[verb], "--model", str(trained), "--out", str(out), *more]

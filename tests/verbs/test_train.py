@@ -46,7 +46,7 @@ def folder(scenes: Path, tmp_path: Path) -> Path:
 def options(folder: Path, **more: Any) -> dict[str, Any]:
     given = {
         "data": folder / "photos", "tags": folder / "tags.csv", "out": folder / "run", "backbone": "small-hybrid",
-        "size": 32, "batch_size": 2, "steps": 5,
+        "size": 32, "batch_size": 2, "steps": 5, "saliency": "none",
     }  # fmt: skip
     return {**given, **more}
 
@@ -288,7 +288,7 @@ def test_what_is_left_out_is_the_presets(folder: Path, asked: Asked) -> None:
     assert asked["config"] == GetamConfig(steps=150)
     assert asked["workers"] == 0
     assert asked["record"]["weights"] is None
-    assert asked["record"]["data"]["saliency"] is False
+    assert asked["record"]["data"]["saliency"] is True  # made for it
     assert asked["record"]["data"]["split"] is None
     shutil.copy(folder / "tags.csv", folder / "photos")
     getam.train(data=folder / "photos", out=folder / "other", preset="paper-voc", steps=3)

@@ -143,6 +143,7 @@ def test_labels_of_words_are_the_pipeline_s_and_train_like_any_others(
     out = label(
         data=scenes / "photos", words=table, model=Path(MODEL), weights=weights, out=tmp_path / "labels",
         background_words=("sky", "grass"), scales=(48,), flip=False, refine=("class-aware", "pamr"),
+        saliency="none",
     )  # fmt: skip
     assert read_classes(out) == ("a red square", "a road")
     net = by_hand(weights, ["a red square|a box", "a road"], ("sky", "grass"))

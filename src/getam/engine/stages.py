@@ -29,9 +29,10 @@ from getam.data.transforms import read_photo_and_saliency
 from getam.engine.device import AUTO, choose_device
 from getam.engine.loop import fit, in_words
 from getam.engine.model import load_model
-from getam.engine.runfolder import MODEL, RunFolder
+from getam.engine.runfolder import MODEL, RunFolder, read_metadata, save_model
 from getam.nets.network import Network
-from getam.recipes.stages import LabelStage, Stage, TrainStage
+from getam.nets.weights import mean_weights
+from getam.recipes.stages import LabelStage, MeanStage, Stage, TrainStage
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[..., None]]]
 """As `getam.verbs.progress.progress`: what is done and how often → a function that takes the number done and a note."""
@@ -73,7 +74,9 @@ def run_stages(
     for number, stage in enumerate(stages, 1):
         what = f"{stage.name} ({number} of {len(stages)})"
         its = {**record, "stage": stage.name}
-        if isinstance(stage, LabelStage):
+        if isinstance(stage, MeanStage):
+            _average(stage, collection, folders, models, {**its, "recipe": "mean"}, partial(progress, what))
+        elif isinstance(stage, LabelStage):
             its |= {"recipe": "labels", **stage.options}
             _label(stage, collection, folders, models, its, partial(progress, what))
         else:
@@ -111,6 +114,27 @@ def _train(
                 advance=lambda done, losses: advance(done, in_words(losses)), pace=pace,
                 check=check,
             )  # fmt: skip
+
+
+def _average(
+    stage: MeanStage,
+    collection: Collection,
+    folders: Mapping[str, Path],
+    models: Mapping[str, Path],
+    record: dict[str, Any],
+    progress: StageProgress,
+) -> None:
+    folder = folders[stage.name]
+    files = {f"model of stage {name}": models[name] for name in stage.needs}
+    with RunFolder(folder) as run:
+        run.open(record, take_fingerprint(replace(collection, samples=()), masks=False, files=files))
+        if (folder / MODEL).is_file():
+            return
+        with progress(len(files)) as advance:
+            nets = [load_model(file) for file in files.values()]
+            nets[0].load_state_dict(mean_weights([net.state_dict() for net in nets]))
+            save_model(folder / MODEL, nets[0], {**read_metadata(models[stage.needs[0]])[2], **record})
+            advance(len(files), "")
 
 
 def _label(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,27 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
             f"{path} is not a readable safetensors file ({error}): save the weights as safetensors"
         ) from None
     return {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
+
+
+def mean_weights(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of several state dicts, tensor by tensor; whole numbers, such as counts of batches, are the first's.
+
+    Means something where the networks went on from one (Wortsman et al., arXiv 2203.05482).
+
+    Raises:
+        WeightsError: they are not of one shape.
+    """
+    first, *others = states
+    for other in others:
+        for name in {*first, *other}:
+            if name not in first or name not in other or first[name].shape != other[name].shape:
+                raise WeightsError(f"networks that differ in {name} have no mean: average those that went on from one")
+    return {
+        name: torch.stack([state[name].float() for state in states]).mean(0).to(value.dtype)
+        if value.is_floating_point()
+        else value
+        for name, value in first.items()
+    }
 
 
 def load_backbone(model: nn.Module, path: Path | str) -> None:

@@ -61,6 +61,7 @@ class BASRecipe:
 
     name = "bas"
     needs: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
     config_type = BASConfig
     presets = PRESETS
 

@@ -40,6 +40,7 @@ class ClassifierRecipe:
 
     name = "classifier"
     needs: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
     config_type = ClassifierConfig
     presets = PRESETS
 

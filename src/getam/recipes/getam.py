@@ -78,6 +78,7 @@ class GetamRecipe:
 
     name = "getam"
     needs: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ("saliency",)
     config_type = GetamConfig
     presets = PRESETS
 

@@ -2,8 +2,9 @@
 
 Stage `getam` trains from tags end to end. Stage `labels` asks that network for masks of the training photos, told their
 tags, at several scales, mirrored, with a dense CRF, and leaves undecided where saliency maps disagree. Stage
-`segmenter` trains on those labels as if they were masks. Two-stage systems of the field end this way
-(docs/results.md says what each part is worth).
+`segmenter` trains on those labels as if they were masks: one student, or several that go on from the teacher with other
+seeds and augmentation, whose weights are then averaged. Two-stage systems of the field end this way (docs/results.md
+says what each part is worth).
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from pydantic import Field
 from torch import Tensor
 
 from getam.data.collection import Collection
+from getam.errors import InputError
 from getam.labels.enlarge import enlarged
 from getam.labels.told import told_beliefs, told_label
 from getam.nets.inference import photo_logits
 from getam.recipes.getam import PRESETS as GETAM_PRESETS
 from getam.recipes.getam import GetamConfig, GetamRecipe
-from getam.recipes.stages import LabelStage, Networks, Stage, TrainStage
+from getam.recipes.stages import LabelStage, MeanStage, Networks, Stage, TrainStage
 from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe
 from getam.refine.crf import DEEPLAB, dense_crf
 from getam.refine.scaled import shrunk
@@ -33,12 +35,16 @@ class SelfTrainingConfig(GetamConfig, SupervisedConfig):
 
     rounds: int = Field(default=1, ge=1)  # times of labelling and training on the labels
     round_steps: int | None = Field(default=None, ge=1)  # of each training on labels; None: `steps`
+    students: int = Field(default=1, ge=1, le=26)  # trained on each round's labels; of several the mean goes on
     go_on: bool = True  # each training goes on from the network before; False: from the backbone's weights
     label_scales: tuple[int, ...] = (224, 320)  # long sides in pixels
     label_flip: bool = True
     label_crf: int = Field(default=5, ge=0)  # mean-field iterations; 0 leaves the CRF out
     label_least: float = Field(default=0.0, ge=0, le=1)  # belief below which a pixel is undecided
 
+
+STRONG: dict[str, Any] = {"zoom": (0.6, 1.6), "colour_jitter": True, "class_mix": 0.5}
+"""Augmentation of every second student. Alone it gains nothing; its network errs elsewhere, so their mean does."""
 
 PRESETS: dict[str, dict[str, Any]] = {"light": {}, "paper-voc": GETAM_PRESETS["paper-voc"]}
 
@@ -48,11 +54,22 @@ class SelfTrainingRecipe:
 
     name = "self-training"
     needs: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ("saliency",)
     config_type = SelfTrainingConfig
     presets = PRESETS
 
     def stages(self, config: SelfTrainingConfig, collection: Collection) -> Sequence[Stage]:
-        """getam → labels → segmenter (→ labels-2 → segmenter-2 …)."""
+        """getam → labels → segmenter (→ labels-2 → segmenter-2 …); a segmenter of several students is their mean.
+
+        Raises:
+            InputError: students that begin anew: their mean would be of networks that have nothing to do with each
+                other.
+        """
+        if config.students > 1 and not config.go_on:
+            raise InputError(
+                f"students={config.students} are averaged, which needs a common start: leave go_on=false out, or "
+                "students"
+            )
         options = config.model_dump()
         first = GetamConfig(**{name: options[name] for name in GetamConfig.model_fields})
         steps = config.steps if config.round_steps is None else config.round_steps
@@ -68,9 +85,23 @@ class SelfTrainingRecipe:
                 LabelStage(labels, (teacher,), partial(told_by, teacher, config), label_options(config))
             )
             start = teacher if config.go_on else ""
-            found.append(TrainStage(student, SupervisedRecipe(), later, labels=labels, start=start))
+            several = [f"{student}-{chr(ord('a') + place)}" for place in range(config.students)]
+            for name, its in zip(
+                several if config.students > 1 else [student], student_configs(later, config)
+            ):
+                found.append(TrainStage(name, SupervisedRecipe(), its, labels=labels, start=start))
+            if config.students > 1:
+                found.append(MeanStage(student, tuple(several)))
             teacher = student
         return tuple(found)
+
+
+def student_configs(first: SupervisedConfig, config: SelfTrainingConfig) -> list[SupervisedConfig]:
+    """Of each student: the first as it is asked for, every second with `STRONG` augmentation, each with its seed."""
+    return [
+        first.model_copy(update={"seed": first.seed + place, **(STRONG if place % 2 else {})})
+        for place in range(config.students)
+    ]
 
 
 def label_options(config: SelfTrainingConfig) -> dict[str, Any]:

