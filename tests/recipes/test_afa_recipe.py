@@ -9,9 +9,11 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+import getam
 import tiny
 from getam.engine import loop
 from getam.engine.loop import fit
+from getam.engine.model import load_model
 from getam.engine.runfolder import RunFolder
 from getam.labels.double_threshold import afa_label, afa_walked_label
 from getam.losses.affinity import affinity_labels, affinity_loss
@@ -163,7 +165,7 @@ def test_the_numbers_of_the_reference() -> None:
     for config in (light, voc, coco):
         assert (config.scales, config.high, config.low, config.radius) == ((1.0, 0.5, 1.5), 0.55, 0.35, 8)
         assert (config.seg_weight, config.aff_weight) == (0.1, 0.1)
-    assert (RECIPE.name, RECIPE.needs, RECIPE.config_type) == ("afa", (), AFAConfig)
+    assert (RECIPE.name, RECIPE.needs, RECIPE.uses, RECIPE.config_type) == ("afa", (), (), AFAConfig)
     assert RECIPE.presets is PRESETS
 
 
@@ -253,3 +255,14 @@ def test_two_photos_are_learned_from_their_tags() -> None:
     _, target = pseudo_labels(net, given, config, walked=True)
     decided = target < 255
     assert float((logits.argmax(1) == target)[decided].float().mean()) > 0.8
+
+
+def test_from_a_folder_of_photos_to_a_model(scenes: Path, tmp_path: Path) -> None:
+    net = getam.train(
+        data=scenes / "photos", tags=scenes / "tags.csv", out=tmp_path / "run", recipe="afa", saliency="none",
+        backbone="small-hybrid", size=32, batch_size=2, steps=4,
+    )  # fmt: skip
+    loaded = load_model(tmp_path / "run")
+    assert isinstance(loaded, AffinitySegmenter)
+    images = tiny.photos(1, model=loaded)
+    torch.testing.assert_close(loaded.learned_affinity(images), net.learned_affinity(images))

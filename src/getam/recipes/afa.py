@@ -96,6 +96,7 @@ class AFARecipe:
 
     name = "afa"
     needs: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
     config_type = AFAConfig
     presets = PRESETS
 
