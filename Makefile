@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench mutants clean
+.PHONY: demo test check docs bench mutants clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +23,13 @@ check: $(VENV)/.installed  ## ruff, mypy --strict, docstring examples
 test: check  ## everything but the slow real-data runs
 	$(BIN)/python -m pytest -m 'not slow'
 
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/pip install --quiet -e '.[docs]'
+	touch $@
+
+docs: $(VENV)/.docs  ## the site, notebooks run, into docs/_build/html/index.html; a warning is an error
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -n -q -E docs docs/_build/html
+
 $(VENV)/.bench: $(VENV)/.installed
 	$(BIN)/pip install --quiet -e '.[bench]'
 	touch $@
@@ -35,4 +42,4 @@ mutants: $(VENV)/.installed  ## careless changes the tests notice, slow: ROOM=ne
 		$(if $(SEED),--seed $(SEED)) $(if $(FILES),--files $(FILES))
 
 clean:
-	rm -rf $(VENV) report .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) docs/_build report .pytest_cache .mypy_cache .ruff_cache .hypothesis

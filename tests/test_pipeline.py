@@ -32,7 +32,7 @@ from getam.maps.methods.gradcam import gradcam
 from getam.maps.multiscale import multiscale
 from getam.maps.registry import REGISTRY
 from getam.nets.affinity import AffinitySegmenter
-from getam.pipeline import Pipeline, parse_pipeline
+from getam.pipeline import Evidence, Pipeline, parse_pipeline
 from getam.refine.pamr import normalise_maps, pamr
 from getam.refine.par import par
 from getam.refine.random_walk import ACR, AFA, IRN, random_walk
@@ -492,7 +492,7 @@ def test_a_pipeline_is_read_as_it_is_written(method: str, refine: list[str], lab
 )
 def test_another_form_is_refused(text: str) -> None:
     with pytest.raises(
-        InputError, match=r"is not METHOD\[OPTION=VALUE,…\]\[\+REFINER…\]\[:LABELLER\], such as"
+        InputError, match=r"is not METHOD\[OPTION=VALUE,…\]\[\+REFINER…\]\[:LABELLER\[…\]\], such as"
     ):
         parse_pipeline(text)
 
@@ -600,13 +600,15 @@ def test_every_option_of_label_reaches_the_pipeline(
 ) -> None:
     used: list[tuple[Pipeline, list[int], Any]] = []
 
+    evidence = Pipeline.evidence
+
     def spy(
         self: Pipeline, net: Any, given_photo: Tensor, present: list[int], salient: Tensor | None
-    ) -> Tensor:
+    ) -> Evidence:
         used.append((self, present, None if salient is None else float(salient.max())))
-        return torch.zeros(given_photo.shape[-2:], dtype=torch.uint8)
+        return evidence(self, net, given_photo, present, salient)
 
-    monkeypatch.setattr(Pipeline, "label", spy)
+    monkeypatch.setattr(Pipeline, "evidence", spy)
     (tmp_path / "tags.csv").write_text("image,tags\nscene2.png,red;blue\n")
     saliency = tmp_path / "saliency"
     saliency.mkdir()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-README = Path(__file__).parents[1] / "README.md"
+from pages import README, blocks
 
 
 def test_the_first_example(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,9 +17,8 @@ def test_the_first_example(scenes: Path, tmp_path: Path, monkeypatch: pytest.Mon
     shown: list[Image.Image] = []
     monkeypatch.setattr(Image.Image, "show", lambda picture: shown.append(picture))
     monkeypatch.chdir(tmp_path)
-    example = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)[0]
     names: dict[str, object] = {}
-    exec(example, names)
+    exec(blocks(README, "python")[0].text, names)
     maps, picture, masks = names["maps"], names["picture"], names["masks"]
     assert isinstance(picture, Image.Image)
     assert picture.size == (48, 40)

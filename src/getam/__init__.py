@@ -9,6 +9,7 @@
     saliency  photos → saliency maps, to look at and to pass on
     data_check  photos, tags and masks → every problem, with file and remedy
     data_split  tagged photos → stratified splits
+    data_voc, data_coco  the official archives → folders that all of these read
     bench     map methods and chains compared under one protocol
     methods   every map method, refiner, rule for labels and source of saliency, and what each needs
     models    the models that have maps: what to type, licence of the weights, size
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
     from getam.verbs.bench import bench
     from getam.verbs.convert import convert
     from getam.verbs.data_check import data_check
+    from getam.verbs.data_coco import data_coco
     from getam.verbs.data_split import data_split
+    from getam.verbs.data_voc import data_voc
     from getam.verbs.demo.run import demo
     from getam.verbs.doctor.run import doctor
     from getam.verbs.evaluate import evaluate
@@ -56,7 +59,9 @@ _WHERE = {  # loaded when first asked for: torch takes seconds
     "capture": "getam.attention.capture",
     "convert": "getam.verbs.convert",
     "data_check": "getam.verbs.data_check",
+    "data_coco": "getam.verbs.data_coco",
     "data_split": "getam.verbs.data_split",
+    "data_voc": "getam.verbs.data_voc",
     "demo": "getam.verbs.demo.run",
     "detections": "getam.data.detections",
     "differentiable_maps": "getam.maps.methods.getam",
@@ -87,7 +92,9 @@ __all__ = [
     "capture",
     "convert",
     "data_check",
+    "data_coco",
     "data_split",
+    "data_voc",
     "demo",
     "detections",
     "differentiable_maps",

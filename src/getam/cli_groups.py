@@ -17,15 +17,15 @@ COMMON = "options"  # as tyro calls what stands under no other heading; it comes
 GROUPS: dict[str, tuple[str, ...]] = {
     COMMON: (
         "data", "tags", "photos", "masks", "truth", "model", "out", "classes", "splits", "shares", "saliency", "recipe",
-        "preset", "method", "provider", "compare", "against", "to", "from_", "prefix", "explain.weights",
-        "network",
+        "preset", "method", "provider", "compare", "against", "to", "from_", "prefix", "year", "download",
+        "explain.weights", "network",
     ),
-    "photo and tag": ("format", "split", "on_bad_image"),
+    "photo and tag": ("format", "map", "split", "on_bad_image"),
     "training": (
         "backbone", "train.weights", "steps", "epochs", "train.size", "batch_size", "lr", "pretrained_lr", "hold_out",
         "options",
     ),
-    "map and mask": ("refine", "labels", "scales", "flip", "crf", "explain.size"),
+    "map and mask": ("refine", "labels", "calibrate", "scales", "flip", "crf", "explain.size"),
     "protocol": ("background", "bench.size", "fixed", "bench.photos", "perturbed"),
     "running": ("device", "workers", "seed", "overwrite"),
     "image–text model": ("words", "background_words", "label.weights"),

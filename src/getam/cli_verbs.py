@@ -66,6 +66,19 @@ VERBS: dict[str, Verb] = {
             ("getam data split --data photos --out splits --shares train=0.8 val=0.1 test=0.1", "three splits"),
         ),
     ),
+    "data-voc": Verb(
+        "getam.verbs.data_voc", "data_voc",
+        "Prepare PASCAL VOC 2012 with SBD's masks: photos, tags, SegmentationClassAug and the split train_aug.",
+        (
+            ("getam data voc --from archives --out voc", "from archives that are there, or what they hold"),
+            ("getam data voc --from archives --download --out voc", "fetches what is not there first"),
+        ),
+    ),
+    "data-coco": Verb(
+        "getam.verbs.data_coco", "data_coco",
+        "Prepare COCO: photos, tags and semantic masks painted by a fixed rule, with their hash.",
+        (("getam data coco --from archives --year 2017 --out coco", "masks of 2017's photos, and their hash"),),
+    ),
     "train": Verb(
         "getam.verbs.train", "train", "Train a network from photos and their tags.",
         (

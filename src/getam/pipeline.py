@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,9 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from getam.attention.capture import attentions
+from getam.data.confidences import confidences
 from getam.errors import InputError
+from getam.labels.confidence import label_beliefs, slots_of
+from getam.labels.deep import torch_label_dtype
 from getam.labels.enlarge import enlarged
-from getam.labels.registry import LABELLERS, find_labeller, label_with
+from getam.labels.registry import LABELLERS, check_label_options, find_labeller, label_with
 from getam.maps.affinity import has_learned_affinity, learned_affinity, model_affinity, model_attention
 from getam.maps.methods.multi_layer import min_max
 from getam.maps.multiscale import multiscale
@@ -32,7 +35,7 @@ LABEL_SCALES = (224, 320)  # long sides in pixels
 # less is left undecided (docs/results.md).
 LABEL_OPTIONS: dict[str, dict[str, Any]] = {"getam": {"coupling": "attn_grad"}}
 PAMR_SCALE = 0.5  # PAMR on photos at half size reaches twice as far (docs/results.md); so do the others
-SALIENT = 127 / 255  # what is above it is salient: half of an 8-bit map's range, not tuned
+SALIENT = 127 / 255  # of completion; what is above it is salient: half of an 8-bit map's range, not tuned
 FOLLOWED = {  # what refiners on patches are given
     "affinity": model_affinity,
     "attention": model_attention,
@@ -42,6 +45,25 @@ MADE = ("maps", "images", "saliency")  # what a labeller can be given here
 
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What labels of one photo are decided on; h × w is the photo's size, or that of its copy of 500.
+
+    Attributes:
+        classes: (1,K) int64 class indices.
+        image: (1,3,h,w) float32 in 0–255.
+        maps: (1,K,h,w) float32 in [0,1], or None where the labeller needs none.
+        saliency: (1,h,w) float32 in [0,1], or None.
+        count: length of the class list.
+    """
+
+    classes: Tensor
+    image: Tensor
+    maps: Tensor | None
+    saliency: Tensor | None
+    count: int
 
 
 @dataclass(frozen=True)
@@ -58,6 +80,7 @@ class Pipeline:
         scales: long sides in pixels; maps are averaged over them.
         flip: average with the mirrored photo.
         options: of the map method; `LABEL_OPTIONS` where one is not given.
+        label_options: of the labeller, such as thresholds; its defaults where one is not given.
 
     >>> parse_pipeline("gradcam+walk-afa+par:irn").refine
     ('walk-afa', 'par')
@@ -69,10 +92,14 @@ class Pipeline:
     scales: tuple[int, ...] = LABEL_SCALES
     flip: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
+    label_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """METHOD[OPTION=VALUE,…][+REFINER…]:LABELLER, which `parse_pipeline` reads."""
-        return "+".join((f"{self.method}{write_named(self.options)}", *self.refine)) + f":{self.labels}"
+        """METHOD[OPTION=VALUE,…][+REFINER…]:LABELLER[OPTION=VALUE,…], which `parse_pipeline` reads."""
+        return (
+            "+".join((f"{self.method}{write_named(self.options)}", *self.refine))
+            + f":{self.labels}{write_named(self.label_options)}"
+        )
 
     @property
     def method_options(self) -> dict[str, Any]:
@@ -108,6 +135,7 @@ class Pipeline:
         check_options(chosen, dict(self.options))
         find_chain(self.refine)
         labeller = find_labeller(self.labeller(saliency=saliency))
+        check_label_options(self.labeller(saliency=saliency), self.label_options)
         if beyond := [need for need in labeller.needs if need not in MADE]:
             raise InputError(
                 f"the labels {self.labels!r} start from {' and '.join(beyond)}, masks of a trained segmenter, which "
@@ -210,27 +238,68 @@ class Pipeline:
             saliency: (H,W) float in [0,1], or None.
 
         Returns:
-            (H,W) uint8: 0 background, class index + 1, 255 undecided.
+            (H,W) uint8: 0 background, class index + 1, 255 undecided; int32 beyond 254 classes, 65535 undecided.
 
         Raises:
             InputError, CaptureError: as `maps` and `check`; or saliency that is not finite.
         """
         if not present:
-            return torch.zeros(photo.shape[-2:], dtype=torch.uint8)
+            classes: Any = net.classes
+            return torch.zeros(photo.shape[-2:], dtype=torch_label_dtype(len(classes)))
+        found = self.evidence(net, photo, present, saliency)
+        return enlarged(self.decide(found), (photo.shape[-2], photo.shape[-1]))
+
+    def evidence(
+        self, net: nn.Module, photo: Tensor, present: list[int], saliency: Tensor | None
+    ) -> Evidence:
+        """What the labeller decides on, made once however many thresholds are tried; `present` has a class at least.
+
+        Arguments and errors as `label`.
+        """
         require_finite(saliency=saliency)  # before a comparison makes background of NaN
         name = self.labeller(saliency=saliency is not None)
         image = shrunk(photo.to(next(net.parameters()).device, torch.float32)[None])
         salient = None if saliency is None else shrunk(saliency.to(image.device)[None, None])[:, 0]
-        if salient is not None and name == "completion":
-            salient = salient > SALIENT
         maps = None
         if "maps" in find_labeller(name).needs:
             maps = self.maps(net, photo, present)
             if maps.shape[-2:] != image.shape[-2:]:
                 maps = refine_at_scale(photo_sized, image, maps)
         classes = torch.tensor([present], device=image.device)
-        label = label_with(name, classes, maps=maps, images=image, saliency=salient)[0]
-        return enlarged(label, (photo.shape[-2], photo.shape[-1]))
+        known: Any = net.classes
+        return Evidence(classes, image, maps, salient, len(known))
+
+    def decide(self, found: Evidence) -> Tensor:
+        """The labeller on evidence, with its options: (h,w) of the evidence's size, uint8 or as `label_among` says."""
+        name = self.labeller(saliency=found.saliency is not None)
+        return label_with(
+            name, found.classes, count=found.count, maps=found.maps, images=found.image, saliency=found.saliency,
+            options=self.all_label_options(saliency=found.saliency is not None),
+        )[0]  # fmt: skip
+
+    def confidences(self, found: Evidence, label: Tensor, classes: Sequence[str]) -> dict[str, float]:
+        """Class name → how sure the rule is of the pixels it painted so, in [0,1]: `getam.labels.confidence`.
+
+        Args:
+            found: the evidence.
+            label: (h,w) uint8, what `decide` made of it.
+            classes: names of all classes.
+        """
+        saliency, own = found.saliency, found.classes[0]
+        if found.maps is None and len(own) != 1:
+            return {}  # saliency alone says nothing of several classes
+        beliefs = label_beliefs(
+            self.labeller(saliency=saliency is not None),
+            None if found.maps is None else found.maps[0],
+            None if saliency is None else saliency[0],
+            self.all_label_options(saliency=saliency is not None),
+        )
+        return confidences(beliefs, slots_of(label, own), [classes[number] for number in own.tolist()])
+
+    def all_label_options(self, *, saliency: bool) -> dict[str, Any]:
+        """The options the labeller is called with, besides its own defaults."""
+        own = {"salient": SALIENT} if self.labeller(saliency=saliency) == "completion" else {}
+        return {**own, **self.label_options}
 
     def _require_attention(self, net: nn.Module) -> None:
         """Say which step asks attention of a network without any, and which others do not."""
@@ -249,7 +318,7 @@ class Pipeline:
 
 
 def parse_pipeline(text: str, **given: Any) -> Pipeline:
-    """METHOD[OPTION=VALUE,…][+REFINER…][:LABELLER] → the pipeline.
+    """METHOD[OPTION=VALUE,…][+REFINER…][:LABELLER[OPTION=VALUE,…]] → the pipeline.
 
     A method alone has no refiner, and completes labels.
 
@@ -261,14 +330,16 @@ def parse_pipeline(text: str, **given: Any) -> Pipeline:
         InputError: another form, an unknown name, or an option that the method has not.
 
     >>> parse_pipeline("getam")
-    Pipeline(method='getam', refine=(), labels='completion', scales=(224, 320), flip=True, options={})
+    Pipeline(method='getam', refine=(), labels='completion', scales=(224, 320), flip=True, options={}, label_options={})
     >>> str(parse_pipeline("acr[start=9]+par"))
     'acr[start=9]+par:completion'
     """
-    form = re.fullmatch(r"([^+:\[\]]+)(?:\[(.*)\])?((?:\+[^+:\[\]]+)*)(?::([^+:\[\]]+))?", text)
+    form = re.fullmatch(
+        r"([^+:\[\]]+)(?:\[((?:[^\[\]]|\[[^\[\]]*\])*)\])?((?:\+[^+:\[\]]+)*)(?::([^+:]+))?", text
+    )
     if form is None:
         raise InputError(
-            f"{text!r} is not METHOD[OPTION=VALUE,…][+REFINER…][:LABELLER], such as acr[start=9] or "
+            f"{text!r} is not METHOD[OPTION=VALUE,…][+REFINER…][:LABELLER[…]], such as acr[start=9] or "
             "gradcam+walk-afa+par:irn; see getam methods"
         )
     method, options, refiners, labels = form.groups()
@@ -279,9 +350,30 @@ def parse_pipeline(text: str, **given: Any) -> Pipeline:
         check_options(chosen, own)
         given = {**given, "options": {**given.get("options", {}), **own}}
     if labels:
-        find_labeller(labels)
-        given = {"labels": labels, **given}
+        name, label_options = parse_labels(labels)
+        given = {"labels": name, "label_options": label_options, **given}
     return Pipeline(method=method, refine=chain, **given)
+
+
+def parse_labels(text: str) -> tuple[str, dict[str, Any]]:
+    """LABELLER[OPTION=VALUE,…] → the labeller's name and its options.
+
+    Raises:
+        InputError: another form, an unknown name, or an option that the labeller has not.
+
+    >>> parse_labels("free[foreground=0.4,background=0.4]")
+    ('free', {'foreground': 0.4, 'background': 0.4})
+    """
+    form = re.fullmatch(r"([^\[\]]+)(?:\[(.*)\])?", text)
+    if form is None:
+        raise InputError(
+            f"{text!r} is not LABELLER[OPTION=VALUE,…], such as free[foreground=0.4,background=0.4]"
+        )
+    name, options = form.groups()
+    find_labeller(name)
+    own = read_named(split_outside(options)) if options else {}
+    check_label_options(name, own)
+    return name, own
 
 
 def _hashable(value: Any) -> Any:

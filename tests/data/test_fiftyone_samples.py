@@ -41,7 +41,7 @@ def test_samples_have_photo_mask_and_confidence(folders: tuple[Path, Path]) -> N
 
 def test_more_classes_than_a_byte_holds(tmp_path: Path) -> None:
     pytest.importorskip("fiftyone", reason="heavy: run where it is installed")
-    write_classes(tmp_path / "masks", [f"c{number}" for number in range(255)], most=255)
+    write_classes(tmp_path / "masks", [f"c{number}" for number in range(255)])
     label = np.array([[255, 65535, 1]], np.uint16)
     Image.fromarray(label).save(tmp_path / "masks" / "a.png")
     Image.new("RGB", (3, 1)).save(tmp_path / "a.jpg")

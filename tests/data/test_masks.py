@@ -132,7 +132,6 @@ def test_grey_masks_are_read(tmp_path: Path) -> None:
         ("RGB", r"a\.png is RGB colours, not label numbers: convert it to a palette PNG"),
         ("RGBA", r"a\.png is RGB colours"),
         ("LA", r"a\.png is LA colours"),
-        ("I;16", r"a\.png is deeper than 8 bits"),
         ("1", r"a\.png is black and white"),
     ],
 )
@@ -244,14 +243,62 @@ def test_remap_with_background_classes_and_void(label: np.ndarray, order: list[i
             assert after == 255
 
 
-def test_a_class_list_longer_than_a_palette_only_where_it_is_asked_for(tmp_path: Path) -> None:
+def test_a_class_list_longer_than_a_palette(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = tuple(f"class {number}" for number in range(255))
-    with pytest.raises(InputError, match="255 classes besides background; between 1 and 254"):
-        write_classes(tmp_path, names)
-    write_classes(tmp_path, names, most=255)
-    assert read_classes(tmp_path, most=255) == names
-    for read in (read_classes, read_label_names):
+    write_classes(tmp_path, names)
+    assert read_classes(tmp_path) == names
+    monkeypatch.setattr("getam.data.masks.MAX_CLASSES", 254)
+    for refused in (read_classes, read_label_names, lambda folder: write_classes(folder, names)):
         with pytest.raises(InputError, match="255 classes besides background; between 1 and 254"):
-            read(tmp_path)
-        with pytest.raises(InputError, match="between 1 and 253"):
-            read(tmp_path, most=253)
+            refused(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32])
+def test_deep_maps_are_16_bit_grey_pngs(tmp_path: Path, dtype: type) -> None:
+    label = np.array([[0, 254, 255], [256, 290, 65535]], dtype)
+    write_mask(tmp_path / "a.png", label)
+    assert Image.open(tmp_path / "a.png").mode in ("I;16", "I")
+    found = read_mask(tmp_path / "a.png", (2, 3))
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found, label)
+
+
+@pytest.mark.parametrize("value", [-1, 65536])
+def test_what_16_bits_do_not_hold_is_not_written(tmp_path: Path, value: int) -> None:
+    with pytest.raises(
+        InputError, match=f"labels 0 to 65535, but one was to be written with {value} to {value}"
+    ):
+        write_mask(tmp_path / "a.png", np.full((2, 2), value, np.int32))
+
+
+def test_deep_images_of_other_kinds_are_refused(tmp_path: Path) -> None:
+    Image.new("F", (4, 3)).save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match=r"a\.tif is deeper than 8 bits a pixel \(mode F\) and no PNG"):
+        read_mask(tmp_path / "a.tif")
+
+
+MANY = tuple(f"class {number}" for number in range(1, 301))
+
+
+@pytest.mark.parametrize(
+    ("label", "from_classes", "to_classes", "expected"),
+    [
+        (np.array([0, 1, 255], np.uint8), MANY, MANY, [0, 1, 65535]),  # 8 bits know no class 255
+        (np.array([0, 290, 255, 65535], np.uint16), MANY, MANY, [0, 290, 255, 65535]),
+        (np.array([0, 290, 255, 65535], np.uint16), MANY, ("class 290",), [0, 1, 255, 255]),
+        (np.array([0, 2, 255, 65535], np.uint16), ("cat", "dog"), ("dog",), [0, 1, 255, 255]),
+        (np.array([0, 2, 255], np.uint8), ("cat", "class 300"), MANY, [0, 300, 65535]),
+        (np.array([0, 2, 65535], np.int32), MANY, MANY[::-1], [0, 299, 65535]),
+    ],
+)
+def test_remapping_between_depths(
+    label: np.ndarray, from_classes: tuple[str, ...], to_classes: tuple[str, ...], expected: list[int]
+) -> None:
+    found = remap(label[None], from_classes, to_classes)
+    assert found.tolist() == [expected]
+    assert found.dtype == (np.uint16 if len(to_classes) > 254 else np.uint8)
+    if len(from_classes) > 254 and label.dtype != np.uint8:
+        with pytest.raises(
+            InputError, match=r"label 301 is beyond the 300 classes of the list \(class 1, .* and 270 more\)"
+        ):
+            remap(np.array([[301]], label.dtype), from_classes, to_classes)

@@ -143,10 +143,12 @@ def test_bad_class_lists(tmp_path: Path, classes: tuple[str, ...], message: str)
         read_tags(path, classes)
 
 
-def test_at_most_254_classes(tmp_path: Path) -> None:
+def test_as_many_classes_as_16_bits_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def names(count: int) -> str:
         return "image,tags\n" + "".join(f"{n}.jpg,class{n}\n" for n in range(count))
 
+    assert len(read_tags(write(tmp_path, names(1000))).classes) == 1000
+    monkeypatch.setattr("getam.data.formats.classes.MAX_CLASSES", 254)
     assert len(read_tags(write(tmp_path, names(254))).classes) == 254
     with pytest.raises(InputError, match=r"255 classes.*room for 254"):
         read_tags(write(tmp_path, names(255)))

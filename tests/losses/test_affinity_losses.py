@@ -21,6 +21,13 @@ def test_pairs_are_those_of_a_loop() -> None:
     assert RADIUS == 8
 
 
+def test_long_class_lists_have_another_number_for_undecided() -> None:
+    deep = torch.where(LABEL == 255, 65535, LABEL.int())
+    deep[deep == 2] = 255  # a class
+    found = affinity_labels(deep, (3, 4), radius=2, ignore=65535)
+    assert torch.equal(found, affinity_labels(LABEL, (3, 4), radius=2))
+
+
 def test_the_radius_is_eight_unless_told() -> None:
     row = torch.zeros(1, 1, 12, dtype=torch.uint8)
     assert (affinity_labels(row, (1, 12))[0, 0] == 1).tolist() == [True] * 9 + [False] * 3

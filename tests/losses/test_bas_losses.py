@@ -184,6 +184,16 @@ def test_without_photos_every_loss_is_zero_with_a_graph() -> None:
     assert all(loss.requires_grad for loss in losses)
 
 
+def test_an_unknown_class_does_not_compete_for_the_foreground() -> None:
+    class_map, m = torch.randn(2, 3, 4, 4), torch.rand(2, 4, 4)
+    known = torch.tensor([[True, False, True], [True, True, True]])
+    wanted = [
+        foreground_loss(class_map[:1, ::2], m[:1], TARGETS[:1] // 2),
+        foreground_loss(class_map[1:], m[1:], TARGETS[1:]),
+    ]
+    torch.testing.assert_close(foreground_loss(class_map, m, TARGETS, known), sum(wanted) / 2)
+
+
 def test_a_smaller_remainder_is_a_smaller_loss() -> None:
     scores, targets = torch.tensor([[4.0, 0.0]]), torch.zeros(1, dtype=torch.int64)
     found = [float(suppression_loss(torch.tensor([r]), scores, targets)) for r in (4.0, 2.0, 1.0, 0.0)]

@@ -106,3 +106,49 @@ def test_half_precision_is_summed_in_full() -> None:
     wanted = (*foreground_background_loss(logits.float(), label), pixel_loss(logits.float(), label))
     assert all(loss.dtype == torch.float32 for loss in losses)
     assert torch.equal(torch.stack(losses), torch.stack(wanted))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 1000))
+def test_unknown_classes_are_out_of_the_softmax_and_get_no_gradient(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(2, 5, 3, 4, generator=generator, requires_grad=True)
+    choices = torch.tensor([0, 1, 2, 3, 4, 255])
+    label = choices[torch.randint(0, 6, (2, 3, 4), generator=generator)]
+    known = torch.rand(2, 4, generator=generator) > 0.4
+    fg, bg = foreground_background_loss(logits, label, known)
+    plain, robust = pixel_loss(logits, label, known=known), pixel_loss(logits, label, 0.5, known)
+
+    wanted: dict[str, list[float]] = {"fg": [], "bg": [], "robust": []}
+    slope = torch.zeros_like(logits)
+    decided = int((label != 255).sum())
+    for b, y, x in torch.cartesian_prod(torch.arange(2), torch.arange(3), torch.arange(4)).tolist():
+        c = int(label[b, y, x])
+        if c == 255:
+            continue
+        compared = [0] + [k for k in range(1, 5) if bool(known[b, k - 1]) or k == c]
+        weights = {k: math.exp(float(logits[b, k, y, x])) for k in compared}
+        p = {k: weight / sum(weights.values()) for k, weight in weights.items()}
+        wanted["bg" if c == 0 else "fg"].append(-math.log(p[c]))
+        wanted["robust"].append((1 - p[c] ** 0.5) / 0.5)
+        for k in compared:
+            slope[b, k, y, x] = (p[k] - (k == c)) / decided
+    for found, name in ((fg, "fg"), (bg, "bg"), (robust, "robust")):
+        assert float(found.detach()) == pytest.approx(sum(wanted[name]) / max(1, len(wanted[name])), rel=1e-4)
+    both = wanted["fg"] + wanted["bg"]
+    assert float(plain.detach()) == pytest.approx(sum(both) / max(1, len(both)), rel=1e-4)
+    if decided:
+        (gradient,) = torch.autograd.grad(plain, logits)
+        torch.testing.assert_close(gradient, slope)
+        other = (torch.arange(1, 5)[None, :, None, None] != label[:, None]) & ~known[:, :, None, None]
+        assert not gradient[:, 1:][other].any()
+
+
+def test_undecided_beyond_254_classes_is_65535() -> None:
+    logits = torch.randn(1, 301, 1, 3)
+    label = torch.tensor([[[255, 65535, 0]]])
+    fg, bg = foreground_background_loss(logits, label)
+    logs = -logits[0].log_softmax(0)
+    torch.testing.assert_close(fg, logs[255, 0, 0])
+    torch.testing.assert_close(bg, logs[0, 0, 2])
+    torch.testing.assert_close(pixel_loss(logits, label), (logs[255, 0, 0] + logs[0, 0, 2]) / 2)

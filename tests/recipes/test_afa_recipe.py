@@ -132,10 +132,32 @@ def test_nothing_to_learn_from_does_no_harm(progress: float, case: str) -> None:
 def test_unknown_classes_are_not_learned() -> None:
     net, given = network(), batch(TAGS)
     known = torch.tensor([[True, False, True], [True, True, False]])
+    seen: list[Tensor] = []
+    net.register_forward_hook(lambda module, given, out: seen.append(out[1]))
     for progress in (0.0, 0.3):
-        found = RECIPE.losses(net, given | {"known": known}, progress, CONFIG)["cls"]
+        found = RECIPE.losses(net, given | {"known": known}, progress, CONFIG)
         each = F.binary_cross_entropy_with_logits(net.class_scores(given["image"]), TAGS, reduction="none")
-        torch.testing.assert_close(found, each[known].mean())
+        torch.testing.assert_close(found["cls"], each[known].mean())
+    (slope,) = torch.autograd.grad(found["seg"], seen[1])
+    assert slope.flatten(2).any(2)[:, 1:].tolist() == known.tolist()
+
+
+def test_class_lists_longer_than_eight_bits() -> None:
+    """The same labels in the numbers of a long list; what is undecided in it is left out of every loss."""
+    names = tuple(f"class {n}" for n in range(300))
+    net, given = network(classes=names), batch(torch.zeros(2, 300))
+    given["tags"][0, 289] = given["tags"][1, 7] = 1
+    found = pseudo_labels(net, given, CONFIG.model_copy(update={"high": 0.1, "low": 0.05}), walked=True)
+    for label in found:
+        assert label.dtype == torch.int32
+        assert [set(photo.unique().tolist()) - {0, 65535} for photo in label] == [{290}, {8}]
+        assert (label[~given["roi"]] == 65535).all()
+    given["roi"].zero_()
+    losses = RECIPE.losses(net, given, 0.9, CONFIG)
+    assert (losses["seg"], losses["aff"]) == (0, 0)
+    label, _ = pseudo_labels(net, given | {"tags": torch.zeros(2, 300)}, CONFIG, walked=False)
+    assert label.dtype == torch.int32
+    assert (label == 65535).all()
 
 
 def test_a_wrapped_network_is_trained_as_itself() -> None:

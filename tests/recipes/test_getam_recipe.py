@@ -98,7 +98,8 @@ def test_pseudo_labels_are_detached_and_end_at_the_photo(seen: dict[str, Any], s
     net = tiny.hybrid_segmenter().train()
     extra = {"saliency": torch.rand(2, 32, 32)} if saliency else {}
     RECIPE.losses(net, batch(**extra), 0.9, CONFIG)
-    _, label = seen["foreground_background_loss"][0]
+    _, label, known = seen["foreground_background_loss"][0]
+    assert known is None
     assert label.dtype == torch.uint8
     assert not label.requires_grad
     assert bool((label[:, :, 26:] == 255).all())

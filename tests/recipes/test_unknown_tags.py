@@ -141,3 +141,30 @@ def test_a_run_notices_that_something_became_known(sheet: Path) -> None:
     (sheet / "tags.csv").write_text("image,cat,dog\na.png,1,0\nb.png,0,1\nc.png,?,0\n")
     said = changes(before, take_fingerprint(load_collection(sheet), masks=False))
     assert said == ["the tags of 1 photo changed, the first is a (cat;dog?, now cat)"]
+
+
+@pytest.mark.parametrize("name", ["getam", "supervised", "class mix"])
+def test_pixels_do_not_speak_against_an_unknown_class(name: str) -> None:
+    """The second class is unknown in the first photo, the third in the second; pixels are called others."""
+    images, masks = torch.rand(2, 3, 32, 32) * 255, torch.zeros(2, 32, 32, dtype=torch.int64)
+    masks[0, :9], masks[1, 9:] = 1, 2
+    batch = {"image": images, "mask": masks, "tags": torch.tensor([[1.0, 0, 0], [0, 1, 0]]), "known": KNOWN,
+             "roi": torch.ones(2, 32, 32, dtype=torch.bool)}  # fmt: skip
+    seen: list[torch.Tensor] = []
+    net = tiny.hybrid_segmenter()
+    net.register_forward_hook(lambda module, given, out: seen.append(out[1]))
+    if name == "getam":
+        found = GetamRecipe().losses(net, batch, 0.9, GetamConfig(joint_from=0.5, pamr_iterations=1))
+        loss = found["fg"] + found["bg"]
+    else:
+        config = SupervisedConfig(class_mix=float(name == "class mix"))
+        loss = SupervisedRecipe().losses(net, batch, 0.0, config)["pixel"]
+    (slope,) = torch.autograd.grad(loss, seen[0])
+    silent = ~slope.flatten(2).any(2)[:, 1:]
+    if name != "class mix":
+        assert silent.tolist() == (~KNOWN).tolist()
+        return
+    # class 2 is pasted into the first photo, class 1 into the second; unknown is what is so in either photo
+    assert silent.tolist() == [[False, False, True], [False, False, True]]
+    assert not slope[0, 2, :9].any()  # where class 2 was not pasted
+    assert slope[0, 2, 9:].any()

@@ -335,9 +335,11 @@ def test_levels_count_the_thresholds_reached_and_name_the_winner() -> None:
     assert reached.tolist() == [[0, 1, 30, 99]]
     assert winner.tolist() == [[4, 4, 4, 4]]
     assert levels(maps[::-1], [2, 4])[1].tolist() == [[2, 4, 2, 4]]
-    assert reached.dtype == winner.dtype == np.uint8
-    for part in levels(np.zeros((0, 2, 3), np.float32), []):
+    assert levels(maps, [300, 2])[1].tolist() == [[300, 300, 300, 300]]
+    for part, kind in zip(levels(np.zeros((0, 2, 3), np.float32), []), (np.uint8, np.uint16), strict=True):
         assert part.tolist() == [[0, 0, 0], [0, 0, 0]]
+        assert part.dtype == kind
+    assert (reached.dtype, winner.dtype) == (np.uint8, np.uint16)
 
 
 def test_white_stays_white(subject: Subject, tmp_path: Path) -> None:

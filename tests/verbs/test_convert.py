@@ -140,7 +140,7 @@ def test_mistakes_are_one_sentence_and_nothing_is_written(folders: tuple[Path, P
     masks, photos = folders
     out = tmp_path / "out"
     many = tmp_path / "many"
-    write_classes(many, [f"c{number}" for number in range(255)], most=300)
+    write_classes(many, [f"c{number}" for number in range(255)])
     (many / "a.png").write_bytes(encode_mask(LABEL))
     (tmp_path / "file").write_text("")
     for said, given in (

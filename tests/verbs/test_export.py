@@ -38,7 +38,7 @@ def test_confidences_are_the_networks_own_before_the_crf(trained: Path, scenes: 
     file = scenes / "photos" / "scene0.png"
     net = load_segmenter(trained, device=torch.device("cpu"))
     photo = as_tensor(read_photo(file))
-    logits = photo_logits(net, photo, (256,))
+    logits = photo_logits(net, photo, (320,))
     for crf in (False, True):
         getam.predict(file, model=trained, out=tmp_path / str(crf), crf=crf)
         label = torch.from_numpy(read_mask(tmp_path / str(crf) / "scene0.png")).long()

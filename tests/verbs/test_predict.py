@@ -79,7 +79,7 @@ def test_the_crf_is_on_and_flips_are_off_by_default(
     photo: Path, model: Any, trained: Path, tmp_path: Path
 ) -> None:
     out = predict(photo, model=trained, out=tmp_path / "a")
-    logits = photo_logits(model, pixels_of(photo), (256,), flip=False)
+    logits = photo_logits(model, pixels_of(photo), (320,), flip=False)
     belief = dense_crf(pixels_of(photo).float()[None], logits.softmax(0)[None], parameters=DEEPLAB)
     np.testing.assert_array_equal(read_mask(out / "photo.png"), belief[0].argmax(0).numpy())
 

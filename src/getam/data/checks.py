@@ -12,8 +12,9 @@ import numpy as np
 
 from getam.data.collection import Collection, Sample
 from getam.data.duplicates import Glance, duplicates
-from getam.data.masks import CLASSES_FILE, IGNORE, read_mask
+from getam.data.masks import CLASSES_FILE, read_mask
 from getam.errors import InputError
+from getam.label_numbers import DEEP_IGNORE, IGNORE
 
 ALIKE = 0.8  # ratio of difflib from which two names look like one
 RARE, OFTEN = 2, 5  # photos of a tag that may be a slip, and how many times as many the other has
@@ -88,7 +89,8 @@ def mask_problems(sample: Sample, collection: Collection, size: tuple[int, int])
     numbers, counts = np.unique(label, return_counts=True)
     shares = dict(zip(numbers.tolist(), (counts / label.size).tolist(), strict=True))
     found = []
-    beyond = [number for number in shares if len(collection.mask_classes) < number != IGNORE]
+    ignore = IGNORE if label.dtype == np.uint8 else DEEP_IGNORE
+    beyond = [number for number in shares if len(collection.mask_classes) < number != ignore]
     if beyond:
         found.append(
             Problem(
@@ -98,12 +100,12 @@ def mask_problems(sample: Sample, collection: Collection, size: tuple[int, int])
             )
         )
     frame = np.concatenate([label[0], label[-1], label[:, 0], label[:, -1]])
-    if shares.get(IGNORE, 0.0) > UNDECIDED:
-        what = f"{shares[IGNORE]:.0%} of the mask is {IGNORE}, undecided"
-        found.append(Problem(where, what, f"label more of it; if {IGNORE} means a class, renumber it"))
-    elif (frame == IGNORE).all():
+    if shares.get(ignore, 0.0) > UNDECIDED:
+        what = f"{shares[ignore]:.0%} of the mask is {ignore}, undecided"
+        found.append(Problem(where, what, f"label more of it; if {ignore} means a class, renumber it"))
+    elif (frame == ignore).all():
         remedy = "the mask was padded: cut it to the photo, and enlarge it with nearest neighbour"
-        found.append(Problem(where, f"the whole border of the mask is {IGNORE}", remedy))
+        found.append(Problem(where, f"the whole border of the mask is {ignore}", remedy))
     shown = {collection.mask_classes[n - 1] for n in shares if 0 < n <= len(collection.mask_classes)}
     scored = set(collection.classes) - set(sample.unknown)
     if untagged := sorted(shown & scored - set(sample.tags)):

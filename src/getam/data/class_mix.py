@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from getam.data.masks import IGNORE
+from getam.label_numbers import ignore_label
 
 
 def class_mix(images: Tensor, masks: Tensor, tags: Tensor, share: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -16,7 +16,7 @@ def class_mix(images: Tensor, masks: Tensor, tags: Tensor, share: float) -> tupl
 
     Args:
         images: (B,3,H,W).
-        masks: (B,H,W) integer, 0 background, 1..C classes, 255 undecided.
+        masks: (B,H,W) integer, 0 background, 1..C classes, or undecided (`ignore_label`).
         tags: (B,C) with 1 for the classes of a photo.
         share: of the photos that are pasted into, in [0,1].
 
@@ -30,7 +30,7 @@ def class_mix(images: Tensor, masks: Tensor, tags: Tensor, share: float) -> tupl
         if torch.rand(()) >= share:
             continue
         classes = mask.unique()
-        classes = classes[(classes != 0) & (classes != IGNORE)]
+        classes = classes[(classes != 0) & (classes != ignore_label(tags.shape[1]))]
         chosen = classes[torch.randperm(len(classes))[: (len(classes) + 1) // 2].to(classes.device)]
         pasted = torch.isin(mask, chosen)
         images[index] = torch.where(pasted, image, images[index])

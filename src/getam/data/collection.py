@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from getam.data.class_map import ClassMap
 from getam.data.formats.registry import find_tags, read_tags
 from getam.data.masks import CLASSES_FILE, VOID, LabelMap, read_label_names, read_mask, remap
 from getam.data.photo_files import is_voc_layout, photo_finder, sample_name
@@ -56,7 +57,8 @@ class Collection:
     """Without background: class i is label i + 1."""
     samples: tuple[Sample, ...]
     mask_classes: tuple[str, ...] = ()
-    """Class list of the mask files, without background; empty without masks."""
+    """Class list of the mask files, without background; empty without masks. After a map two may have one name, and
+    some a name that is no class: `background`, or "" where they were dropped."""
     split: str | None = None
     background: tuple[str, ...] = ()
     """Classes of the mask files whose pixels count as background."""
@@ -103,6 +105,7 @@ def load_collection(
     inside: bool = False,
     format: str | None = None,
     known: Sequence[str] = (),
+    class_map: ClassMap | None = None,
 ) -> Collection:
     """Find and check everything a run will read, before it starts.
 
@@ -127,6 +130,7 @@ def load_collection(
             any file of the machine.
         format: The name of the format of the tags; recognised when left out.
         known: Names of a model's classes: tags that differ from one of them in case only are read as that.
+        class_map: new names for tags and for classes of masks; `classes` and `background` are names after it.
 
     Raises `InputError` for anything missing, naming the line of tags.csv where there is one.
     """
@@ -134,7 +138,7 @@ def load_collection(
     if not data.is_dir():
         raise InputError(f"data folder {data} does not exist or is no folder: check the path.")
     tags = Path(tags) if tags is not None else find_tags(data, format=format)
-    table = read_tags(tags, classes, format=format, known=known)
+    table = read_tags(tags, classes, format=format, known=known, class_map=class_map)
     is_voc = is_voc_layout(data)
     rows = _name_rows(tags, table.rows, is_voc)
     if split is not None:
@@ -150,7 +154,7 @@ def load_collection(
         masks = data / "SegmentationClass"
     if masks is not None:
         mask_files = match_files(Path(masks), photos, "mask", required=False)
-        first, mask_classes = mask_class_names(Path(masks), table.classes, is_voc)
+        first, mask_classes = mask_class_names(Path(masks), table.classes, is_voc, class_map)
         void = first == VOID
         _check_background(background, table.classes, mask_classes, Path(masks))
     elif background:
@@ -158,6 +162,9 @@ def load_collection(
             f"classes that count as background ({', '.join(background)}) are classes of masks, and {data} has none:"
             " give the folder of masks."
         )
+    if class_map is not None:
+        of_masks = () if masks is None else mask_class_names(Path(masks), (), is_voc)[1]
+        class_map.require_found((*table.written, *of_masks))
     saliency_files = (
         match_files(Path(saliency), photos, "saliency map", required=True) if saliency is not None else {}
     )
@@ -172,7 +179,7 @@ def load_collection(
 
 
 def load_sample_mask(sample: Sample, collection: Collection, size: tuple[int, int]) -> LabelMap:
-    """The truth of a sample in the collection's numbers: (H, W) uint8, classes outside the collection 255.
+    """The truth of a sample in the collection's numbers: (H, W), classes outside the collection undecided.
 
     `size` is the (height, width) of the photo. Raises `InputError` when there is no mask or it does not fit.
     """
@@ -184,7 +191,7 @@ def load_sample_mask(sample: Sample, collection: Collection, size: tuple[int, in
             label,
             collection.mask_classes,
             collection.classes,
-            background=collection.background,
+            background=(*collection.background, BACKGROUND),
             void=collection.void,
         )
     except InputError as error:
@@ -286,12 +293,15 @@ def match_files(folder: Path, photos: dict[str, Path], what: str, required: bool
     return matched
 
 
-def mask_class_names(masks: Path, classes: tuple[str, ...], is_voc: bool) -> tuple[str, tuple[str, ...]]:
-    """What label 0 is called and the names of labels 1, 2, …; `InputError` where they do not hold all `classes`."""
+def mask_class_names(
+    masks: Path, classes: tuple[str, ...], is_voc: bool, class_map: ClassMap | None = None
+) -> tuple[str, tuple[str, ...]]:
+    """What label 0 is called and the names of labels 1, 2, …, mapped; `InputError` where they lack one of `classes`."""
     found = next((folder for folder in (masks, masks.parent) if (folder / CLASSES_FILE).is_file()), None)
     first, listed = (
         (BACKGROUND, VOC_CLASSES) if found is None and is_voc else read_label_names(found or masks)
     )
+    listed = listed if class_map is None else class_map.classes(listed)
     source = f"{found / CLASSES_FILE}" if found else "the class list of PASCAL VOC (there is no classes.txt)"
     for name in classes:
         if name not in listed:

@@ -1,19 +1,41 @@
-"""How sure a network was of each class it painted, kept inside the mask's PNG, so that the two stay together."""
+"""How sure a network or label rule was of each class it painted, kept inside the mask's PNG: the two stay together."""
 
 from __future__ import annotations
 
 import json
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
+from torch import Tensor
 
 KEY = "getam:confidence"
 """Keyword of the PNG's text chunk; viewers pass it over."""
 
 _HEADER = 8 + 25  # signature and IHDR: PNG specification, sections 5.2 and 11.2.2
+
+
+def confidences(beliefs: Tensor, winner: Tensor, classes: Sequence[str]) -> dict[str, float]:
+    """Mean probability of each class over its pixels: class name → number in [0,1].
+
+    The probabilities are those before a CRF, after which all are near 1: the network's own in `predict`, the shares of
+    the maps (`getam.labels.confidence`) in `label`.
+
+    Args:
+        beliefs: (C+1,h,w), probabilities of background and the C classes.
+        winner: (h,w), what each pixel is in the end: 0 background, class index + 1, below 0 undecided.
+        classes: their names, without background; those without a pixel are left out.
+
+    >>> import torch
+    >>> confidences(torch.tensor([[[0.25, 0.5]], [[0.75, 0.5]]]), torch.tensor([[1, 1]]), ["cat"])
+    {'cat': 0.625}
+    """
+    present = [number for number in winner.unique().tolist() if number > 0]
+    return {
+        classes[number - 1]: beliefs[number][winner == number].double().mean().item() for number in present
+    }
 
 
 def with_confidences(png: bytes, confidences: Mapping[str, float]) -> bytes:

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from getam.data.mask_formats import png
-from getam.data.mask_formats.base import UNDECIDED, UNDECIDED_NAME, Reading
+from getam.data.mask_formats.base import UNDECIDED_NAME, Reading
 from getam.data.mask_formats.photo_files import photo_files, with_photos
-from getam.data.masks import IGNORE
-from getam.data.tags import BACKGROUND, MAX_CLASSES
+from getam.data.tags import BACKGROUND
 from getam.errors import InputError
+from getam.label_numbers import ignore_label, is_deep
 
 
 def fiftyone_samples(masks: Path | str, photos: Path | str) -> tuple[list[Any], dict[int, str]]:
-    """Masks, as `label` and `predict` write them, and their photos → `fiftyone.Sample`s, and what each label is called.
+    """Masks of `label` or `predict`, with their photos → samples of FiftyOne and what each label is called.
 
     Each sample has `masks`, a `fiftyone.Segmentation` of (H,W) uint8, or uint16 beyond 254 classes, and where `predict`
     has noted how sure it was, `confidence`, the lowest of its classes: sort by it to see first what is worth a look.
@@ -38,13 +38,12 @@ def fiftyone_samples(masks: Path | str, photos: Path | str) -> tuple[list[Any], 
             f"samples need fiftyone, which is not installed ({error}): pip install fiftyone"
         ) from error
     source = with_photos(png.read(Path(masks), Reading()), photo_files(Path(photos), leave_out=Path(masks)))
-    narrow = len(source.classes) <= MAX_CLASSES
-    targets = dict(enumerate((BACKGROUND, *source.classes))) | {
-        IGNORE if narrow else UNDECIDED: UNDECIDED_NAME
-    }
+    deep = is_deep(len(source.classes))
+    targets = dict(enumerate((BACKGROUND, *source.classes)))
+    targets[ignore_label(len(source.classes))] = UNDECIDED_NAME
     samples = []
     for mask in source.masks:
-        label = png.narrowed(mask.label) if narrow else np.array(mask.label)
+        label = np.array(mask.label) if deep else png.narrowed(mask.label)
         sample = fiftyone.Sample(filepath=str(mask.file), masks=fiftyone.Segmentation(mask=label))
         if mask.confidences:
             sample["confidence"] = min(mask.confidences.values())

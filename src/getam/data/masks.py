@@ -1,4 +1,7 @@
-"""Label maps, (H, W) uint8: 0 background, 1..C classes, 255 ignore; as files, palette PNGs like VOC's."""
+"""Label maps (H, W): 0 background, 1..C classes, or undecided; as files, palette PNGs like VOC's.
+
+They are uint8 and undecided is 255; beyond 254 classes uint16, 65535 and grey PNGs of 16 bits (`label_numbers`).
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,15 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from getam.data.tags import BACKGROUND, MAX_CLASSES, clean_name, is_one_line
+from getam.data.tags import BACKGROUND, clean_name, is_one_line, listed
 from getam.errors import InputError
-
-IGNORE = 255
-"""The label that is neither trained on nor scored."""
+from getam.label_numbers import DEEP_IGNORE, IGNORE, MAX_CLASSES, ignore_label, label_dtype
 
 CLASSES_FILE = "classes.txt"
 
@@ -28,7 +29,10 @@ PARTIAL = ".partial"
 VOID = "void"
 """First line of a `classes.txt` whose label 0 is no background but pixels nobody labelled, as in MSRC."""
 
-LabelMap = npt.NDArray[np.uint8]
+LabelMap = npt.NDArray[np.uint8 | np.uint16]
+
+DEEP_MODES = ("I;16", "I;16B", "I")
+"""What Pillow calls a 16-bit grey PNG, depending on its version."""
 
 
 def voc_palette() -> list[int]:
@@ -49,32 +53,43 @@ def voc_palette() -> list[int]:
     ]
 
 
-def write_mask(path: Path | str, label: LabelMap) -> None:
-    """Write a (H, W) uint8 label map as a palette PNG in VOC colours; the file appears whole or not at all.
+def write_mask(path: Path | str, label: npt.NDArray[Any]) -> None:
+    """Write a label map as `encode_mask` makes it; the file appears whole or not at all.
 
     The folder is made when needed. Raises `InputError` for another shape or dtype.
     """
     write_atomically(Path(path), encode_mask(label))
 
 
-def encode_mask(label: LabelMap) -> bytes:
-    """The palette PNG of a (H, W) uint8 label map. Raises `InputError` for another shape or dtype."""
-    if label.ndim != 2 or label.dtype != np.uint8 or label.size == 0:
+def encode_mask(label: npt.NDArray[Any]) -> bytes:
+    """The PNG of a (H, W) label map: a palette in VOC colours of uint8, 16-bit grey of uint16 and of torch's int32.
+
+    Raises `InputError` for another shape or dtype, and for an int32 that 16 bits do not hold.
+    """
+    if label.ndim != 2 or label.dtype not in (np.uint8, np.uint16, np.int32) or label.size == 0:
         raise InputError(
-            f"a mask is (H, W) uint8, but one was to be written from {label.shape} {label.dtype}."
+            f"a mask is (H, W) uint8, or uint16 beyond 254 classes, but one was to be written from {label.shape}"
+            f" {label.dtype}."
         )
-    image = Image.fromarray(np.ascontiguousarray(label))
-    image.putpalette(voc_palette())  # turns mode L into P and keeps the numbers
+    if label.dtype == np.int32 and not (label.min() >= 0 and label.max() <= DEEP_IGNORE):
+        raise InputError(
+            f"a mask holds labels 0 to {DEEP_IGNORE}, but one was to be written with {label.min()} to {label.max()}."
+        )
+    if label.dtype == np.uint8:
+        image = Image.fromarray(np.ascontiguousarray(label))
+        image.putpalette(voc_palette())  # turns mode L into P and keeps the numbers
+    else:
+        image = Image.fromarray(np.ascontiguousarray(label, np.uint16))
     encoded = io.BytesIO()
     image.save(encoded, format="PNG", optimize=False)
     return encoded.getvalue()
 
 
 def read_mask(path: Path | str, size: tuple[int, int] | None = None) -> LabelMap:
-    """The label numbers of a palette or grey PNG: (H, W) uint8.
+    """The label numbers of a palette or grey PNG: (H, W) uint8, or uint16 where it is 16 bits deep.
 
     `size` is the (height, width) of the photo; a mask of another size is an error, never resized.
-    Raises `InputError` for a missing or damaged file, an RGB or 16-bit mask, and a JPEG (which blurs labels).
+    Raises `InputError` for a missing or damaged file, a mask in colours, and a JPEG (which blurs labels).
     """
     path = Path(path)
     if not path.is_file():
@@ -82,7 +97,11 @@ def read_mask(path: Path | str, size: tuple[int, int] | None = None) -> LabelMap
     try:
         with Image.open(path) as image:
             kind, mode = image.format, image.mode
-            label = np.array(image) if mode in ("P", "L") else None
+            label: LabelMap | None = None
+            if mode in ("P", "L"):
+                label = np.array(image)
+            elif mode in DEEP_MODES and kind == "PNG":
+                label = np.array(image).astype(np.uint16)
     except MemoryError:
         raise
     except Exception as error:  # as in photos: Pillow's plugins raise many types on broken files
@@ -103,34 +122,34 @@ def read_mask(path: Path | str, size: tuple[int, int] | None = None) -> LabelMap
     return label
 
 
-def write_classes(folder: Path | str, classes: Sequence[str], *, most: int = MAX_CLASSES) -> Path:
+def write_classes(folder: Path | str, classes: Sequence[str]) -> Path:
     """Write `classes.txt` beside the masks, one name a line, the first line `background`; returns its path.
 
-    `classes` has no background. Raises `InputError` for doubled, empty or reserved names, or more than `most`, which is
-    the room of 8 bits.
+    `classes` has no background. Raises `InputError` for doubled, empty or reserved names, or more than 65534, which is
+    the room of 16 bits.
     """
     path = Path(folder) / CLASSES_FILE
-    _check_names(path, classes, most)
+    _check_names(path, classes)
     write_atomically(path, "".join(f"{name}\n" for name in (BACKGROUND, *classes)).encode())
     return path
 
 
-def read_classes(folder: Path | str, *, most: int = MAX_CLASSES) -> tuple[str, ...]:
+def read_classes(folder: Path | str) -> tuple[str, ...]:
     """The class names of `classes.txt` in `folder`, without background: name i is label i + 1.
 
-    Raises `InputError` when it is missing, is not UTF-8 text, has more than `most` names, or its first line is not
+    Raises `InputError` when it is missing, is not UTF-8 text, has too many names, or its first line is not
     `background`.
     """
-    first, names = read_label_names(folder, most=most)
+    first, names = read_label_names(folder)
     if first != BACKGROUND:
         raise _no_background(Path(folder) / CLASSES_FILE, first)
     return names
 
 
-def read_label_names(folder: Path | str, *, most: int = MAX_CLASSES) -> tuple[str, tuple[str, ...]]:
+def read_label_names(folder: Path | str) -> tuple[str, tuple[str, ...]]:
     """What `classes.txt` in `folder` calls label 0, `background` or `void`, and the names of labels 1, 2, …
 
-    Raises `InputError` when it is missing, is not UTF-8 text, has more than `most` names, or its first line is neither.
+    Raises `InputError` when it is missing, is not UTF-8 text, has too many names, or its first line is neither.
     """
     path = Path(folder) / CLASSES_FILE
     if not path.is_file():
@@ -149,23 +168,24 @@ def read_label_names(folder: Path | str, *, most: int = MAX_CLASSES) -> tuple[st
     first = names[0] if names else ""
     if first not in (BACKGROUND, VOID):
         raise _no_background(path, first)
-    _check_names(path, names[1:], most)
+    _check_names(path, names[1:])
     return first, tuple(names[1:])
 
 
 def remap(
-    label: LabelMap,
+    label: npt.NDArray[Any],
     from_classes: Sequence[str],
     to_classes: Sequence[str],
     *,
     background: Sequence[str] = (),
     void: bool = False,
 ) -> LabelMap:
-    """The same label map in the numbers of another class list, matched by name; (H, W) uint8 to (H, W) uint8.
+    """The same label map in the numbers of another class list, matched by name; as deep as that list needs.
 
-    Classes of `background` become 0, others that `to_classes` does not have 255 (ignore); 255 stays, and so does 0
-    unless it is `void`: then it becomes 255. Both lists are without background. Raises `InputError` for a label
-    beyond `from_classes`.
+    Classes of `background` become 0, others that `to_classes` does not have are undecided; what is undecided stays it,
+    and 0 stays 0 unless it is `void`: then it is undecided. Both lists are without background. In an 8-bit map 255 is
+    undecided; in a 16-bit one 65535, and 255 where it is no class. Raises `InputError` for a label beyond
+    `from_classes`.
 
     >>> remap(np.array([[0, 1, 2, 255]], np.uint8), ("cat", "dog"), ("dog",)).tolist()
     [[0, 255, 1, 255]]
@@ -174,19 +194,19 @@ def remap(
     [[255, 1, 0, 255]]
     """
     present = np.unique(label)
-    beyond = present[(present > len(from_classes)) & (present != IGNORE)]
+    beyond = present[(present > len(from_classes)) & (present != IGNORE) & (present != DEEP_IGNORE)]
     if beyond.size:
         raise InputError(
-            f"label {beyond[0]} is beyond the {len(from_classes)} classes of the list"
-            f" ({', '.join(from_classes)}): complete"
-            f" {CLASSES_FILE} or correct the mask."
+            f"label {beyond[0]} is beyond the {len(from_classes)} classes of the list ({listed(from_classes)}):"
+            f" complete {CLASSES_FILE} or correct the mask."
         )
-    table = np.full(256, IGNORE, np.uint8)
-    table[0] = IGNORE if void else 0
+    ignore = ignore_label(len(to_classes))
+    table = np.full(256 if label.dtype == np.uint8 else DEEP_IGNORE + 1, ignore, label_dtype(len(to_classes)))
+    table[0] = ignore if void else 0
     numbers = {name: number for number, name in enumerate(to_classes, start=1)}
     numbers.update(dict.fromkeys(background, 0))
-    for number, name in enumerate(from_classes, start=1):
-        table[number] = numbers.get(name, IGNORE)
+    for number, name in enumerate(from_classes[: len(table) - 2], start=1):
+        table[number] = numbers.get(name, ignore)
     return table[label]
 
 
@@ -235,11 +255,12 @@ def _no_background(path: Path, first: str) -> InputError:
     )
 
 
-def _check_names(path: Path, names: Sequence[str], most: int) -> None:
-    if not 1 <= len(names) <= most:
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    if not 1 <= len(names) <= MAX_CLASSES:
         raise InputError(
-            f"{path}: {len(names)} classes besides background; between 1 and {most} are possible."
+            f"{path}: {len(names)} classes besides background; between 1 and {MAX_CLASSES} are possible."
         )
+    seen: set[str] = set()
     for number, name in enumerate(names, start=1):
         if name != name.strip() or not name or not is_one_line(name):
             raise InputError(
@@ -247,13 +268,14 @@ def _check_names(path: Path, names: Sequence[str], most: int) -> None:
             )
         if name.casefold() == BACKGROUND:
             raise InputError(f"{path}: {name!r} names label {number}, but background is always label 0.")
-        if name in names[: number - 1]:
+        if name in seen:
             raise InputError(f"{path}: {name!r} names two labels; give every label its own name.")
+        seen.add(name)
 
 
 def _describe(mode: str) -> str:
     if mode.startswith(("I", "F")):
-        return f"deeper than 8 bits a pixel (mode {mode}): write the label numbers as an 8-bit palette PNG."
+        return f"deeper than 8 bits a pixel (mode {mode}) and no PNG: write the label numbers as a PNG."
     if mode == "1":
         return "black and white (mode 1), where white means ignore: write the label numbers as an 8-bit PNG."
     return (

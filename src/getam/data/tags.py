@@ -9,9 +9,6 @@ from dataclasses import dataclass, field
 
 from getam.errors import InputError
 
-MAX_CLASSES = 254
-"""Masks are 8-bit: 0 is background and 255 is ignore, which leaves 1–254."""
-
 JOINERS = "\u200c\u200d"
 FLAG_LETTERS = range(0xE0020, 0xE0080)
 """They follow the black flag, for England and others."""
@@ -51,6 +48,8 @@ class TagTable:
     """Where photos may be besides the folder the tags lie in: relative to it, or to the folder that was read."""
     synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Of a column `words`: class → all its words, its name first; empty for a column `tags`."""
+    written: tuple[str, ...] = field(default=(), compare=False)
+    """Names of classes as the file has them, before any map."""
 
 
 def suggest(name: str, known: Sequence[str]) -> str:
@@ -60,8 +59,16 @@ def suggest(name: str, known: Sequence[str]) -> str:
     "did you mean 'horse'? Known: cat, horse"
     """
     close = difflib.get_close_matches(name, known, n=1)
-    listed = ", ".join(known[:30]) + (f" and {len(known) - 30} more" if len(known) > 30 else "")
-    return (f"did you mean {close[0]!r}? " if close else "") + f"Known: {listed or 'none'}"
+    return (f"did you mean {close[0]!r}? " if close else "") + f"Known: {listed(known) or 'none'}"
+
+
+def listed(names: Sequence[str], most: int = 30) -> str:
+    """The names for a sentence, of a long list the first and how many more there are.
+
+    >>> listed(["cat", "dog", "cow"], most=2)
+    'cat, dog and 1 more'
+    """
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def synonyms(word: str) -> tuple[str, ...]:

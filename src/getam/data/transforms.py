@@ -17,9 +17,9 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as v2f
 
 from getam.data.collection import Collection, Sample, load_sample_mask
-from getam.data.masks import IGNORE
 from getam.data.photos import as_tensor, read_photo, read_photo_near
 from getam.errors import InputError
+from getam.label_numbers import DEEP_IGNORE, IGNORE
 
 ZOOM = (0.9, 1 / 0.875)
 """Shortest and longest long side of a photo, as multiples of the crop (GETAM, training details)."""
@@ -85,7 +85,7 @@ class TagDataset(Dataset[dict[str, torch.Tensor]]):
     - `roi` (H, W) bool, true where the crop shows the photo and not padding.
     - `index` () int64, the position in `collection.samples`.
     - `saliency` (H, W) float32 in [0, 1], 0 in the padding; only when the collection has saliency maps.
-    - `mask` (H, W) int64, 0 background, 1..C classes, 255 ignore and padding; only with `with_masks`.
+    - `mask` (H, W) int64, 0 background, 1..C classes, `ignore_label` undecided and padding; only with `with_masks`.
 
     Crops depend on (seed, epoch, index) alone. `size` is the crop: a number for a square, or (height, width); `zoom` is
     between which multiples of its longer side a photo's is drawn.
@@ -145,7 +145,9 @@ class TagDataset(Dataset[dict[str, torch.Tensor]]):
             layers["saliency"] = read_saliency(sample, full_size)
         if self.with_masks:
             label = load_sample_mask(sample, self.collection, full_size)
-            layers["mask"] = tv_tensors.Mask(torch.from_numpy(label)[None])
+            # torch has no arithmetic of 16 bits without sign
+            numbers = label if label.dtype == np.uint8 else label.astype(np.int32)
+            layers["mask"] = tv_tensors.Mask(torch.from_numpy(numbers)[None])
         moved = augment(layers, full_size, self.size, drawn)
 
         item = {
@@ -252,12 +254,12 @@ def augment(
 
     Args:
         layers: `image` (3, h, w) uint8 tv_tensors.Image and, if wanted, `saliency` (1, h, w) uint8
-            tv_tensors.Image and `mask` (1, h, w) uint8 tv_tensors.Mask; each shows the whole photo.
+            tv_tensors.Image and `mask` (1, h, w) uint8 or int32 tv_tensors.Mask; each shows the whole photo.
         photo_size: (height, width) of the whole photo.
         size: (height, width) of the crop.
         drawn: From `draw_augmentation`.
 
-    Returns the layers as float32 (masks uint8) of `size`, and `roi` (1, H, W) uint8, 0 in the padding.
+    Returns the layers as float32 (masks as they are) of `size`, and `roi` (1, H, W) uint8, 0 in the padding.
     """
     target = fit_long_side(photo_size, drawn.long_side)
     resized: dict[str, torch.Tensor] = {"roi": tv_tensors.Mask(torch.ones(1, *target, dtype=torch.uint8))}
@@ -282,7 +284,7 @@ def augment(
     bottom, right = spare[0] - top, spare[1] - left
     fills: dict[str, list[float] | float] = {
         "image": list(PAD_COLOUR),
-        "mask": float(IGNORE),
+        "mask": float(DEEP_IGNORE if "mask" in layers and layers["mask"].dtype == torch.int32 else IGNORE),
         "saliency": 0.0,
         "roi": 0.0,
     }

@@ -1,1 +1,1 @@
-"""From maps to pseudo labels: (B, H, W) uint8, 0 background, 1..C classes, 255 ignore."""
+"""From maps to pseudo labels: (B, H, W) uint8, 0 background, 1..C classes, 255 ignore; `deep` for longer lists."""

@@ -12,7 +12,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from getam.errors import InputError
-from getam.labels.inputs import IGNORE, require_fitting
+from getam.label_numbers import IGNORE
+from getam.labels.inputs import require_fitting
 
 BACKGROUND_POWER = 32  # bg = (1 − max map)^32
 COMPLETION_QUANTILE = 0.9  # VOC; the paper's COCO setting is 0.95
@@ -27,6 +28,7 @@ def complete(
     quantile: float = COMPLETION_QUANTILE,
     background_power: int = BACKGROUND_POWER,
     opening: int = OPENING,
+    salient: float = 0.0,
 ) -> Tensor:
     """Pseudo labels from maps and saliency.
 
@@ -38,10 +40,11 @@ def complete(
     Args:
         maps: (B,K,H,W) float in [0,1], refined and normalised; slots beyond a photo's tags are ignored.
         classes: (B,K) int64 class index 0..C−1 per slot, −1 where there is none.
-        saliency: (B,H,W), > 0 = salient (bool, uint8 or float).
+        saliency: (B,H,W), > `salient` = salient (bool, uint8 or float).
         quantile: of the positive values of each map, in (0,1): the value at index int(q · count) when sorted.
         background_power: exponent of the background score.
         opening: side of the box in pixels; 0 skips the step.
+        salient: the level saliency must be above.
 
     Returns:
         (B,H,W) uint8 on the device of `maps`: 0 background, class index + 1, 255 ignore.
@@ -54,7 +57,7 @@ def complete(
         raise InputError(f"the quantile {quantile} must lie between 0 and 1, both excluded.")
     maps = maps.float()
     label = arg_max_label(maps, classes, background_power)
-    label[saliency <= 0] = 0
+    label[saliency <= salient] = 0
     label = _put_back(label, maps, classes, quantile)
     return open_specks(label, opening)
 

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from getam.labels.inputs import IGNORE, require_fitting, require_levels
+from getam.label_numbers import IGNORE
+from getam.labels.inputs import require_fitting, require_levels
 from getam.refine.crf import IRN, dense_crf, label_probabilities
 from getam.refine.par import par
 from getam.refine.random_walk import AFA as AFA_WALK

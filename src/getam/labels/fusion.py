@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from getam.errors import InputError
-from getam.labels.inputs import IGNORE, require_fitting, unit_saliency
+from getam.label_numbers import IGNORE
+from getam.labels.inputs import require_fitting, require_shallow, unit_saliency
 
 # All numbers: the published code of arXiv 2206.09554.
 LEAST_SCORE = 0.3  # weaker scores, of the background too, do not take part
@@ -88,6 +89,7 @@ def object_guided_refinement(prediction: Tensor, initial: Tensor, classes: Tenso
             f"prediction {tuple(prediction.shape)}, initial labels {tuple(initial.shape)} and classes "
             f"{tuple(classes.shape)} do not belong together: expected (B,H,W) twice and (B,K)."
         )
+    require_shallow(classes)
     label = prediction.to(torch.uint8, copy=True)
     for photo, (own, predicted, first) in enumerate(zip(classes, prediction.long(), initial)):
         tags = own[own >= 0].unique().long() + 1

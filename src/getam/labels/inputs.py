@@ -5,9 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from getam.errors import InputError
+from getam.label_numbers import SHALLOW_CLASSES
 from getam.refine.inputs import require_finite
-
-IGNORE = 255
 
 
 def require_fitting(
@@ -39,6 +38,16 @@ def require_fitting(
                 f"expected (B,K,H,W) and {letters}."
             )
     require_finite(maps=maps, images=images, saliency=saliency)
+    require_shallow(classes)
+
+
+def require_shallow(classes: Tensor) -> None:
+    """Raises InputError unless the labels of all classes fit into 8 bits, beside 255 for undecided."""
+    if classes.numel() and int(classes.max()) >= SHALLOW_CLASSES:
+        raise InputError(
+            f"class {int(classes.max())} does not fit into 8-bit labels, which end with class {SHALLOW_CLASSES - 1}: "
+            "use label_with with count, the length of the class list."
+        )
 
 
 def require_levels(*, high: float, low: float) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from getam.errors import InputError
+from getam.label_numbers import SHALLOW_CLASSES
 from getam.labels.completion import complete
+from getam.labels.deep import label_among
 from getam.labels.double_threshold import afa_label, double_threshold, irn_label
 from getam.labels.free import complete_without_saliency
 from getam.labels.fusion import object_guided_refinement, saliency_fusion
@@ -32,6 +36,12 @@ class Labeller:
     needs: tuple[str, ...]
     source: str
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Numbers that can be set by name, with their defaults."""
+        parameters = inspect.signature(self.function).parameters.values()
+        return {p.name: p.default for p in parameters if isinstance(p.default, (int, float))}
+
 
 LABELLERS: dict[str, Labeller] = {
     "completion": Labeller(complete, ("maps", "saliency"), "GETAM, arXiv 2112.02841"),
@@ -54,22 +64,40 @@ def find_labeller(name: str) -> Labeller:
     return find("labeller", name, LABELLERS)
 
 
+def check_label_options(name: str, options: Mapping[str, Any]) -> None:
+    """Raises `InputError` for an option that the labeller of that name has not, or one that is no number."""
+    known = find_labeller(name).options
+    for option, value in options.items():
+        if option not in known:
+            raise InputError(
+                f"the labels {name!r} have no option {option!r}: they have {', '.join(known) or 'none'}"
+            )
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise InputError(f"the labels {name!r}: {option} is {value!r}, but it must be a number")
+
+
 def label_with(
     name: str,
     classes: Tensor,
     *,
+    count: int = SHALLOW_CLASSES,
     maps: Tensor | None = None,
     images: Tensor | None = None,
     saliency: Tensor | None = None,
     prediction: Tensor | None = None,
     initial: Tensor | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Tensor:
-    """Pseudo labels (B,H,W) uint8 by the labeller of that name with its defaults; what it does not need is not used.
+    """Pseudo labels (B,H,W) by the labeller of that name; what it does not need is not used.
+
+    Its defaults hold where `options` has none. `count` is the length of the class list: labels are uint8, or as
+    `label_among` gives them beyond 254 classes.
 
     Raises:
         InputError: an unknown name, a need that is not met, or values that are not finite.
     """
     labeller = find_labeller(name)
+    check_label_options(name, options or {})
     given = {
         "maps": maps,
         "images": images,
@@ -83,4 +111,7 @@ def label_with(
             raise InputError(
                 f"the labels {name!r} need {need}: give it, or choose one of {', '.join(having)}"
             )
-    return labeller.function(classes=classes, **{need: given[need] for need in labeller.needs})
+    needed = {need: given[need] for need in labeller.needs}
+    return label_among(
+        count, classes, lambda own: labeller.function(classes=own, **needed, **(options or {}))
+    )

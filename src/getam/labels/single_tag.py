@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from getam.errors import InputError
-from getam.labels.inputs import IGNORE, require_levels, unit_saliency
+from getam.label_numbers import IGNORE
+from getam.labels.inputs import require_levels, require_shallow, unit_saliency
 
 HIGH, LOW = 0.5, 0.2  # ours, not tuned: the paper's code ships finished labels and no thresholds
 
@@ -38,6 +39,7 @@ def saliency_label(saliency: Tensor, classes: Tensor, *, high: float = HIGH, low
             "expected (B,H,W) and (B,K)."
         )
     require_levels(high=high, low=low)
+    require_shallow(classes)
     unit = unit_saliency(saliency)
     label = torch.full(unit.shape, IGNORE, dtype=torch.uint8, device=unit.device)
     label[unit < low] = 0

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from getam.errors import InputError
-from getam.labels.inputs import IGNORE, unit_saliency
+from getam.label_numbers import IGNORE
+from getam.labels.inputs import require_shallow, unit_saliency
 
 SALIENT = 0.5  # half of the range, not tuned
 
@@ -68,6 +69,7 @@ def told_label(
             f"beliefs {tuple(beliefs.shape)}, {len(classes)} classes and saliency {seen} do not belong together: "
             "expected (1+K,H,W), (K,) and (H,W)"
         )
+    require_shallow(classes)
     if not 0 <= least <= 1:
         raise InputError(f"the least belief {least} is not in [0,1]")
     names = torch.cat([classes.new_zeros(1), classes + 1]).to(torch.uint8)

@@ -62,13 +62,16 @@ def area_loss(foreground: Tensor) -> Tensor:
     return _mean(foreground)
 
 
-def foreground_loss(class_map: Tensor, foreground: Tensor, targets: Tensor) -> Tensor:
+def foreground_loss(
+    class_map: Tensor, foreground: Tensor, targets: Tensor, known: Tensor | None = None
+) -> Tensor:
     """L_frg = CE( GAP( stopgrad(A) ∘ m ), t ): a softmax over the classes, as in the reference for tagged photos.
 
     Args:
         class_map: A (B,C,h',w') class score map of the whole photo.
         foreground: m (B,h,w); averaged down to A's grid where that is coarser.
-        targets: t (B,) int64.
+        targets: t (B,) int64, of known classes.
+        known: (B,C) bool, false where nobody looked for the class: it is left out of the softmax; all if None.
 
     Returns:
         Scalar; 0 with a graph for an empty batch.
@@ -76,6 +79,8 @@ def foreground_loss(class_map: Tensor, foreground: Tensor, targets: Tensor) -> T
     height, width = class_map.shape[-2:]
     m = F.adaptive_avg_pool2d(foreground[:, None], (height, width))
     found = (class_map.detach() * m).mean((2, 3))
+    if known is not None:
+        found = found.masked_fill(~known, torch.finfo(found.dtype).min)
     return _mean(F.cross_entropy(found, targets, reduction="none"))
 
 

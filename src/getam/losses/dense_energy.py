@@ -7,13 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from getam.errors import InputError
+from getam.label_numbers import ignore_label
 from getam.refine.lattice import PermutohedralLattice
 
 WEIGHT = 1e-7  # arXiv 2112.02841, joint phase; made for sums over all pairs of pixels, hence so small
 SCALE = 0.5  # the energy is taken on photos and probabilities resized by this
 SIGMA_RGB = 15.0  # colour levels
 SIGMA_XY = 100.0  # pixels of the photo before it is resized
-IGNORE = 255
 
 
 def dense_energy(
@@ -39,7 +39,7 @@ def dense_energy(
     Args:
         probabilities: (B,C+1,H,W), softmaxed over dim 1; any float dtype, worked on in float32.
         images: (B,3,H,W), values 0–255, not normalised.
-        labels: (B,H,W) integer, 0 background, 1…C classes, 255 unknown: there the energy acts in full.
+        labels: (B,H,W) integer, 0 background, 1…C classes, 255 (`ignore_label`) unknown: there the energy acts in full.
         roi: (B,H,W) bool or float in [0,1], true where the crop shows real photo rather than padding.
         weight: factor on the result.
         scale: everything is resized by this first (bilinear; labels and region by nearest).
@@ -65,7 +65,8 @@ def dense_energy(
     with torch.no_grad():
         images = F.interpolate(images.float(), size=size, mode="bilinear", align_corners=False)
         region = F.interpolate(roi[:, None].float(), size=size, mode="nearest")
-        unknown = F.interpolate((labels[:, None] == IGNORE).float(), size=size, mode="nearest")
+        unknown = (labels[:, None] == ignore_label(probabilities.shape[1] - 1)).float()
+        unknown = F.interpolate(unknown, size=size, mode="nearest")
         gate = (region - resized.detach().amax(1, keepdim=True)).relu_()
         gate = torch.where(unknown > 0, 1.0, gate)
     energy: Tensor = _GatedEnergy.apply(

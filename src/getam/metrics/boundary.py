@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt
 
 from getam.errors import InputError
-from getam.metrics.confusion import IGNORE
+from getam.label_numbers import IGNORE, ignore_label
 
 TOLERANCE = 0.0075
 """Of the photo's diagonal; 0.75 % is BSDS's, of which DAVIS uses 0.8 %."""
@@ -53,11 +53,11 @@ class BoundaryScore:
         _check_shapes(predicted, true)
         radius = tolerance_pixels(predicted.shape, self.tolerance)
         for label in np.union1d(np.unique(predicted), np.unique(true)).tolist():
-            if label in (0, IGNORE):
+            if label in (0, ignore_label(self.classes)):
                 continue
             if not 0 < label <= self.classes:
                 raise InputError(f"label {label} is beyond the {self.classes} classes.")
-            found = boundary_match(predicted, true, label, radius)
+            found = boundary_match(predicted, true, label, radius, ignore_label(self.classes))
             if found is not None:
                 precision, recall = found
                 self._sums[label - 1] += (precision, recall, harmonic_mean(precision, recall))
@@ -73,7 +73,11 @@ class BoundaryScore:
 
 
 def boundary_match(
-    prediction: npt.NDArray[np.integer], truth: npt.NDArray[np.integer], label: int, radius: float
+    prediction: npt.NDArray[np.integer],
+    truth: npt.NDArray[np.integer],
+    label: int,
+    radius: float,
+    ignore: int = IGNORE,
 ) -> tuple[float, float] | None:
     """(precision, recall) of the outline of one class in one photo, or None where there is none to be scored.
 
@@ -90,13 +94,14 @@ def boundary_match(
         prediction, truth: (H,W) labels 0..C or 255.
         label: 1..C.
         radius: in pixels.
+        ignore: label of what is undecided.
 
     Raises:
         InputError: two shapes.
     """
     _check_shapes(prediction, truth)
     predicted, true = outline(prediction == label), outline(truth == label)
-    counted = predicted & (truth != IGNORE)
+    counted = predicted & (truth != ignore)
     if not counted.any() and not true.any():
         return None
     return _share_within(counted, true, radius), _share_within(true, predicted, radius)

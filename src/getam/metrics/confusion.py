@@ -12,9 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from getam.errors import InputError
-
-IGNORE = 255
-"""In the truth: the pixel is not scored. In a prediction: no label was given."""
+from getam.label_numbers import ignore_label
 
 Matrix = npt.NDArray[np.int64]
 Counts = npt.NDArray[np.int64]
@@ -78,26 +76,28 @@ class ConfusionMatrix:
 def confusion_matrix(prediction: npt.ArrayLike, truth: npt.ArrayLike, classes: int) -> Matrix:
     """(C+1, C+2) int64 counts of pixels: row = truth 0..C, column = prediction 0..C, last column = no label.
 
-    `prediction` and `truth` are integer arrays of one shape with labels 0 (background) to `classes`, or 255.
-    Pixels whose truth is 255 are left out. A prediction of 255 is "no label": the true class missed it and no
-    class painted it falsely. Raises `InputError` for other labels, other dtypes, or two shapes.
+    `prediction` and `truth` are integer arrays of one shape with labels 0 (background) to `classes`, or undecided: 255,
+    and 65535 beyond 254 classes. Pixels whose truth is undecided are left out. Where the prediction is, it is "no
+    label": the true class missed it and no class painted it falsely. Raises `InputError` for other labels, other
+    dtypes, or two shapes.
     """
     predicted, true = np.asarray(prediction), np.asarray(truth)
     if predicted.shape != true.shape:
         raise InputError(
             f"the prediction is {predicted.shape} but the truth is {true.shape}: they must be of one size."
         )
+    ignore = ignore_label(classes)
     for what, label in (("prediction", predicted), ("truth", true)):
         if label.dtype.kind not in "ui":
             raise InputError(f"the {what} is {label.dtype}: labels are whole numbers, for example uint8.")
-        beyond = ((label < 0) | (label > classes)) & (label != IGNORE)
+        beyond = ((label < 0) | (label > classes)) & (label != ignore)
         if beyond.any():
             raise InputError(
-                f"the {what} has label {label[beyond][0]}: labels are 0 to {classes}, or {IGNORE}."
+                f"the {what} has label {label[beyond][0]}: labels are 0 to {classes}, or {ignore}."
             )
-    scored = true != IGNORE
+    scored = true != ignore
     rows, columns = true[scored].astype(np.int64), predicted[scored].astype(np.int64)
-    columns[columns == IGNORE] = classes + 1
+    columns[columns == ignore] = classes + 1
     shape = (classes + 1, classes + 2)
     counts = np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1])
     return counts.reshape(shape).astype(np.int64)

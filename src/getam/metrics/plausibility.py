@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from getam.errors import InputError
+from getam.label_numbers import DEEP_IGNORE, deepened
 
-IGNORE = 255
 EDGE_TO_EDGE = (
     0.95  # share of the photo from which a class leaves no background to speak of; by eye, not tuned
 )
@@ -24,7 +24,7 @@ class Plausibility:
 
     Attributes:
         covered: of labels 0 (background) to C.
-        undecided: of 255.
+        undecided: of what is of no class and no background.
         doubts: what looks wrong, in words, the gravest first; empty: nothing does.
     """
 
@@ -44,12 +44,14 @@ class Plausibility:
 
 
 def plausibility(
-    label: npt.NDArray[np.uint8], class_names: Sequence[str], tags: Sequence[int] | None = None
+    label: npt.NDArray[np.uint8 | np.uint16],
+    class_names: Sequence[str],
+    tags: Sequence[int] | None = None,
 ) -> Plausibility:
     """Judge one mask by itself.
 
     Args:
-        label: (H, W) uint8: 0 background, class index + 1, 255 undecided.
+        label: (H, W) uint8: 0 background, class index + 1, 255 undecided; uint16 beyond 254 classes, and 65535.
         class_names: C names without background.
         tags: indices of the classes the photo is tagged with; None: not known.
 
@@ -64,14 +66,14 @@ def plausibility(
     """
     if label.ndim != 2 or label.size == 0:
         raise InputError(f"a mask is (H, W), not {label.shape}")
-    counts = np.bincount(label.ravel(), minlength=256)
     classes = len(class_names)
-    beyond = np.flatnonzero(counts[classes + 1 : IGNORE])
+    counts = np.bincount(deepened(label, classes).ravel(), minlength=DEEP_IGNORE + 1)
+    beyond = np.flatnonzero(counts[classes + 1 : DEEP_IGNORE])
     if len(beyond):
         raise InputError(f"label {beyond[0] + classes + 1} is beyond the {classes} classes")
     shares = counts / label.size
     covered = tuple(float(share) for share in shares[: classes + 1])
-    undecided = float(shares[IGNORE])
+    undecided = float(shares[DEEP_IGNORE])
     doubts = []
     painted = [place for place in range(classes) if covered[place + 1] >= NOTHING]
     if sum(covered[1:]) >= EDGE_TO_EDGE:

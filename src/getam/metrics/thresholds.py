@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from getam.errors import InputError
-from getam.metrics.confusion import IGNORE, Matrix, Scores, scores
+from getam.label_numbers import ignore_label
+from getam.metrics.confusion import Matrix, Scores, scores
 
 DEFAULT_THRESHOLDS = tuple(step / 100 for step in range(1, 100))
 """0.01, 0.02, …, 0.99."""
@@ -91,7 +92,7 @@ def threshold_curve(
     Args:
         maps: (K, H, W) float in [0, 1], one map for every class the photo is tagged with; K may be 0.
         class_ids: (K) labels of the maps, 1..C.
-        truth: (H, W) integer labels, 0 background, 1..C, 255 not scored.
+        truth: (H, W) integer labels, 0 background, 1..C, `ignore_label` not scored.
         classes: C.
         thresholds: Background thresholds.
 
@@ -120,10 +121,11 @@ def _histogram(
         )
     if ids.size and (ids.min() < 1 or ids.max() > classes):
         raise InputError(f"class ids {ids.tolist()} must be labels from 1 to {classes}.")
-    scored = true != IGNORE
+    ignore = ignore_label(classes)
+    scored = true != ignore
     rows = true[scored].astype(np.int64)
     if rows.size and (rows.min() < 0 or rows.max() > classes):
-        raise InputError(f"the truth has labels up to {rows.max()}: labels are 0 to {classes}, or {IGNORE}.")
+        raise InputError(f"the truth has labels up to {rows.max()}: labels are 0 to {classes}, or {ignore}.")
     reached = np.zeros(rows.shape, np.int64)
     winner = np.zeros(rows.shape, np.int64)
     if len(ids):

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from getam.errors import InputError
+from getam.labels.deep import torch_label_dtype
 from getam.nets.segmenter import Segmenter
 
 WORK_SIDE = (
@@ -38,9 +39,13 @@ def shrunk_photo(photo: Tensor, long_side: int) -> Tensor:
 
 
 def enlarged_labels(values: Tensor, size: tuple[int, int]) -> Tensor:
-    """Arg-max over C of values (C,h,w) enlarged bilinearly to (H,W): uint8, with a strip of the (C,H,W) at a time."""
+    """Arg-max over C of values (C,h,w) enlarged bilinearly to (H,W): with a strip of the (C,H,W) at a time.
+
+    (H,W) uint8, or int32 where there are more than 254 classes besides the background.
+    """
+    dtype = torch_label_dtype(len(values) - 1)
     if values.shape[-2:] == size:
-        return values.argmax(0).to(torch.uint8)
+        return values.argmax(0).to(dtype)
     height, width = size
     classes, rows = values.shape[:2]
     place = ((torch.arange(height, device=values.device) + 0.5) * (rows / height) - 0.5).clamp(0, rows - 1)
@@ -50,7 +55,7 @@ def enlarged_labels(values: Tensor, size: tuple[int, int]) -> Tensor:
     for strip in torch.arange(height).split(max(1, STRIP // (classes * width))):
         part = torch.lerp(values[:, above[strip]], values[:, below[strip]], share[strip].to(values.dtype))
         wide = F.interpolate(part[None], size=(len(strip), width), mode="bilinear", align_corners=False)[0]
-        strips.append(wide.argmax(0).to(torch.uint8))
+        strips.append(wide.argmax(0).to(dtype))
     return torch.cat(strips)
 
 

@@ -45,7 +45,9 @@ def mean_weights(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     for other in others:
         for name in {*first, *other}:
             if name not in first or name not in other or first[name].shape != other[name].shape:
-                raise WeightsError(f"networks that differ in {name} have no mean: average those that went on from one")
+                raise WeightsError(
+                    f"networks that differ in {name} have no mean: average those that went on from one"
+                )
     return {
         name: torch.stack([state[name].float() for state in states]).mean(0).to(value.dtype)
         if value.is_floating_point()

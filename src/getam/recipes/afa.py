@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveFloat, model_validator
 from torch import Tensor, nn
 
+from getam.label_numbers import ignore_label
+from getam.labels.deep import label_among, torch_label_dtype
 from getam.labels.double_threshold import AFA_HIGH, AFA_LOW, afa_label, afa_walked_label
-from getam.labels.inputs import IGNORE
 from getam.losses.affinity import RADIUS, affinity_labels, affinity_loss
 from getam.losses.classification import classification_loss
 from getam.losses.cross_entropy import foreground_background_loss
@@ -111,8 +112,8 @@ class AFARecipe:
         label, target = pseudo_labels(unwrap(net), batch, config, walked=progress >= config.walked_from)
         scores, logits, affinity = net(images, affinity=True)
         grid = unwrap(net).geometry(*images.shape[-2:]).grid
-        pairs = affinity_labels(label, grid, radius=config.radius)
-        foreground, background = foreground_background_loss(logits, target)
+        pairs = affinity_labels(label, grid, radius=config.radius, ignore=ignore_label(tags.shape[1]))
+        foreground, background = foreground_background_loss(logits, target, known)
         return {
             "cls": classification_loss(scores, tags, known),
             "seg": config.seg_weight * (foreground + background) / 2,
@@ -126,20 +127,26 @@ def pseudo_labels(
 ) -> tuple[Tensor, Tensor]:
     """What the affinity learns from, Y_p, and what the decoder does: Y_p too, or Y_a after a step along the affinity.
 
-    Both are (B,H,W) uint8: 0 background, class index + 1, 255 undecided or outside the photo.
+    Both are (B,H,W): 0 background, class index + 1, undecided or outside the photo `ignore_label` of the class list;
+    uint8, or int32 beyond 254 classes.
     """
-    images, outside = batch["image"], ~batch["roi"]
-    slots, _ = class_slots(batch["tags"], len(images), len(net.classes), images.device)
+    images, outside, count = batch["image"], ~batch["roi"], len(net.classes)
+    ignore = ignore_label(count)
+    slots, _ = class_slots(batch["tags"], len(images), count, images.device)
     if not slots.numel():  # no photo has a tag: background, all of it
-        label = outside * torch.tensor(IGNORE, dtype=torch.uint8, device=images.device)
+        label = outside * torch.tensor(ignore, dtype=torch_label_dtype(count), device=images.device)
         return label, label
     with evaluating(net):
         maps, affinity, grid = maps_and_affinity(net, images, slots, config.scales)
-    levels = {"high": config.high, "low": config.low}
-    label = afa_label(maps, slots, images, **levels).masked_fill(outside, IGNORE)
-    if not walked:
-        return label, label
-    return label, afa_walked_label(maps, slots, images, affinity, grid, **levels).masked_fill(outside, IGNORE)
+
+    def plain(own: Tensor) -> Tensor:
+        return afa_label(maps, own, images, high=config.high, low=config.low)
+
+    def along(own: Tensor) -> Tensor:
+        return afa_walked_label(maps, own, images, affinity, grid, high=config.high, low=config.low)
+
+    label = label_among(count, slots, plain).masked_fill(outside, ignore)
+    return label, label_among(count, slots, along).masked_fill(outside, ignore) if walked else label
 
 
 @torch.no_grad()

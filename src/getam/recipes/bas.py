@@ -69,7 +69,7 @@ class BASRecipe:
         self, net: nn.Module, batch: Mapping[str, Tensor], progress: float, config: BASConfig
     ) -> dict[str, Tensor]:
         """L_cls + a·L_frg + L_bas + b·L_area; photos without a tag have no part in the last three."""
-        tags = batch["tags"]
+        tags, known = batch["tags"], batch.get("known")
         found = net(batch["image"])
         targets, tagged = draw_targets(tags)
         maps = found.maps.gather(1, targets[:, None, None, None].expand(-1, 1, *found.maps.shape[2:]))[:, 0]
@@ -77,8 +77,9 @@ class BASRecipe:
         erased = erased_scores(unwrap(net).high, found.features, maps, targets)
         scores, class_map, maps, targets = (t[tagged] for t in (found.scores, found.class_map, maps, targets))
         return {
-            "cls": tags_loss(found.scores, tags, batch.get("known")),
-            "frg": config.foreground_weight * foreground_loss(class_map, maps, targets),
+            "cls": tags_loss(found.scores, tags, known),
+            "frg": config.foreground_weight
+            * foreground_loss(class_map, maps, targets, None if known is None else known[tagged]),
             "bas": suppression_loss(erased[tagged], scores, targets),
             "area": config.area_weight * area_loss(maps),
         }

@@ -14,7 +14,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from getam.attention.capture import capture
+from getam.label_numbers import ignore_label
 from getam.labels.completion import COMPLETION_QUANTILE, OPENING, complete
+from getam.labels.deep import label_among
 from getam.labels.free import BACKGROUND, CRF_ITERATIONS, FOREGROUND, complete_without_saliency
 from getam.labels.free import OPENING as FREE_OPENING
 from getam.losses.classification import classification_loss
@@ -93,7 +95,7 @@ class GetamRecipe:
         with capture(net) as tap:
             scores, logits = net(images)
         label = pseudo_labels(net, tap, scores, batch, config)
-        foreground, background = foreground_background_loss(logits, label)
+        foreground, background = foreground_background_loss(logits, label, known)
         losses = {"cls": classification_loss(scores, tags, known), "fg": foreground, "bg": background}
         if config.dense_weight:
             probabilities = logits.float().softmax(1)
@@ -108,7 +110,7 @@ class GetamRecipe:
 def pseudo_labels(
     net: nn.Module, tap: Any, scores: Tensor, batch: Mapping[str, Tensor], config: GetamConfig
 ) -> Tensor:
-    """Maps of the present tags → PAMR → completion: (B,H,W) uint8, 255 outside the photo; not in the graph."""
+    """Maps of the present tags → PAMR → completion: (B,H,W), undecided outside the photo; not in the graph."""
     images, tags, roi = batch["image"], batch["tags"], batch["roi"]
     slots, _ = class_slots(tags, tags.shape[0], tags.shape[1], scores.device)
     place = unwrap(net).geometry(*images.shape[-2:])
@@ -117,11 +119,18 @@ def pseudo_labels(
         maps = refine_maps(images, values, scale=config.pamr_scale, iterations=config.pamr_iterations)
         if "saliency" in batch:
             box = OPENING if config.opening is None else config.opening
-            label = complete(maps, slots, batch["saliency"] > SALIENT, quantile=config.quantile, opening=box)
+            salient = batch["saliency"] > SALIENT
+
+            def made(own: Tensor) -> Tensor:
+                return complete(maps, own, salient, quantile=config.quantile, opening=box)
         else:
             box = FREE_OPENING if config.opening is None else config.opening
-            label = complete_without_saliency(
-                maps, slots, images, foreground=config.foreground, background=config.background,
-                iterations=config.crf_iterations, opening=box,
-            )  # fmt: skip
-        return label.masked_fill(~roi, 255)
+
+            def made(own: Tensor) -> Tensor:
+                return complete_without_saliency(
+                    maps, own, images, foreground=config.foreground, background=config.background,
+                    iterations=config.crf_iterations, opening=box,
+                )  # fmt: skip
+
+        count = tags.shape[1]
+        return label_among(count, slots, made).masked_fill(~roi, ignore_label(count))

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from getam.data.collection import Collection
 from getam.errors import InputError
+from getam.labels.deep import label_among
 from getam.labels.enlarge import enlarged
 from getam.labels.told import told_beliefs, told_label
 from getam.nets.inference import photo_logits
@@ -35,7 +36,9 @@ class SelfTrainingConfig(GetamConfig, SupervisedConfig):
 
     rounds: int = Field(default=1, ge=1)  # times of labelling and training on the labels
     round_steps: int | None = Field(default=None, ge=1)  # of each training on labels; None: `steps`
-    students: int = Field(default=1, ge=1, le=26)  # trained on each round's labels; of several the mean goes on
+    students: int = Field(
+        default=1, ge=1, le=26
+    )  # trained on each round's labels; of several the mean goes on
     go_on: bool = True  # each training goes on from the network before; False: from the backbone's weights
     label_scales: tuple[int, ...] = (224, 320)  # long sides in pixels
     label_flip: bool = True
@@ -129,5 +132,9 @@ def told_by(
         image = small.to(logits.device, torch.float32)[None]
         beliefs = dense_crf(image, beliefs[None], parameters=DEEPLAB, iterations=config.label_crf)[0]
     salient = None if saliency is None else shrunk(saliency[None, None])[0, 0].to(logits.device)
-    label = told_label(beliefs, classes, salient, least=config.label_least)
+
+    def made(own: Tensor) -> Tensor:
+        return told_label(beliefs, own[0], salient, least=config.label_least)[None]
+
+    label = label_among(len(net.classes), classes[None], made)[0]
     return enlarged(label, (photo.shape[-2], photo.shape[-1]))

@@ -18,7 +18,9 @@ from getam.recipes.base import CommonConfig
 
 Networks = Mapping[str, Network]  # trained, by the name of their stage
 LabelRule = Callable[[Networks, Tensor, list[int], Tensor | None], Tensor]
-"""(networks, photo (3,H,W) uint8, indices of its tags, saliency (H,W) in [0,1] or None) → label (H,W) uint8."""
+"""(networks, photo (3,H,W) uint8, indices of its tags, saliency (H,W) in [0,1] or None) → label (H,W) uint8.
+
+Beyond 254 classes it is int32."""
 
 
 @dataclass(frozen=True)

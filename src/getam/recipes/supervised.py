@@ -35,11 +35,15 @@ class SupervisedRecipe:
     ) -> dict[str, Tensor]:
         """Pixel cross-entropy on the true masks plus L_cls."""
         images, masks, tags, known = batch["image"], batch["mask"], batch["tags"], batch.get("known")
+        compared = known  # with which classes the pixels of a photo were compared
         if config.class_mix:
             images, masks, tags = class_mix(images, masks, tags, config.class_mix)
-            known = None if known is None else known | (tags > 0)  # what was pasted is there
+            if known is not None:
+                pasted = (masks != batch["mask"]).flatten(1).any(1)
+                compared = known & (known.roll(1, 0) | ~pasted[:, None])  # of the photo and of what is pasted
+                known = known | (tags > 0)  # what was pasted is there
         scores, logits = net(images)
         return {
             "cls": classification_loss(scores, tags, known),
-            "pixel": pixel_loss(logits, masks, config.gce),
+            "pixel": pixel_loss(logits, masks, config.gce, compared),
         }

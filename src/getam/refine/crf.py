@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from getam.errors import InputError
+from getam.label_numbers import ignore_label
 from getam.refine.inputs import require_finite
 from getam.refine.lattice import PermutohedralLattice
 
@@ -15,7 +16,6 @@ ITERATIONS = 10
 SMALLEST_PROBABILITY = 1e-5  # −log of it is the largest unary energy, 11.5
 SPATIAL_REACH = 4  # the spatial Gaussian is cut at this many σ, where it has fallen to 3e-4
 CONFIDENCE = 0.7  # belief in a hard label, arXiv 1210.5644's published code and IRN
-IGNORE = 255
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def label_probabilities(labels: Tensor, classes: int, *, confidence: float = CON
     """Hard labels as input for `dense_crf`: `confidence` on the label, the rest shared equally by the others.
 
     Args:
-        labels: (B,H,W) integer in 0…classes−1; 255 means unknown and becomes uniform.
+        labels: (B,H,W) integer in 0…classes−1; 255 (`ignore_label`) means unknown and becomes uniform.
         classes: number of channels, background counted; 2 or more.
         confidence: probability of the label given.
 
@@ -114,12 +114,13 @@ def label_probabilities(labels: Tensor, classes: int, *, confidence: float = CON
     [[1.0, 7.0, 1.0, 1.0], [2.0, 2.0, 2.0, 2.0]]
     """
     labels = labels.long()
-    unknown = labels == IGNORE
+    unknown = labels == ignore_label(classes - 1)
     strange = labels[~unknown & ((labels < 0) | (labels >= classes))]
     if classes < 2 or len(strange) > 0:
         found = f"label {int(strange[0])}" if len(strange) > 0 else "fewer than 2 classes"
         raise InputError(
-            f"{found} with classes={classes}: labels go from 0 to classes − 1, or 255 for unknown."
+            f"{found} with classes={classes}: labels go from 0 to classes − 1, or {ignore_label(classes - 1)} for"
+            " unknown."
         )
     probabilities = torch.full(
         (len(labels), classes, *labels.shape[1:]), (1 - confidence) / (classes - 1), device=labels.device

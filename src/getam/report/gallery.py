@@ -5,14 +5,16 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from getam.data.masks import IGNORE, write_atomically
+from getam.data.masks import write_atomically
 from getam.errors import InputError
+from getam.label_numbers import ignore_label
 from getam.report.overlay import (
     Labels,
     Photo,
@@ -38,9 +40,9 @@ class ReportRow:
     Args:
         photo: (H, W, 3) uint8 RGB.
         heat_maps: tag → (h, w) map ≥ 0 of any size, each shown relative to its own maximum.
-        pseudo_label: (H, W) uint8, or None to leave the picture out; so too the next two.
-        prediction: (H, W) uint8.
-        truth: (H, W) uint8.
+        pseudo_label: (H, W) uint8 (uint16 beyond 254 classes), or None to leave the picture out; so too the next two.
+        prediction: as `pseudo_label`.
+        truth: as `pseudo_label`.
         caption: heading of the row.
     """
 
@@ -130,13 +132,16 @@ def _row(row: ReportRow, number: int, class_names: Sequence[str]) -> dict[str, o
     except InputError as error:
         raise InputError(f'row {number} of the report ("{caption}"): {error}') from None
     labels = sorted({int(label) for mask in found.values() for label in np.unique(mask)} - {0})
-    legend = [(_css(label_colours()[label]), class_names[label - 1]) for label in labels if label != IGNORE]
+    ignore = ignore_label(len(class_names))
+    legend = [
+        (_css(label_colours()[label % 256]), class_names[label - 1]) for label in labels if label != ignore
+    ]
     return {
         "caption": caption,
         "figures": shown,
         "large": large,
         "legend": legend,
-        "ignored": IGNORE in labels,
+        "ignored": ignore in labels,
     }
 
 
@@ -148,7 +153,7 @@ def _figure(image: Photo, large: bool, name: str, alt: str, tag: str = "") -> di
     return {"uri": uri, "name": name, "tag": tag, "alt": alt, "width": width, "height": height}
 
 
-def _resize(image: NDArray[np.uint8], resampling: Image.Resampling) -> NDArray[np.uint8]:
+def _resize(image: NDArray[Any], resampling: Image.Resampling) -> NDArray[Any]:
     """To a longer side of 256 to 640: whole-number magnification by repetition, or resampling when larger."""
     side = max(image.shape[:2])
     if side > LARGE_SIDE:
@@ -168,11 +173,12 @@ def _cell(value: object) -> dict[str, object]:
 
 
 def _names(mask: Labels, class_names: Sequence[str]) -> list[str]:
-    return [class_names[label - 1] for label in np.unique(mask).tolist() if 0 < label < IGNORE]
+    return [class_names[label - 1] for label in np.unique(mask).tolist() if 0 < label <= len(class_names)]
 
 
 def _check_classes(mask: Labels, class_names: Sequence[str]) -> None:
-    largest = max((label for label in np.unique(mask).tolist() if label != IGNORE), default=0)
+    ignore = ignore_label(len(class_names))
+    largest = max((label for label in np.unique(mask).tolist() if label != ignore), default=0)
     if largest > len(class_names):
         raise InputError(
             f"a mask holds label {largest} but there are {len(class_names)} class names: name them all"

@@ -1,7 +1,7 @@
 """Maps and masks drawn over photos: own colour table, VOC palette, no plotting library.
 
 Arrays in, arrays out: photos (H, W, 3) uint8 RGB, heat maps (h, w) ≥ 0, labels (H, W) uint8: 0 background,
-1..C classes, 255 ignore.
+1..C classes, 255 ignore; uint16 and 65535 beyond 254 classes.
 """
 
 import base64
@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from getam.data.masks import IGNORE, voc_palette
+from getam.data.masks import LabelMap, voc_palette
 from getam.errors import InputError
 
 Photo = NDArray[np.uint8]
-Labels = NDArray[np.uint8]
+Labels = LabelMap
 
 HEAT_STOPS = (
     # position, lightness, chroma, hue in degrees; all of OKLCH (Ottosson 2020), where lightness is perceptual
@@ -114,7 +114,7 @@ def heat_overlay(photo: Photo, heat: NDArray[Any]) -> Photo:
 
 @lru_cache(maxsize=1)
 def label_colours() -> NDArray[np.uint8]:
-    """(256, 3) uint8: the colour of every label in the PASCAL VOC palette."""
+    """(256, 3) uint8: the colour of every label in the PASCAL VOC palette; further ones begin anew."""
     return np.array(voc_palette(), np.uint8).reshape(256, 3)
 
 
@@ -123,7 +123,7 @@ def label_overlay(photo: Photo, labels: Labels) -> Photo:
 
     Args:
         photo: (H, W, 3) uint8 RGB.
-        labels: (H, W) uint8.
+        labels: (H, W) uint8 or uint16.
 
     Returns:
         (H, W, 3) uint8.
@@ -133,12 +133,13 @@ def label_overlay(photo: Photo, labels: Labels) -> Photo:
     """
     check_photo(photo)
     check_labels(photo, labels)
+    ignore = np.iinfo(labels.dtype).max
     rows, columns = np.indices(labels.shape)
     stripe = (rows + columns) % HATCH_PERIOD < HATCH_PERIOD // 2
     grey = np.where(stripe, *HATCH_GREYS).astype(np.uint8)[:, :, None]
-    colours = np.where((labels == IGNORE)[:, :, None], grey, label_colours()[labels])
+    colours = np.where((labels == ignore)[:, :, None], grey, label_colours()[labels & 255])
     inked = _blend(photo, colours, np.where(labels > 0, LABEL_OPACITY, 0.0)[:, :, None])
-    classes = (labels > 0) & (labels < IGNORE)
+    classes = (labels > 0) & (labels < ignore)
     return _blend(inked, np.full_like(photo, 255), np.where(outline(labels) & classes, 0.8, 0.0)[:, :, None])
 
 
@@ -170,10 +171,10 @@ def check_photo(photo: Photo) -> None:
 
 
 def check_labels(photo: Photo, labels: Labels) -> None:
-    """Raises InputError unless the labels are uint8 and as large as the photo."""
-    if labels.dtype != np.uint8 or labels.shape != photo.shape[:2]:
+    """Raises InputError unless the labels are uint8, or uint16, and as large as the photo."""
+    if labels.dtype not in (np.uint8, np.uint16) or labels.shape != photo.shape[:2]:
         raise InputError(
-            f"a mask is {labels.shape} {labels.dtype} and its photo {photo.shape[:2]}: give uint8 labels"
+            f"a mask is {labels.shape} {labels.dtype} and its photo {photo.shape[:2]}: give uint8 labels, or uint16"
         )
 
 

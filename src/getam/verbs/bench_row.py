@@ -17,15 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from getam.data.collection import Collection, Sample, load_sample_mask
-from getam.data.masks import remap
+from getam.data.masks import LabelMap, remap
 from getam.data.photos import as_tensor, read_photo
 from getam.data.tags import BACKGROUND
 from getam.data.transforms import saliency_of
 from getam.errors import InputError
+from getam.label_numbers import ignore_label
 from getam.metrics.bootstrap import interval
 from getam.metrics.boundary import BoundaryScore
 from getam.metrics.confusion import (
-    IGNORE,
     ConfusionMatrix,
     Counts,
     Scores,
@@ -64,7 +64,7 @@ class _Photo:
     """(3,H,W) uint8."""
     image: Tensor
     """(1,3,h,w) float in 0–255, as the network sees it at the bench's size."""
-    truth: npt.NDArray[np.uint8]
+    truth: LabelMap
     present: list[int]
     """Class indices of the network."""
     labels: list[int]
@@ -154,7 +154,10 @@ class _Maps:
         for number, (sample, kept) in enumerate(zip(self.subject.collection.samples, self.kept)):
             shape = as_tensor(read_photo(sample.photo)).shape[-2:]
             truth = load_sample_mask(sample, self.subject.collection, (shape[0], shape[1]))
-            reached, winner = (np.frombuffer(zlib.decompress(b), np.uint8).reshape(shape) for b in kept)
+            reached, winner = (
+                np.frombuffer(zlib.decompress(b), kind).reshape(shape)
+                for b, kind in zip(kept, (np.uint8, np.uint16), strict=True)
+            )
             label = np.where(reached > _place(found.thresholds[number % 2]), winner, 0)
             boundary.update(label, truth)
             crossed.append(_counts(label, truth, self.classes))
@@ -191,7 +194,7 @@ class _Labels:
         found = remap(label.cpu().numpy(), self.subject.net.classes, self.subject.collection.classes)
         self.counts.append(hits_and_unions(self.matrix.update(found, photo.truth)))
         self.boundary.update(found, photo.truth)
-        self.undecided.append(float((found == IGNORE).mean()))
+        self.undecided.append(float((found == ignore_label(self.matrix.classes)).mean()))
 
     def result(self) -> dict[str, Any]:
         return {
@@ -210,16 +213,16 @@ def enlarge(maps: Tensor, size: Sequence[int]) -> npt.NDArray[np.float32]:
 
 def levels(
     maps: npt.NDArray[np.float32], labels: Sequence[int]
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """How many of the thresholds the largest map reaches, and whose it is: (H,W) uint8 each.
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:
+    """How many of the thresholds the largest map reaches, and whose it is: (H,W) uint8 and uint16.
 
     At threshold i the label is the second where the first is above i, else background: what `ThresholdSweep` counts,
     kept small until the thresholds are known.
     """
     if len(labels) == 0:
-        return np.zeros(maps.shape[1:], np.uint8), np.zeros(maps.shape[1:], np.uint8)
+        return np.zeros(maps.shape[1:], np.uint8), np.zeros(maps.shape[1:], np.uint16)
     reached = np.searchsorted(np.asarray(DEFAULT_THRESHOLDS), maps.max(axis=0), side="right")
-    return reached.astype(np.uint8), np.asarray(labels, np.uint8)[maps.argmax(axis=0)]
+    return reached.astype(np.uint8), np.asarray(labels, np.uint16)[maps.argmax(axis=0)]
 
 
 def _read(subject: Subject, sample: Sample) -> _Photo:
@@ -265,7 +268,7 @@ def _place(threshold: float) -> int:
     return int(np.abs(np.asarray(DEFAULT_THRESHOLDS) - threshold).argmin())
 
 
-def _counts(label: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], classes: int) -> Counts:
+def _counts(label: npt.NDArray[Any], truth: LabelMap, classes: int) -> Counts:
     return hits_and_unions(confusion_matrix(label, truth, classes))
 
 

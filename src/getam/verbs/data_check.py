@@ -19,6 +19,7 @@ from getam.data.checks import (
     tag_problems,
     together,
 )
+from getam.data.class_map import ClassMap, read_class_map
 from getam.data.collection import Collection, Sample, mask_class_names, match_files, read_split
 from getam.data.duplicates import Glance, glance
 from getam.data.formats.registry import find_tags, read_tags
@@ -63,6 +64,7 @@ def data_check(
     tags: tuple[Path, ...] | None = None,
     format: str | None = None,
     classes: tuple[str, ...] | None = None,
+    map: Path | None = None,
     splits: tuple[str, ...] | None = None,
     masks: Path | None = None,
 ) -> Check:
@@ -78,6 +80,7 @@ def data_check(
             names. Looked for as `getam train` does when left out.
         format: how the tags are written, if it is not recognised; `getam train --help` lists the names.
         classes: look at these tags only.
+        map: CSV of from,to lines, or YAML, with new names for tags and for classes of masks, as for `getam train`.
         splits: names of split files, as for `getam train --split`; train, val and test where they are there when left
             out.
         masks: folder of true masks; SegmentationClass of a VOC folder when left out.
@@ -90,12 +93,13 @@ def data_check(
     """
     if not photos.is_dir():
         raise InputError(f"data folder {photos} does not exist or is no folder: check the path.")
+    class_map = None if map is None else read_class_map(map)
     found: list[Problem] = []
     files = tags or (find_tags(photos, format=format),)
     tables: dict[Path, TagTable] = {}
     for file in files:
         try:
-            tables[file] = read_tags(file, classes, format=format)
+            tables[file] = read_tags(file, classes, format=format, class_map=class_map)
         except InputError as error:
             if len(files) == 1:
                 raise
@@ -114,7 +118,7 @@ def data_check(
             if " is read as " in note
         ]
     homes = homes if len(tables) > 1 else _splits(photos, splits, collection, found)
-    collection = _with_masks(collection, photos, masks, found)
+    collection = _with_masks(collection, photos, masks, found, class_map)
     seen: list[tuple[Sample, Glance]] = []
     with progress("checking", len(collection.samples)) as advance:
         coming = read_ahead(
@@ -195,7 +199,13 @@ def _splits(
     return homes
 
 
-def _with_masks(collection: Collection, data: Path, masks: Path | None, found: list[Problem]) -> Collection:
+def _with_masks(
+    collection: Collection,
+    data: Path,
+    masks: Path | None,
+    found: list[Problem],
+    class_map: ClassMap | None,
+) -> Collection:
     is_voc = is_voc_layout(data)
     if masks is None and is_voc and (data / "SegmentationClass").is_dir():
         masks = data / "SegmentationClass"
@@ -203,7 +213,7 @@ def _with_masks(collection: Collection, data: Path, masks: Path | None, found: l
         return collection
     try:
         files = match_files(masks, {s.name: s.photo for s in collection.samples}, "mask", required=False)
-        first, names = mask_class_names(masks, (), is_voc)
+        first, names = mask_class_names(masks, (), is_voc, class_map)
     except InputError as error:
         found.append(problem(error, masks))
         return collection

@@ -14,8 +14,10 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from getam.data.collection import names_hash, read_split
-from getam.data.masks import CLASSES_FILE, read_classes, read_mask, remap, write_atomically
+from getam.data.class_map import DROPPED, ClassMap, read_class_map
+from getam.data.collection import mask_class_names, names_hash, read_split
+from getam.data.masks import CLASSES_FILE, VOID, read_mask, remap, write_atomically
+from getam.data.photo_files import is_voc_layout
 from getam.data.photos import find_files
 from getam.data.tags import BACKGROUND, suggest
 from getam.errors import InputError
@@ -37,9 +39,16 @@ class Protocol:
     """sha256 of the sorted ids of the photos, each followed by a line feed."""
     split: str | None
     metric: str = "one confusion matrix over all pixels; mean IoU over background and the classes that occur"
-    ignored: str = "truth pixels of 255, and of classes that are not scored"
-    unlabelled: str = "predicted pixels of 255, and of classes that are not scored: a miss, no false positive"
+    ignored: str = "truth pixels of 255 (65535 in 16 bits), and of classes that are not scored"
+    unlabelled: str = (
+        "predicted pixels of 255 (65535), and of classes that are not scored: a miss, no false positive"
+    )
     intervals: Bootstrap = DEFAULT
+    background: bool = True
+    """Whether background is a class; not where the true masks' label 0 is void: such pixels are not scored, and
+    predicted background is no label."""
+    renamed: Mapping[str, str] | None = None
+    """Names of classes → those they were scored under; "" for dropped ones."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,7 @@ def evaluate(
     /,
     *,
     classes: tuple[str, ...] | None = None,
+    map: Path | None = None,
     split: Path | None = None,
     against: Path | None = None,
     out: Path | None = None,
@@ -92,12 +102,15 @@ def evaluate(
     """Score predicted masks against true ones: IoU per class, their mean with a 95 % interval, pixel accuracy.
 
     Masks are matched by file name, classes by name. Pixels that the truth marks 255, or as a class that is
-    not scored, do not count.
+    not scored, do not count. Where the first line of the truth's classes.txt is `void`, background is no class: neither
+    pixels without a label count, nor a background of their own.
 
     Args:
         masks: Folder of predicted masks (palette PNGs) with classes.txt in it or in the folder above.
         truth: Folder of true masks of the same names and sizes, with its own classes.txt.
         classes: Score only these classes; all of the predicted masks' classes.txt when left out.
+        map: CSV of from,to lines, or YAML, with new names for classes of predicted and of true masks: two with one name
+            are merged, one with an empty name is not scored, one called background is that. `classes` are new names.
         split: Text file with one photo id a line; score only these. Without it every true mask needs a
             predicted one, so that hard photos cannot be left out unnoticed.
         against: Another folder of predicted masks of the same photos: gives the difference of the two mIoUs, this one
@@ -116,21 +129,28 @@ def evaluate(
         raise InputError(
             f"{out} exists already: choose another file or overwrite it with overwrite (--overwrite)."
         )
-    predicted_classes, true_classes = _classes_of(masks), _classes_of(truth)
+    class_map = None if map is None else read_class_map(map)
+    predicted_classes, true_classes = classes_of(masks, class_map), classes_of(truth, class_map)
+    if class_map is not None:
+        folders = [folder for folder in (masks, truth, other) if folder is not None]
+        class_map.require_found(name for folder in folders for name in classes_of(folder).names)
     scored_classes = _choose_classes(predicted_classes, true_classes, classes, masks, truth)
-    predicted_files, true_files = _masks_in(masks), _masks_in(truth)
+    predicted_files, true_files = masks_in(masks), masks_in(truth)
     pairs = _pair(predicted_files, true_files, masks, truth, split)
     if out is not None:
         lists = [folder / CLASSES_FILE for near in (masks, truth) for folder in (near, near.parent)]
         split_files = [Path(split)] if split is not None else []
         read = [*predicted_files.values(), *true_files.values(), *lists, *split_files]
         refuse_input(Path(out), identities(read))
-    rivals = None if other is None else _rivals(other, truth, pairs, true_classes, scored_classes, split)
+    rivals = None
+    if other is not None:
+        other_classes = classes_of(other, class_map)
+        rivals = _rivals(other, other_classes, truth, pairs, true_classes, scored_classes, split)
 
     found, counts = _score(pairs.values(), predicted_classes, true_classes, scored_classes)
     compared = None
     if other is not None and rivals is not None:
-        its, its_counts = _score(rivals, _classes_of(other), true_classes, scored_classes)
+        its, its_counts = _score(rivals, other_classes, true_classes, scored_classes)
         compared = Against(
             str(other), its.miou, interval(its_counts), found.miou - its.miou,
             difference_interval(counts, its_counts),
@@ -142,7 +162,14 @@ def evaluate(
         pixel_accuracy=found.pixel_accuracy,
         false_positive_rate=found.false_positive_rate,
         false_negative_rate=found.false_negative_rate,
-        protocol=Protocol(scored_classes, len(pairs), names_hash(pairs), split.name if split else None),
+        protocol=Protocol(
+            scored_classes,
+            len(pairs),
+            names_hash(pairs),
+            split.name if split else None,
+            background=not true_classes.void,
+            renamed=None if class_map is None else dict(class_map.names),
+        ),
         against=compared,
     )
     if out is not None:
@@ -152,12 +179,13 @@ def evaluate(
 
 def _score(
     pairs: Collection[tuple[Path, Path]],
-    predicted_classes: Sequence[str],
-    true_classes: Sequence[str],
+    predicted_classes: ClassList,
+    true_classes: ClassList,
     scored_classes: Sequence[str],
 ) -> tuple[Scores, Counts]:
     """Scores of all photos, and (N,2,C+1) `hits_and_unions` of each."""
     matrix = ConfusionMatrix(len(scored_classes))
+    predicted_void = predicted_classes.void or true_classes.void
     counts: list[Counts] = []
     for predicted_file, true_file in _progress(pairs, len(pairs)):
         predicted, true = read_mask(predicted_file), read_mask(true_file)
@@ -168,8 +196,8 @@ def _score(
                 f" {true.shape[1]}×{true.shape[0]} (width×height): predict at the size of the photo."
             )
         counted = matrix.update(
-            _remap(predicted_file, predicted, predicted_classes, scored_classes),
-            _remap(true_file, true, true_classes, scored_classes),
+            _remap(predicted_file, predicted, predicted_classes.names, scored_classes, predicted_void),
+            _remap(true_file, true, true_classes.names, scored_classes, true_classes.void),
         )
         counts.append(hits_and_unions(counted))
     return matrix.compute(), np.stack(counts)
@@ -177,36 +205,54 @@ def _score(
 
 def _rivals(
     other: Path,
+    other_classes: ClassList,
     truth: Path,
     pairs: Mapping[str, tuple[Path, Path]],
-    true_classes: Sequence[str],
+    true_classes: ClassList,
     scored_classes: Sequence[str],
     split: Path | None,
 ) -> list[tuple[Path, Path]]:
     """The masks of `other` with their truths, photo by photo in the order of `pairs`."""
-    _choose_classes(_classes_of(other), true_classes, scored_classes, other, truth)
+    _choose_classes(other_classes, true_classes, scored_classes, other, truth)
     by_truth = {
-        true: own for own, true in _pair(_masks_in(other), _masks_in(truth), other, truth, split).values()
+        true: own for own, true in _pair(masks_in(other), masks_in(truth), other, truth, split).values()
     }
     return [(by_truth[true], true) for _, true in pairs.values()]
 
 
-def _classes_of(folder: Path) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class ClassList:
+    """Names of labels 1, 2, … of a folder of masks, and whether its label 0 is void instead of background."""
+
+    names: tuple[str, ...]
+    void: bool
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names that are classes, each once."""
+        return tuple(dict.fromkeys(name for name in self.names if name not in (DROPPED, BACKGROUND)))
+
+
+def classes_of(folder: Path, class_map: ClassMap | None = None) -> ClassList:
+    """As classes.txt in the folder or the one above says, or as VOC's own masks are; under new names.
+
+    Raises:
+        InputError: there is no folder, or no class list.
+    """
     if not folder.is_dir():
         raise InputError(f"mask folder {folder} does not exist or is no folder: check the path.")
-    if not (folder / CLASSES_FILE).is_file() and (folder.parent / CLASSES_FILE).is_file():
-        return read_classes(folder.parent)
-    return read_classes(folder)
+    first, names = mask_class_names(folder, (), is_voc_layout(folder.parent))
+    return ClassList(names if class_map is None else class_map.classes(names), first == VOID)
 
 
 def _choose_classes(
-    predicted: Sequence[str], true: Sequence[str], chosen: Sequence[str] | None, masks: Path, truth: Path
+    predicted: ClassList, true: ClassList, chosen: Sequence[str] | None, masks: Path, truth: Path
 ) -> tuple[str, ...]:
-    classes = tuple(predicted if chosen is None else chosen)
+    classes = tuple(predicted.classes if chosen is None else chosen)
     if not classes or len(set(classes)) < len(classes):
         raise InputError(f"classes {list(classes)} must name at least one class, and none twice.")
     for name in classes:
-        for folder, listed in ((masks, predicted), (truth, true)):
+        for folder, listed in ((masks, predicted.classes), (truth, true.classes)):
             if name not in listed:
                 raise InputError(
                     f"masks in {folder} have no class {name!r}; {suggest(name, listed)}; choose what to"
@@ -216,7 +262,7 @@ def _choose_classes(
     return classes
 
 
-def _masks_in(folder: Path) -> dict[str, Path]:
+def masks_in(folder: Path) -> dict[str, Path]:
     """Name, which is the path in the folder without suffix → file."""
     found: dict[str, Path] = {}
     for file in find_files(folder, (".png",)):
@@ -267,9 +313,9 @@ def _by_last_part(predicted: dict[str, Path], true: dict[str, Path]) -> dict[str
     return {names.get(last, last): file for last, file in short.items()}
 
 
-def _remap(file: Path, label: Any, from_classes: Sequence[str], to_classes: Sequence[str]) -> Any:
+def _remap(file: Path, label: Any, from_classes: Sequence[str], to_classes: Sequence[str], void: bool) -> Any:
     try:
-        return remap(label, from_classes, to_classes)
+        return remap(label, from_classes, to_classes, background=(BACKGROUND,), void=void)
     except InputError as error:
         raise InputError(f"mask {file}: {error}") from error
 

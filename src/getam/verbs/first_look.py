@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from getam.data.confidences import read_confidences
 from getam.data.masks import read_mask, write_atomically
 from getam.data.overlap import read_ahead
 from getam.data.photos import read_photo
@@ -27,10 +28,12 @@ class FirstLook:
     Attributes:
         judged: job and judgement of each photo, those that are most worth a look first.
         class_names: C names without background.
+        confidences: of each class, those its photos note (`getam.data.confidences`).
     """
 
     judged: tuple[tuple[Job, Plausibility], ...]
     class_names: tuple[str, ...]
+    confidences: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
     def doubtful(self) -> int:
@@ -38,14 +41,19 @@ class FirstLook:
         return sum(bool(found.doubts) for _, found in self.judged)
 
     def table(self) -> list[dict[str, object]]:
-        """A line for each class that was found, background first: photos with it, and the share it covers of those."""
+        """A line for each class that was found, background first: photos with it, and the share it covers of those.
+
+        Where masks note how sure they are, with the median of their confidences.
+        """
         lines: list[dict[str, object]] = []
         for label, name in enumerate(("background", *self.class_names)):
             shares = [found.covered[label] for _, found in self.judged if found.covered[label] >= NOTHING]
             if shares:
-                lines.append(
-                    {"class": name, "photos": len(shares), "covers on average": float(np.mean(shares))}
-                )
+                line: dict[str, object] = {"class": name, "photos": len(shares)}
+                line["covers on average"] = float(np.mean(shares))
+                if label and (sure := self.confidences.get(name)):
+                    line["median confidence"] = float(np.median(sure))
+                lines.append(line)
         if undecided := [found.undecided for _, found in self.judged if found.undecided]:
             mean = float(np.mean(undecided))
             lines.append({"class": "undecided", "photos": len(undecided), "covers on average": mean})
@@ -76,12 +84,18 @@ def look(
         tags: name of a job → indices of its photo's classes; None: not known.
     """
 
-    def judge(job: Job) -> Plausibility:
-        its = None if tags is None else tags[job.name]
-        return plausibility(read_mask(folder.path / job.results[0]), class_names, its)
+    def judge(job: Job) -> tuple[Plausibility, dict[str, float]]:
+        its, mask = None if tags is None else tags[job.name], folder.path / job.results[0]
+        return plausibility(read_mask(mask), class_names, its), read_confidences(mask)
 
-    judged = sorted(read_ahead(jobs, judge), key=lambda pair: (-pair[1].worth_a_look, pair[0].name))
-    return FirstLook(tuple(judged), tuple(class_names))
+    judged: list[tuple[Job, Plausibility]] = []
+    sure: dict[str, list[float]] = {}
+    for job, (found, noted) in read_ahead(jobs, judge):
+        judged.append((job, found))
+        for name, confidence in noted.items():
+            sure.setdefault(name, []).append(confidence)
+    judged.sort(key=lambda pair: (-pair[1].worth_a_look, pair[0].name))
+    return FirstLook(tuple(judged), tuple(class_names), sure)
 
 
 def end_with_first_look(
@@ -107,10 +121,14 @@ def end_with_first_look(
     table = Table(
         title=found.sentence(), caption=f"the {min(SHOWN, len(found.judged))} to look at first: {page}"
     )
-    for column in ("class", "photos", "covers on average"):
+    lines = found.table()
+    columns = ["class", "photos", "covers on average", *(["median confidence"] if found.confidences else [])]
+    for column in columns:
         table.add_column(column, justify="left" if column == "class" else "right")
-    for line in found.table():
-        table.add_row(str(line["class"]), str(line["photos"]), f"{line['covers on average']:.0%}")
+    for line in lines:
+        sure = f"{line['median confidence']:.2f}" if "median confidence" in line else ""
+        cells = (str(line["class"]), str(line["photos"]), f"{line['covers on average']:.0%}", sure)
+        table.add_row(*cells[: len(columns)])
     Console(stderr=True, soft_wrap=True).print(table, markup=False)
     return found
 

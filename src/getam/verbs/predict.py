@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from getam.data.confidences import with_confidences
+from getam.data.confidences import confidences, with_confidences
 from getam.data.masks import encode_mask
 from getam.data.photos import as_tensor, find_photos, read_photo_near
 from getam.engine.device import AUTO, choose_device
@@ -24,7 +23,7 @@ from getam.verbs.first_look import end_with_first_look
 from getam.verbs.outputs import Job, OutputFolder, weights_hash
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 
-SINGLE_SCALE = (256,)  # long side in pixels; crops of 224 are cut from photos of 201–256
+SINGLE_SCALE = (320,)  # long side in pixels; chosen on tune, and on other classes of MSRC (docs/results.md)
 
 
 def predict(
@@ -130,25 +129,6 @@ def sharpened(beliefs: Tensor, photo: Tensor) -> Tensor:
     """Probabilities (C+1,h,w) of a photo (3,H,W) → those after a dense CRF, of the photo's size or 500 at most."""
     image = photo.to(beliefs.device, torch.float32)[None]
     return dense_crf(shrunk(image), shrunk(beliefs[None]), parameters=DEEPLAB)[0]
-
-
-def confidences(beliefs: Tensor, winner: Tensor, classes: Sequence[str]) -> dict[str, float]:
-    """Mean probability of each class over its pixels: class name → number in [0,1].
-
-    The probabilities are the network's own: those after a CRF are all near 1.
-
-    Args:
-        beliefs: (C+1,h,w), probabilities of background and the C classes.
-        winner: (h,w), what each pixel is in the end: 0 background, class index + 1.
-        classes: their names, without background; those without a pixel are left out.
-
-    >>> confidences(torch.tensor([[[0.25, 0.5]], [[0.75, 0.5]]]), torch.tensor([[1, 1]]), ["cat"])
-    {'cat': 0.625}
-    """
-    present = [number for number in winner.unique().tolist() if number > 0]
-    return {
-        classes[number - 1]: beliefs[number][winner == number].double().mean().item() for number in present
-    }
 
 
 def photo_jobs(photos: Path | str, out: Path | str, suffix: str = ".png") -> list[Job]:

@@ -6,6 +6,7 @@ import logging
 from functools import partial
 from pathlib import Path
 
+from getam.data.class_map import read_class_map
 from getam.data.fingerprint import take_fingerprint
 from getam.data.hold_out import HELD_OUT, divided
 from getam.engine.loop import fit, in_words
@@ -41,6 +42,7 @@ def train(
     weights: Path | None = None,
     saliency: Path | str | None = AUTO_PROVIDER,
     classes: tuple[str, ...] | None = None,
+    map: Path | None = None,
     split: str | None = None,
     steps: int | None = None,
     epochs: float | None = None,
@@ -78,6 +80,8 @@ def train(
             or auto, the best that is installed, where the recipe uses saliency; none: maps of the tags alone decide
             what is background.
         classes: train on these tags only; the others' pixels are nobody's.
+        map: CSV of from,to lines, or YAML, with new names for tags and for classes of masks: two with one name are
+            merged, one with an empty name is dropped, its tag taken away and its pixels nobody's.
         split: only the ids listed in this split file of a VOC folder, e.g. train.
         steps: optimiser steps; left out, as many as suit the number of photos and what the network starts from.
         epochs: passes over the photos, instead of steps.
@@ -99,7 +103,8 @@ def train(
             losses that are no longer finite; one sentence.
     """
     system = find_recipe(recipe)
-    load = partial(load_and_say, data, tags, format=format, classes=classes, split=split)
+    class_map = None if map is None else read_class_map(map)
+    load = partial(load_and_say, data, tags, format=format, classes=classes, split=split, class_map=class_map)
     source = source_of(saliency, used="saliency" in system.uses)
     collection = heard(load_with_saliency(load, source), saliency)
     if workers < 0:
@@ -124,7 +129,7 @@ def train(
     made_by = _in_words(source if collection.has_saliency else None)
     content = take_fingerprint(
         kept, masks=dataset.with_masks, facts={"saliency source": made_by},
-        files={"weights": embedded_model() if config.weights == EMBEDDED else weights},
+        files={"weights": embedded_model() if config.weights == EMBEDDED else weights and Path(weights)},
     )  # fmt: skip
     exam = Exam(config.whole_photos(held), config.batch_size) if held.samples else None
     check = exam.mean_ranked if exam else None

@@ -6,13 +6,19 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from getam.data.class_map import ClassMap
 from getam.data.formats.listing import Listing
-from getam.data.tags import BACKGROUND, MAX_CLASSES, TagRow, TagTable, suggest
+from getam.data.tags import BACKGROUND, TagRow, TagTable, suggest
 from getam.errors import InputError
+from getam.label_numbers import MAX_CLASSES
 
 
 def tabulate(
-    path: Path, listing: Listing, classes: Sequence[str] | None = None, known: Sequence[str] = ()
+    path: Path,
+    listing: Listing,
+    classes: Sequence[str] | None = None,
+    known: Sequence[str] = (),
+    class_map: ClassMap | None = None,
 ) -> TagTable:
     """The table of a listing.
 
@@ -24,6 +30,7 @@ def tabulate(
         listing: what was read from it.
         classes: a subset, in that order; other tags go to `TagRow.others`. All tags that a photo has, sorted, if None.
         known: names of a model's classes.
+        class_map: renames what was read; `classes` are names after it.
 
     Raises:
         InputError: no photo, a photo twice, no tag at all, a class that no photo has, or more classes than masks hold.
@@ -33,6 +40,8 @@ def tabulate(
             f"{path} ({listing.words}) names no photo: give one that lists photos and their tags."
         )
     _check_twice(path, listing)
+    written = dict.fromkeys(name for row in listing.rows for name in (*row.tags, *row.unknown))
+    listing = listing if class_map is None else class_map.listing(listing)
     count = Counter(tag for row in listing.rows for tag in row.tags)
     for row in listing.rows:
         count.update(dict.fromkeys(row.unknown, 0))
@@ -49,7 +58,7 @@ def tabulate(
         chosen = _check_classes(path, tuple(classes), there)
     if len(chosen) > MAX_CLASSES:
         raise InputError(
-            f"{path} has {len(chosen)} classes, but 8-bit masks have room for {MAX_CLASSES}: select fewer"
+            f"{path} has {len(chosen)} classes, but masks have room for {MAX_CLASSES}: select fewer"
             " with `classes`."
         )
     order = {name: place for place, name in enumerate(chosen)}
@@ -74,7 +83,7 @@ def tabulate(
         if spelled[name] != name
     ]
     joined = {name: listing.synonyms[name] for name in chosen if name in listing.synonyms}
-    return TagTable(chosen, tuple(rows), tuple(said), listing.folders, joined)
+    return TagTable(chosen, tuple(rows), tuple(said), listing.folders, joined, tuple(written))
 
 
 def one_spelling(count: Mapping[str, int], wanted: Iterable[str] = ()) -> dict[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from getam.data.class_map import ClassMap
 from getam.data.formats import (
     coco,
     csv_table,
@@ -69,6 +70,7 @@ def read_tags(
     *,
     format: str | None = None,
     known: Sequence[str] = (),
+    class_map: ClassMap | None = None,
 ) -> TagTable:
     """Read and check tags in any of the `FORMATS`.
 
@@ -78,6 +80,8 @@ def read_tags(
             classes are all tags that a photo has, sorted.
         format: a name of `FORMATS`, with `:PATTERN` for "names"; recognised when left out.
         known: names of a model's classes: tags that differ from one in case only are read as that.
+
+    `class_map` renames tags; `classes` are names after it.
 
     Raises `InputError`, naming file and line, for anything that cannot be read.
     """
@@ -89,7 +93,7 @@ def read_tags(
     else:
         fitting = (each for each in FORMATS.values() if each.looks(source))
         reader = next(fitting, FORMATS["csv"])  # which says what is wrong with it
-    return tabulate(path, reader.read(source), classes, known)
+    return tabulate(path, reader.read(source), classes, known, class_map)
 
 
 def find_tags(data: Path, *, format: str | None = None) -> Path:

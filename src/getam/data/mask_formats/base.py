@@ -16,12 +16,13 @@ import numpy.typing as npt
 from getam.data.masks import voc_palette
 from getam.data.tags import suggest
 from getam.errors import InputError
+from getam.label_numbers import DEEP_IGNORE, MAX_CLASSES
 
 Label = npt.NDArray[np.uint16]
 Flags = npt.NDArray[np.bool_]
 
-UNDECIDED = 65535
-"""Label of pixels that are of no class and no background; 255 in 8-bit masks."""
+UNDECIDED = DEEP_IGNORE
+"""Label of pixels that are of no class and no background: every format is read as 16 bits."""
 
 UNDECIDED_NAME = "undecided"
 """What such pixels are called in tools that know names only."""
@@ -104,7 +105,7 @@ class Format:
     results: Callable[[Sequence[str]], list[str]]
     names_photos: bool = False
     needs_size: bool = False
-    most: int = UNDECIDED - 1
+    most: int = MAX_CLASSES
 
 
 def name_of(photo: str) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+import numpy.typing as npt
 
 from getam.data.confidences import read_confidences, with_confidences
 from getam.data.mask_formats.base import (
@@ -24,8 +23,6 @@ from getam.data.mask_formats.base import (
 )
 from getam.data.masks import (
     CLASSES_FILE,
-    IGNORE,
-    LabelMap,
     encode_mask,
     read_classes,
     read_mask,
@@ -33,13 +30,11 @@ from getam.data.masks import (
     write_classes,
 )
 from getam.data.photos import find_files
-from getam.data.tags import MAX_CLASSES
 from getam.errors import InputError
+from getam.label_numbers import IGNORE, MAX_CLASSES, deepened, is_deep
 
-MOST = UNDECIDED - 1
+MOST = MAX_CLASSES
 TOOL = "getam"
-DEEP = ("I;16", "I;16B", "I")
-"""What Pillow calls a 16-bit grey PNG, depending on its version."""
 
 
 def results(names: Sequence[str]) -> list[str]:
@@ -51,9 +46,9 @@ def write(
     out: Path, classes: tuple[str, ...], masks: Iterable[PhotoMask], prefix: str | None
 ) -> Counter[str]:
     """`out`/NAME.png of each mask, and classes.txt. Nothing is lost."""
-    write_classes(out, classes, most=MOST)
+    write_classes(out, classes)
     for mask in masks:
-        png = encode_mask(narrowed(mask.label)) if len(classes) <= MAX_CLASSES else _encode_deep(mask.label)
+        png = encode_mask(mask.label if is_deep(len(classes)) else narrowed(mask.label))
         write_atomically(out / f"{mask.name}.png", with_confidences(png, mask.confidences))
     return Counter()
 
@@ -71,7 +66,7 @@ def read(path: Path, reading: Reading) -> Source:
         raise InputError(f"{path} holds no PNG: give the folder with the masks")
     beside = next((place for place in (path, path.parent) if (place / CLASSES_FILE).is_file()), path)
     if reading.classes is None or (beside / CLASSES_FILE).is_file():
-        found = read_classes(beside, most=MOST)
+        found = read_classes(beside)
     else:
         found = reading.classes
     classes = ordered(found, reading.classes, beside / CLASSES_FILE)
@@ -89,7 +84,7 @@ def read_one(file: Path, reading: Reading) -> tuple[PhotoMask, tuple[str, ...]]:
         (place for place in file.absolute().parents if (place / CLASSES_FILE).is_file()), file.parent
     )
     found = beside / CLASSES_FILE
-    classes = reading.classes if reading.classes and not found.is_file() else read_classes(beside, most=MOST)
+    classes = reading.classes if reading.classes and not found.is_file() else read_classes(beside)
     (mask,) = masks_of([file.stem], [file], classes)
     return mask, tuple(classes)
 
@@ -103,36 +98,16 @@ def masks_of(
     return map(partial(_load, count=len(classes), table=table), names, files)
 
 
-def narrowed(label: Label) -> LabelMap:
+def narrowed(label: Label) -> npt.NDArray[np.uint8]:
     """(H,W) uint16 of at most 254 classes → uint8, undecided 255."""
     return np.where(label == UNDECIDED, IGNORE, label).astype(np.uint8)
 
 
-def _encode_deep(label: Label) -> bytes:
-    encoded = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(label)).save(encoded, format="PNG")
-    return encoded.getvalue()
-
-
 def _load(name: str, file: Path, *, count: int, table: Label) -> PhotoMask:
-    label = _read_any(file)
-    if count < IGNORE:
-        label[label == IGNORE] = UNDECIDED
+    label = deepened(read_mask(file), count)
     highest = int(label[label != UNDECIDED].max(initial=0))
     if highest > count:
         raise InputError(
             f"mask {file} has label {highest}, beyond the {count} classes: complete {CLASSES_FILE}"
         )
     return PhotoMask(name, table[label], confidences=read_confidences(file))
-
-
-def _read_any(file: Path) -> Label:
-    try:
-        with Image.open(file) as image:
-            if image.mode in DEEP:
-                return np.array(image).astype(np.uint16)
-    except MemoryError:
-        raise
-    except Exception:  # `read_mask` finds the same and says it
-        pass
-    return read_mask(file).astype(np.uint16)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from getam.data.mask_formats import coco, cvat, label_studio, labelme, png, voc, yolo
 from getam.data.mask_formats.base import Format
-from getam.data.tags import MAX_CLASSES
+from getam.label_numbers import SHALLOW_CLASSES
 from getam.registry import find
 
 PNG = "png"
@@ -12,7 +12,7 @@ PNG = "png"
 FORMATS: dict[str, Format] = {
     PNG: Format("getam", png.write, png.read, png.results),
     "voc": Format(
-        "VOC tools, CVAT's Segmentation mask 1.1", voc.write, voc.read, voc.results, most=MAX_CLASSES
+        "VOC tools, CVAT's Segmentation mask 1.1", voc.write, voc.read, voc.results, most=SHALLOW_CLASSES
     ),
     "coco": Format("COCO tools", coco.write, coco.read, coco.results, names_photos=True),
     "cvat": Format("CVAT for images 1.1", cvat.write, cvat.read, cvat.results, names_photos=True),

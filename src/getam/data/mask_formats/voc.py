@@ -25,10 +25,11 @@ from getam.data.mask_formats.base import (
     one_each,
     ordered,
 )
-from getam.data.masks import IGNORE, encode_mask, voc_palette, write_atomically
+from getam.data.masks import encode_mask, voc_palette, write_atomically
 from getam.data.photos import find_files
 from getam.data.tags import BACKGROUND
 from getam.errors import InputError
+from getam.label_numbers import IGNORE
 
 TOOL = "VOC"
 MASKS = "SegmentationClass"

@@ -1,0 +1,67 @@
+"""The numbers in label maps: 8 bits, and 16 where a class list is longer than they reach.
+
+Label 0 is background, 1..C are the classes, and one number stands for pixels of which nothing is said: 255 in 8 bits,
+65535 in 16. Which it is follows from the length of the class list, in files and in memory alike.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+IGNORE = 255
+"""In 8 bits: the label that is neither trained on nor scored; in a prediction, no label was given."""
+
+DEEP_IGNORE = 65535
+"""The same in 16 bits."""
+
+SHALLOW_CLASSES = IGNORE - 1
+"""As many classes fit into 8 bits: 1–254."""
+
+MAX_CLASSES = DEEP_IGNORE - 1
+"""As many fit into 16."""
+
+
+def is_deep(classes: int) -> bool:
+    """Whether label maps of that many classes need 16 bits.
+
+    >>> is_deep(254), is_deep(255)
+    (False, True)
+    """
+    return classes > SHALLOW_CLASSES
+
+
+def ignore_label(classes: int) -> int:
+    """The label of undecided pixels in maps of that many classes.
+
+    >>> ignore_label(20), ignore_label(300)
+    (255, 65535)
+    """
+    return DEEP_IGNORE if is_deep(classes) else IGNORE
+
+
+def label_dtype(classes: int) -> type[np.uint8] | type[np.uint16]:
+    """What a label map of that many classes is stored as.
+
+    >>> label_dtype(300).__name__
+    'uint16'
+    """
+    return np.uint16 if is_deep(classes) else np.uint8
+
+
+def deepened(label: npt.NDArray[Any], classes: int) -> npt.NDArray[np.uint16]:
+    """A label map as it was read, 8 or 16 bits deep → (H,W) uint16, undecided `DEEP_IGNORE`.
+
+    In 8 bits 255 is undecided whatever the class list; in 16 where it cannot be a class.
+
+    >>> deepened(np.array([[1, 255]], np.uint8), 300).tolist()
+    [[1, 65535]]
+    >>> deepened(np.array([[255, 65535]], np.uint16), 300).tolist()
+    [[255, 65535]]
+    """
+    deep = label.astype(np.uint16)
+    if label.dtype == np.uint8 or not is_deep(classes):
+        deep[label == IGNORE] = DEEP_IGNORE
+    return deep

@@ -1,0 +1,70 @@
+"""Every `getam …` in README and docs, held against the real parser and the registries; nothing is run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import pytest
+
+from getam import cli
+from getam.data.formats.registry import FORMATS as TAG_FORMATS
+from getam.data.mask_formats.registry import FORMATS as MASK_FORMATS
+from getam.engine.device import KINDS
+from getam.labels.registry import LABELLERS
+from getam.maps.registry import REGISTRY
+from getam.pipeline import parse_pipeline
+from getam.recipes import RECIPES
+from getam.refine.registry import REFINERS
+from pages import README, WRITTEN_BY_HAND, commands
+
+COMMANDS = [
+    pytest.param(words, id=f"{page.name}:{line}")
+    for page in (README, *WRITTEN_BY_HAND)
+    for line, words in commands(page)
+]
+NAMES: dict[str, Mapping[str, Any]] = {
+    "recipe": RECIPES,
+    "method": REGISTRY,
+    "labels": LABELLERS,
+    "to": MASK_FORMATS,
+    "from_": MASK_FORMATS,
+}
+"""Options whose values are names that the parser takes as any text."""
+
+
+def options_of(words: list[str]) -> dict[str, Any]:
+    """What the parser makes of a command line. Raises `SystemExit` for one it does not take."""
+    given = cli.joined(cli.split_commas(words))
+    call = cli.parse(given, whole=given[:1])
+    assert isinstance(call, partial)
+    return call.keywords
+
+
+def test_commands_are_found() -> None:
+    assert len(COMMANDS) > 60
+    assert {each.values[0][0] for each in COMMANDS} >= {"train", "label", "convert", "data"}
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_the_parser_takes_it(words: list[str]) -> None:
+    options = options_of(words)
+    for option, names in NAMES.items():
+        assert options.get(option) is None or options[option] in names
+    if format := options.get("format"):
+        assert format.partition(":")[0] in TAG_FORMATS
+    if preset := options.get("preset"):
+        assert preset in RECIPES[options["recipe"]].presets
+    if device := options.get("device"):
+        assert device.partition(":")[0] in ("auto", *KINDS)
+    if isinstance(refine := options.get("refine"), tuple):
+        assert set(refine) <= {*REFINERS, "none"}
+    for row in options.get("compare") or ():
+        parse_pipeline(row)
+
+
+def test_a_renamed_option_is_noticed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        options_of(["train", "--data", "photos", "--outt", "runs/a"])
+    assert "--outt" in capsys.readouterr().err
