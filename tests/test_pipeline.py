@@ -26,15 +26,16 @@ from getam.labels.enlarge import enlarged
 from getam.labels.free import complete_without_saliency
 from getam.labels.registry import LABELLERS
 from getam.labels.single_tag import saliency_label
-from getam.maps.affinity import model_affinity
+from getam.maps.affinity import learned_affinity, model_affinity
 from getam.maps.methods.getam import getam as getam_maps
 from getam.maps.methods.gradcam import gradcam
 from getam.maps.multiscale import multiscale
 from getam.maps.registry import REGISTRY
+from getam.nets.affinity import AffinitySegmenter
 from getam.pipeline import Evidence, Pipeline, parse_pipeline
 from getam.refine.pamr import normalise_maps, pamr
 from getam.refine.par import par
-from getam.refine.random_walk import ACR, random_walk
+from getam.refine.random_walk import ACR, AFA, IRN, random_walk
 from getam.refine.registry import REFINERS
 from getam.refine.scaled import scale_to_peak
 
@@ -639,3 +640,27 @@ def test_the_protocol_says_what_was_used(scenes: Path, trained: Path, tmp_path: 
     assert found == [
         (["pamr"], "free", "attn_grad"), (["pamr"], "completion", "attn_grad"), ([], "free", "grad"),
     ]  # fmt: skip
+
+
+def test_walk_afa_follows_what_was_learned_and_the_others_do_not(caplog: pytest.LogCaptureFixture) -> None:
+    net: Any = AffinitySegmenter(tiny.vit_segmenter().encoder, tiny.CLASSES, (8, 8, 12, 12), 8, 1)
+    net = tiny.awake(net)
+    given_photo = photo(32, 32)
+    resized = given_photo.float()[None]
+    plain, learned, irn = (
+        parse_pipeline(f"getam{walk}", scales=(32,), flip=False).maps(net, given_photo, [1])
+        for walk in ("", "+walk-afa", "+walk-irn")
+    )
+    expected = random_walk(plain, net.learned_affinity(resized), walk=AFA)
+    torch.testing.assert_close(learned, scale_to_peak(expected))
+    attention = model_affinity(net, resized)[0]
+    torch.testing.assert_close(irn, scale_to_peak(random_walk(plain, attention, walk=IRN)))
+    assert [name for name, refiner in REFINERS.items() if refiner.learned] == ["walk-afa"]
+    said = "walk-afa follows the attention of this network as it is, which has learned no affinity"
+    parse_pipeline("getam+walk-afa", scales=(32,)).check(saliency=False, net=net)
+    parse_pipeline("getam+walk-irn", scales=(32,)).check(saliency=False, net=tiny.vit_segmenter())
+    assert said not in caplog.text
+    parse_pipeline("getam+walk-afa", scales=(32,)).check(saliency=False, net=tiny.vit_segmenter())
+    assert caplog.text.count(said) == 1
+    with pytest.raises(CaptureError, match=r"Segmenter has learned no affinity: .* --recipe afa"):
+        learned_affinity(tiny.vit_segmenter(), resized)

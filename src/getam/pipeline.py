@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from getam.labels.confidence import label_beliefs, slots_of
 from getam.labels.deep import torch_label_dtype
 from getam.labels.enlarge import enlarged
 from getam.labels.registry import LABELLERS, check_label_options, find_labeller, label_with
-from getam.maps.affinity import model_affinity, model_attention
+from getam.maps.affinity import has_learned_affinity, learned_affinity, model_affinity, model_attention
 from getam.maps.methods.multi_layer import min_max
 from getam.maps.multiscale import multiscale
 from getam.maps.registry import REGISTRY, check_options, find_method
@@ -35,8 +36,15 @@ LABEL_SCALES = (224, 320)  # long sides in pixels
 LABEL_OPTIONS: dict[str, dict[str, Any]] = {"getam": {"coupling": "attn_grad"}}
 PAMR_SCALE = 0.5  # PAMR on photos at half size reaches twice as far (docs/results.md); so do the others
 SALIENT = 127 / 255  # of completion; what is above it is salient: half of an 8-bit map's range, not tuned
-FOLLOWED = {"affinity": model_affinity, "attention": model_attention}  # what refiners on patches are given
+FOLLOWED = {  # what refiners on patches are given
+    "affinity": model_affinity,
+    "attention": model_attention,
+    "learned": learned_affinity,
+}
 MADE = ("maps", "images", "saliency")  # what a labeller can be given here
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,8 +73,8 @@ class Pipeline:
     Attributes:
         method: of `getam.maps.registry`.
         refine: of `getam.refine.registry`, in order; () for none. Those that work on patches follow the net's
-            own attention on the patch grid, those that look at the photo see it at half size; a photo larger than 500
-            as its copy of 500, on which labels are made too.
+            own attention on the patch grid, or walk-afa the affinity that it has learned, where it has; those that look
+            at the photo see it at half size; a photo larger than 500 as its copy of 500, on which labels are made too.
         labels: of `getam.labels.registry`. "completion" needs saliency to tell background; where there is none, it is
             "free", its twin that does without.
         scales: long sides in pixels; maps are averaged over them.
@@ -148,6 +156,14 @@ class Pipeline:
             )
         if not self.scales or min(self.scales) < 1:
             raise InputError(f"scales {self.scales} must be one or more positive long sides in pixels")
+        if net is not None and not has_learned_affinity(net):
+            for name in self.refine:
+                if find_refiner(name).learned:
+                    logger.warning(
+                        "%s follows the attention of this network as it is, which has learned no affinity: train one "
+                        "that has with --recipe afa",
+                        name,
+                    )
         if net is not None and "maps" in labeller.needs:
             self._require_attention(net)  # also of the refiners, which the trial leaves out
             side = min(self.scales)
@@ -194,12 +210,15 @@ class Pipeline:
         if on_patches:
             largest = max(sizes, key=lambda size: size[0] * size[1])
             resized = F.interpolate(image, size=largest, mode="bilinear", antialias=True)
-            followed: dict[str, Tensor] = {}
-            for need in {refiner.needs for refiner in chain[: len(on_patches)]}:
-                followed[need], grid = FOLLOWED[need](net, resized)
-            if found.shape[-2:] != grid:  # features of a stage, not of patches
-                found = F.interpolate(found, size=grid, mode="bilinear", align_corners=True)
-            found = refine(on_patches, found, **followed)
+            followed: dict[str, tuple[Tensor, tuple[int, int]]] = {}
+            for name, refiner in zip(on_patches, chain):
+                source = "learned" if refiner.learned and has_learned_affinity(net) else refiner.needs
+                if source not in followed:
+                    followed[source] = FOLLOWED[source](net, resized)
+                alike, grid = followed[source]
+                if found.shape[-2:] != grid:  # features of a stage, not of patches
+                    found = F.interpolate(found, size=grid, mode="bilinear", align_corners=True)
+                found = refine([name], found, **{refiner.needs: alike})
             if chain[len(on_patches) - 1].from_zero:
                 found = min_max(found)
         if not on_photo:

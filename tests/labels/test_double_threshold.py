@@ -14,6 +14,7 @@ from getam.labels.double_threshold import (
     IRN_HIGH,
     IRN_LOW,
     afa_label,
+    afa_walked_label,
     agreed,
     double_threshold,
     irn_label,
@@ -90,6 +91,67 @@ def test_afa_is_two_softmaxes_through_par_at_half_size(scene):
     label = afa_label(maps, classes, photo)[0]
     assert label.tolist() == agreed(*levels).tolist()
     assert set(label.unique().tolist()) == {0, 8, 255}
+
+
+def walked(stack, affinity, grid, radius=8):
+    """One step of a walk, patch by patch: a^2 over the window, each column divided by its sum, one multiplication."""
+    height, width = grid
+    places = [(y, x) for y in range(height) for x in range(width)]
+    transition = torch.zeros_like(affinity)
+    for i, (y, x) in enumerate(places):
+        for j, (v, u) in enumerate(places):
+            if abs(y - v) <= radius and abs(x - u) <= radius:
+                transition[i, j] = affinity[i, j] ** 2
+    for j in range(len(places)):
+        transition[:, j] /= transition[:, j].sum()
+    return (stack.flatten(2) @ transition).unflatten(2, grid)
+
+
+@pytest.mark.parametrize("levels", [{}, {"high": 0.7, "low": 0.2}])
+def test_afa_walks_on_softmaxes_before_par(scene, levels):
+    """A grid wider than the window; affinities are symmetric, as those that are learned."""
+    photo, maps, classes, _ = scene
+    grid, names = (3, 11), torch.tensor([0, 8, 3], dtype=torch.uint8)
+    affinity = torch.rand(33, 33, generator=torch.Generator().manual_seed(2)) ** 4
+    affinity = (affinity + affinity.T) / 2 + torch.eye(33)
+    found = []
+    for level in ({"high": 0.55, "low": 0.35} | levels).values():
+        stack = torch.cat([torch.full((1, 1, 24, 32), level), maps], 1)
+        patches = F.interpolate(stack, grid, mode="bilinear").exp()
+        spread = walked(patches / patches.sum(1, keepdim=True), affinity, grid)
+        refined = par(F.interpolate(photo, (12, 16), mode="bilinear"), spread)
+        found.append(names[F.interpolate(refined, (24, 32), mode="bilinear")[0].argmax(0)])
+    label = afa_walked_label(maps, classes, photo, affinity[None], grid, **levels)
+    assert label.dtype == torch.uint8
+    assert label[0].tolist() == agreed(*found).tolist()
+    assert not torch.equal(label, afa_label(maps, classes, photo, **levels))
+    assert len(label.unique()) > 1
+
+
+def test_each_photo_walks_along_its_own_affinity(scene):
+    photo, maps, classes, _ = scene
+    affinity = torch.stack([torch.eye(12), torch.ones(12, 12)])
+    double = [torch.cat([each, each]) for each in (maps, classes, photo)]
+    both = afa_walked_label(*double, affinity, (3, 4))
+    for own, alone in zip(both, affinity):
+        assert torch.equal(own, afa_walked_label(maps, classes, photo, alone[None], (3, 4))[0])
+    assert not torch.equal(both[0], both[1])
+
+
+def test_afa_labels_a_map_that_fills_its_object():
+    """Peak 1 on a square, 0 elsewhere: the square in both labels, however much PAR and the walk average."""
+    inside = torch.zeros(48, 48, dtype=torch.bool)
+    inside[12:36, 12:36] = True
+    photo = torch.where(inside, 200.0, 60.0).expand(1, 3, 48, 48) + 5 * torch.randn(1, 3, 48, 48)
+    maps, classes = inside[None, None].float(), torch.tensor([[3]])
+    patches = inside[2::4, 2::4].flatten()  # centres of 4-pixel patches
+    alike = torch.where(patches[:, None] == patches, 0.95, 0.05)[None]
+    for label in (
+        afa_label(maps, classes, photo),
+        afa_walked_label(maps, classes, photo, alike, (12, 12)),
+    ):
+        assert (label[0][inside] == 4).float().mean() > 0.95
+        assert (label[0][~inside] == 0).float().mean() > 0.95
 
 
 def test_the_levels_are_the_published_ones():

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from getam.data.transforms import TagDataset
-from getam.nets.network import Network
+from getam.nets.network import Network, evaluating
 
 
 @torch.no_grad()
@@ -21,13 +21,10 @@ def held_out_scores(net: Network, crops: TagDataset, batch_size: int) -> tuple[T
         crops: N of them.
         batch_size: photos at once.
     """
-    device, training = next(net.parameters()).device, net.training
-    net.eval()
-    try:
-        scores, tags = [], []
+    device = next(net.parameters()).device
+    scores, tags = [], []
+    with evaluating(net):
         for batch in DataLoader(crops, batch_size, generator=torch.Generator()):
             scores.append(net.class_scores(batch["image"].to(device)).float().cpu())
             tags.append(batch["tags"].masked_fill(~batch["known"], -1) if "known" in batch else batch["tags"])
-        return torch.cat(scores), torch.cat(tags)
-    finally:
-        net.train(training)
+    return torch.cat(scores), torch.cat(tags)

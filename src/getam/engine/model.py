@@ -9,6 +9,7 @@ import torch
 
 from getam.engine.runfolder import MODEL, read_metadata
 from getam.errors import GetamError, InputError, WeightsError
+from getam.nets.affinity import AffinitySegmenter
 from getam.nets.bas import BASNetwork, build_bas
 from getam.nets.build import FROM_NOTHING, build_segmenter
 from getam.nets.classifier import Classifier, build_classifier
@@ -81,9 +82,10 @@ def _one_line(error: Exception) -> str:
 
 
 def _build(kind: str, classes: tuple[str, ...], config: dict[str, Any], file: Path) -> Network:
-    if kind == Segmenter.kind:
-        sizes = (config["channels"], config["width"], config["enlarge"])
-        return build_segmenter(config["backbone"], classes, *sizes, weights=FROM_NOTHING)
+    for network in (Segmenter, AffinitySegmenter):
+        if kind == network.kind:
+            sizes = (config["channels"], config["width"], config["enlarge"])
+            return build_segmenter(config["backbone"], classes, *sizes, weights=FROM_NOTHING, network=network)
     if kind in (Classifier.kind, BASNetwork.kind):
         build = build_classifier if kind == Classifier.kind else build_bas
         return build(config["backbone"], classes, weights=FROM_NOTHING, output_stride=config["output_stride"])

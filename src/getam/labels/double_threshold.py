@@ -6,6 +6,7 @@ IRN's rule came with BAS, SIPE and Puzzle-CAM too, with other levels: 0.30 and 0
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,8 @@ from getam.label_numbers import IGNORE
 from getam.labels.inputs import require_fitting, require_levels
 from getam.refine.crf import IRN, dense_crf, label_probabilities
 from getam.refine.par import par
+from getam.refine.random_walk import AFA as AFA_WALK
+from getam.refine.random_walk import random_walk
 from getam.refine.scaled import seen_size, shrunk
 
 IRN_HIGH, IRN_LOW = (
@@ -97,6 +100,37 @@ def afa_label(
     return double_threshold(maps, classes, images, high=high, low=low, decide=_par_of_softmax)
 
 
+def afa_walked_label(
+    maps: Tensor,
+    classes: Tensor,
+    images: Tensor,
+    affinity: Tensor,
+    grid: tuple[int, int],
+    *,
+    high: float = AFA_HIGH,
+    low: float = AFA_LOW,
+) -> Tensor:
+    """AFA's labels once its affinity is learned: `afa_label` whose `softmax_c [β, maps]` takes one step along it first.
+
+    The step, `refine.random_walk.AFA`, is on the patch grid; PAR follows, from there to the photo.
+
+    Args:
+        maps, classes, images, high, low: as `double_threshold`.
+        affinity: (B,N,N) ≥ 0, N = h·w.
+        grid: (h, w) of its patches.
+
+    Returns, raises: as `double_threshold`; or affinities that do not belong to the grid.
+    """
+    labels = []
+    for photo in range(len(maps)):
+        one = slice(photo, photo + 1)
+        decide = partial(_par_of_walk, affinity=affinity[one], grid=grid)
+        labels.append(
+            double_threshold(maps[one], classes[one], images[one], high=high, low=low, decide=decide)
+        )
+    return torch.cat(labels)
+
+
 def agreed(strict: Tensor, loose: Tensor) -> Tensor:
     """Labels that ask for much (strict) and for little (loose) of a foreground -> 255 where only strict says 0.
 
@@ -120,8 +154,17 @@ def _crf_of_hard_label(image: Tensor, beliefs: Tensor) -> Tensor:
 
 
 def _par_of_softmax(image: Tensor, beliefs: Tensor) -> Tensor:
+    return _par_at_half(image, beliefs.softmax(1))
+
+
+def _par_of_walk(image: Tensor, beliefs: Tensor, *, affinity: Tensor, grid: tuple[int, int]) -> Tensor:
+    patches = F.interpolate(beliefs, size=grid, mode="bilinear", align_corners=False).softmax(1)
+    return _par_at_half(image, random_walk(patches, affinity, walk=AFA_WALK))
+
+
+def _par_at_half(image: Tensor, beliefs: Tensor) -> Tensor:
     height, width = image.shape[-2:]
     half = seen_size(height, width, PAR_SCALE)
     small = F.interpolate(shrunk(image).float(), size=half, mode="bilinear", align_corners=False)
-    refined = par(small, beliefs.softmax(1))
+    refined = par(small, beliefs)
     return F.interpolate(refined, size=(height, width), mode="bilinear", align_corners=False)

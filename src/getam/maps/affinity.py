@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from getam.attention.capture import Call, Geometry, capture, global_calls
+from getam.attention.capture import Call, Geometry, capture, frozen, global_calls
+from getam.errors import CaptureError
 from getam.maps.base import class_scores, geometry_of
 from getam.refine.class_aware import LAST_BLOCKS
 from getam.refine.random_walk import attention_affinity
@@ -26,6 +28,27 @@ def model_affinity(model: nn.Module, images: Tensor) -> tuple[Tensor, tuple[int,
     """
     calls, place = _calls(model, images)
     return affinity_of(calls, place), place.grid
+
+
+def has_learned_affinity(model: nn.Module) -> bool:
+    """Whether `learned_affinity` can ask the network: the recipe "afa" trains such."""
+    return callable(getattr(model, "learned_affinity", None))
+
+
+@torch.no_grad()
+def learned_affinity(model: nn.Module, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """The affinity (B,N,N) in (0,1) that a network has learned, and its grid (h,w); args as `model_affinity`.
+
+    Raises:
+        CaptureError: the network has learned none.
+    """
+    learned: Any = getattr(model, "learned_affinity", None)
+    if not callable(learned):
+        raise CaptureError(
+            f"{type(model).__name__} has learned no affinity: train a network that has with --recipe afa"
+        )
+    with frozen(model):
+        return learned(images), geometry_of(model, images).grid
 
 
 @torch.no_grad()

@@ -24,6 +24,7 @@ def build_segmenter(
     enlarge: int = 2,
     *,
     weights: str | None = None,
+    network: type[Segmenter] = Segmenter,
 ) -> Segmenter:
     """The joint network for a backbone.
 
@@ -32,6 +33,7 @@ def build_segmenter(
         classes: class names without background.
         channels, width, enlarge: of the decoder.
         weights: path of a local safetensors file with timm's names; None asks timm's hub; "" starts from nothing.
+        network: the class that is built: `Segmenter`, or one of its relatives with other heads.
 
     Raises:
         WeightsError: no file was given and the hub cannot be reached.
@@ -40,14 +42,14 @@ def build_segmenter(
     if backbone == SMALL_HYBRID:
         if weights:
             raise InputError(f"{SMALL_HYBRID} is trained from nothing: leave out the weights {weights}")
-        return Segmenter(_small_hybrid(), classes, channels, width, enlarge)
+        return network(_small_hybrid(), classes, channels, width, enlarge)
     if weights is None:
         encoder = from_hub(lambda: build_encoder(backbone, pretrained=True), backbone)
     else:
         encoder = build_encoder(backbone)
     if weights:
         load_backbone(encoder.backbone, weights)
-    return Segmenter(encoder, classes, channels, width, enlarge)
+    return network(encoder, classes, channels, width, enlarge)
 
 
 def _small_hybrid() -> Encoder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import ClassVar
 
 import torch
@@ -50,3 +51,14 @@ class Network(nn.Module):
     @abstractmethod
     def class_scores(self, images: Tensor) -> Tensor:
         """Photos (B,3,H,W) in 0–255 → class logits (B,C), by the shortest way: all that maps need."""
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Run the block with `net` in eval mode; then it is in the mode it was in, all of it."""
+    training = net.training
+    net.eval()
+    try:
+        yield
+    finally:
+        net.train(training)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from getam.recipes.afa import AFARecipe
 from getam.recipes.bas import BASRecipe
 from getam.recipes.classifier import ClassifierRecipe
 from getam.recipes.getam import GetamRecipe
@@ -13,7 +14,14 @@ from getam.registry import find
 
 RECIPES: dict[str, Any] = {
     recipe.name: recipe
-    for recipe in (GetamRecipe(), SelfTrainingRecipe(), SupervisedRecipe(), ClassifierRecipe(), BASRecipe())
+    for recipe in (
+        GetamRecipe(),
+        SelfTrainingRecipe(),
+        SupervisedRecipe(),
+        ClassifierRecipe(),
+        BASRecipe(),
+        AFARecipe(),
+    )
 }
 
 

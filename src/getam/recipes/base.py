@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator
@@ -105,6 +105,7 @@ class CommonConfig(BaseModel):
 class Config(CommonConfig):
     """Options of the recipes that train the joint network: its decoder's sizes beside the common ones."""
 
+    network: ClassVar[type[Segmenter]] = Segmenter
     channels: tuple[int, int, int, int] = (48, 64, 128, 192)  # reassembled maps of the decoder
     width: int = Field(default=64, ge=8)  # fusion width of the decoder
     enlarge: Literal[1, 2] = 1  # of the decoder's last fusion; the paper's head works at 2
@@ -120,7 +121,13 @@ class Config(CommonConfig):
         embedded = self.weights == EMBEDDED
         weights = FROM_NOTHING if embedded else self.weights
         net = build_segmenter(
-            self.backbone, classes, self.channels, self.width, self.enlarge, weights=weights
+            self.backbone,
+            classes,
+            self.channels,
+            self.width,
+            self.enlarge,
+            weights=weights,
+            network=self.network,
         )
         if embedded:
             load_body(net, embedded_model(), fresh=net.class_layers)

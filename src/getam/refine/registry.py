@@ -34,12 +34,14 @@ class Refiner:
             (B,h·w,h·w): "affinity", symmetric and of all blocks, or "attention", directed and of the last blocks.
         source: paper.
         from_zero: whether its paper subtracts a map's minimum afterwards: walks lift all patches.
+        learned: whether a network that has learned an affinity gives that, in place of its attention.
     """
 
     function: Callable[..., Tensor]
     needs: str
     source: str
     from_zero: bool = False
+    learned: bool = False
 
 
 REFINERS: dict[str, Refiner] = {
@@ -49,7 +51,9 @@ REFINERS: dict[str, Refiner] = {
     "crf-deeplab": Refiner(partial(crf_of_maps, parameters=DEEPLAB), "images", "DeepLab, arXiv 1606.00915"),
     "crf-afa": Refiner(partial(crf_of_maps, parameters=AFA), "images", "AFA, arXiv 2203.02664"),
     "geodesic": Refiner(geodesic_expansion, "images", "UM-CAM, arXiv 2306.11490"),
-    "walk-afa": Refiner(partial(random_walk, walk=AFA_WALK), "affinity", "AFA, arXiv 2203.02664"),
+    "walk-afa": Refiner(
+        partial(random_walk, walk=AFA_WALK), "affinity", "AFA, arXiv 2203.02664", learned=True
+    ),
     "walk-irn": Refiner(partial(random_walk, walk=IRN_WALK), "affinity", "IRN, arXiv 1904.05044"),
     "walk-acr": Refiner(partial(random_walk, walk=ACR_WALK), "affinity", "ACR, arXiv 2308.04321", True),
     "diffusion": Refiner(

@@ -68,10 +68,10 @@ def train(
             folders, or "names:{tags}_*" for tags in the photos' names; recognised when left out.
         out: folder of the run: config.yaml, data.jsonl, env.json, metrics.jsonl, model.safetensors.
         recipe: "getam"; "self-training" (getam, then once more on its own labels: better, three times as long);
-            "supervised" (true masks: the ceiling to compare with); "classifier" and "bas" (networks for maps, without a
-            decoder).
-        preset: named options of the recipe; "light" for CPUs, "paper-voc" for the paper's, "vit" for a transformer as
-            "classifier".
+            "afa" (end to end, by an affinity learned from attention); "supervised" (true masks: the ceiling to compare
+            with); "classifier" and "bas" (networks for maps, without a decoder).
+        preset: named options of the recipe; "light" for CPUs, "paper-voc" (of "afa" also "paper-coco") for the paper's,
+            "vit" for a transformer as "classifier".
         backbone: timm name; a transformer as it is, a CNN as the stem of a light hybrid, or as it is for "classifier"
             and "bas".
         weights: local safetensors file with the backbone's weights; embedded: start from the network that comes with
