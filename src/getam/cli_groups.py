@@ -17,7 +17,7 @@ COMMON = "options"  # as tyro calls what stands under no other heading; it comes
 GROUPS: dict[str, tuple[str, ...]] = {
     COMMON: (
         "data", "tags", "photos", "masks", "truth", "model", "out", "classes", "splits", "shares", "saliency", "recipe",
-        "preset", "method", "provider", "compare", "against", "to", "from_", "prefix", "year", "download",
+        "preset", "method", "provider", "compare", "against", "to", "from_", "prefix", "year", "download", "fix",
         "explain.weights", "network",
     ),
     "photo and tag": ("format", "map", "split", "on_bad_image"),

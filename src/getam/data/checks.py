@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +21,55 @@ RARE, OFTEN = 2, 5  # photos of a tag that may be a slip, and how many times as 
 UNDECIDED = 0.5  # share of a mask that is 255 above which it says too little
 
 
+UNREADABLE = "photo that cannot be read"
+MISSING = "photo that is missing or could be two"
+ONE_NAME = "photos of one name"
+NO_TAGS = "tags that cannot be read"
+SPELLINGS = "tag in two spellings"
+LOOKALIKE = "tag that looks like another"
+SEVERAL = "several tags in one"
+NO_LIST = "list that cannot be read"
+UNLISTED = "name in a list that is not there"
+TWO_LISTS = "name in two lists"
+NO_MASKS = "masks without the classes"
+BAD_MASK = "mask that cannot be used"
+AT_ODDS = "mask at odds with classes or tags"
+SAME = "photos that show the same"
+
+
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong: where, what, and what to do."""
+    """Something wrong: where, what, and what to do; and what kind it is, to be counted by."""
 
     where: str
     what: str
     remedy: str
+    kind: str = field(default="", repr=False, compare=False)
 
 
-def problem(error: InputError, where: Path | str) -> Problem:
+@dataclass(frozen=True)
+class Check:
+    """What was found.
+
+    Attributes:
+        problems: all of them.
+        collection: what could be read.
+        splits: names of photos by split.
+        remarks: what is no problem but worth knowing.
+    """
+
+    problems: tuple[Problem, ...]
+    collection: Collection
+    splits: Mapping[str, tuple[str, ...]]
+    remarks: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """1 where there are problems, else 0."""
+        return 1 if self.problems else 0
+
+
+def problem(error: InputError, where: Path | str, kind: str = "") -> Problem:
     """An error as a problem: its sentence is divided where the remedy begins.
 
     >>> problem(InputError("tags.csv, line 3: photo b is not in photos; correct the name."), "tags.csv")
@@ -40,12 +79,12 @@ def problem(error: InputError, where: Path | str) -> Problem:
     if text.startswith(f"{where}, ") or text.startswith(f"{where}: "):
         head, _, text = text.partition(": ")
         where = head
-    for kind in ("photo", "mask"):
-        text = text.removeprefix(f"{kind} {where} ")
+    for thing in ("photo", "mask"):
+        text = text.removeprefix(f"{thing} {where} ")
     what, divider, remedy = text.partition("; ")
     if not divider:
         what, _, remedy = text.rpartition(": ")
-    return Problem(str(where), what or text, remedy if what else "")
+    return Problem(str(where), what or text, remedy if what else "", kind)
 
 
 def tag_problems(counts: Mapping[str, int], where: Path | str) -> list[Problem]:
@@ -60,21 +99,45 @@ def tag_problems(counts: Mapping[str, int], where: Path | str) -> list[Problem]:
     """
     found = []
     for name, photos in sorted(counts.items()):
-        often = [other for other, its in counts.items() if its >= OFTEN * photos and photos <= RARE]
-        folded = {
-            other.casefold().replace(" ", "").replace("_", "").replace("-", ""): other for other in often
-        }
-        plain = name.casefold().replace(" ", "").replace("_", "").replace("-", "")
+        folded = {_folded(other): other for other in _often(counts, name)}
+        plain = _folded(name)
         if close := difflib.get_close_matches(plain, list(folded), n=1, cutoff=ALIKE):
             other = folded[close[0]]
             what = f"the tag {name!r} ({_photos(photos)}) looks like {other!r} ({_photos(counts[other])})"
-            found.append(Problem(str(where), what, f"write {other}, if it is meant"))
+            kind = SPELLINGS if close[0] == plain else LOOKALIKE
+            found.append(Problem(str(where), what, f"write {other}, if it is meant", kind))
         parts = [part.strip() for part in name.replace("|", ",").split(",")]
         if len(parts) > 1 and all(part in counts for part in parts):
             found.append(
-                Problem(str(where), f"the tag {name!r} looks like several", f"write {';'.join(parts)}")
+                Problem(
+                    str(where), f"the tag {name!r} looks like several", f"write {';'.join(parts)}", SEVERAL
+                )
             )
     return found
+
+
+def spellings(counts: Mapping[str, int]) -> dict[str, str]:
+    """Rare tags that differ from one frequent tag in case, spaces, hyphens and underscores only → that tag.
+
+    >>> spellings({"traffic light": 40, "Traffic_Light": 1, "traffic lihgt": 1})
+    {'Traffic_Light': 'traffic light'}
+    """
+    found = {}
+    for name in counts:
+        same = [other for other in _often(counts, name) if _folded(other) == _folded(name)]
+        if len(same) == 1:
+            found[name] = same[0]
+    return found
+
+
+def _often(counts: Mapping[str, int], name: str) -> list[str]:
+    """Tags so much more frequent than a rare one that it may be a slip."""
+    photos = counts[name]
+    return [other for other, its in counts.items() if its >= OFTEN * photos and photos <= RARE]
+
+
+def _folded(name: str) -> str:
+    return name.casefold().replace(" ", "").replace("_", "").replace("-", "")
 
 
 def mask_problems(sample: Sample, collection: Collection, size: tuple[int, int]) -> list[Problem]:
@@ -85,7 +148,7 @@ def mask_problems(sample: Sample, collection: Collection, size: tuple[int, int])
     try:
         label = read_mask(sample.mask, size)
     except InputError as error:
-        return [problem(error, where)]
+        return [problem(error, where, BAD_MASK)]
     numbers, counts = np.unique(label, return_counts=True)
     shares = dict(zip(numbers.tolist(), (counts / label.size).tolist(), strict=True))
     found = []
@@ -97,23 +160,25 @@ def mask_problems(sample: Sample, collection: Collection, size: tuple[int, int])
                 where,
                 f"label {', '.join(map(str, beyond))} is beyond the {len(collection.mask_classes)} classes",
                 f"complete {CLASSES_FILE} or correct the mask",
+                AT_ODDS,
             )
         )
     frame = np.concatenate([label[0], label[-1], label[:, 0], label[:, -1]])
     if shares.get(ignore, 0.0) > UNDECIDED:
         what = f"{shares[ignore]:.0%} of the mask is {ignore}, undecided"
-        found.append(Problem(where, what, f"label more of it; if {ignore} means a class, renumber it"))
+        remedy = f"label more of it; if {ignore} means a class, renumber it"
+        found.append(Problem(where, what, remedy, AT_ODDS))
     elif (frame == ignore).all():
         remedy = "the mask was padded: cut it to the photo, and enlarge it with nearest neighbour"
-        found.append(Problem(where, f"the whole border of the mask is {ignore}", remedy))
+        found.append(Problem(where, f"the whole border of the mask is {ignore}", remedy, AT_ODDS))
     shown = {collection.mask_classes[n - 1] for n in shares if 0 < n <= len(collection.mask_classes)}
     scored = set(collection.classes) - set(sample.unknown)
     if untagged := sorted(shown & scored - set(sample.tags)):
         what = f"shows {', '.join(untagged)}, which the photo is not tagged with"
-        found.append(Problem(where, what, "add the tag, or correct the mask"))
+        found.append(Problem(where, what, "add the tag, or correct the mask", AT_ODDS))
     if hidden := sorted(set(sample.tags).intersection(collection.mask_classes) - shown):
         what = f"shows no {', '.join(hidden)}, which the photo is tagged with"
-        found.append(Problem(where, what, "take the tag away, or label it in the mask"))
+        found.append(Problem(where, what, "take the tag away, or label it in the mask", AT_ODDS))
     return found
 
 
@@ -141,7 +206,7 @@ def duplicate_problems(
             what, remedy = f"{what}, with other tags ({said})", "give them the same tags, or keep one"
         else:
             remedy = "keep one of them"
-        found.append(Problem(str(first.photo), what, remedy))
+        found.append(Problem(str(first.photo), what, remedy, SAME))
     return found
 
 

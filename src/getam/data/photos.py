@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -105,6 +106,47 @@ def read_photo_near(path: Path | str, long_side: int) -> tuple[Image.Image, tupl
     while they decode, which makes large photos several times faster to read.
     """
     return _decode(Path(path), long_side)
+
+
+def turned_file(path: Path | str) -> tuple[bytes, str] | None:
+    """The file of a photo that its EXIF orientation turns, written anew upright, and its suffix; None for all others.
+
+    JPEGs are encoded anew (quality 95, full colour resolution), others without loss. Raises `InputError` as
+    `read_photo`.
+    """
+    photo = read_photo(path)
+    with Image.open(path) as image:
+        if _orientation(image) == 1:
+            return None
+        form = image.format if image.format in ("PNG", "TIFF", "WEBP") else "JPEG"
+        profile = (
+            image.info.get("icc_profile") if image.mode == "RGB" else None
+        )  # of the colours that were kept
+    encoded = io.BytesIO()
+    options = (
+        {"quality": 95, "subsampling": 0} if form == "JPEG" else {"lossless": True} if form == "WEBP" else {}
+    )
+    photo.save(encoded, form, icc_profile=profile, **options)
+    return encoded.getvalue(), {"JPEG": ".jpg", "PNG": ".png", "TIFF": ".tif", "WEBP": ".webp"}[form]
+
+
+def suffix_of(path: Path | str) -> str:
+    """The suffix that a photo should have: its own where that is one of a photo, else by what it holds.
+
+    Raises `InputError` for a file that is no photo.
+    """
+    if Path(path).suffix.lower() in PHOTO_SUFFIXES:
+        return Path(path).suffix
+    try:
+        with Image.open(path) as image:
+            form = str(image.format)
+    except OSError as error:
+        raise InputError(f"photo {path} is no photo: remove it.") from error
+    form = "JPEG" if form == "MPO" else form
+    fitting = (
+        s for s, known in Image.registered_extensions().items() if known == form and s in PHOTO_SUFFIXES
+    )
+    return min(fitting, key=PHOTO_SUFFIXES.index, default=".png")
 
 
 def upright(image: Image.Image, name: str) -> Image.Image:

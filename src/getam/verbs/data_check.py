@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +11,16 @@ from rich.table import Table
 from rich.text import Text
 
 from getam.data.checks import (
+    MISSING,
+    NO_LIST,
+    NO_MASKS,
+    NO_TAGS,
+    ONE_NAME,
+    SPELLINGS,
+    TWO_LISTS,
+    UNLISTED,
+    UNREADABLE,
+    Check,
     Problem,
     duplicate_problems,
     mask_problems,
@@ -27,34 +36,13 @@ from getam.data.masks import CLASSES_FILE, VOID
 from getam.data.overlap import read_ahead
 from getam.data.photo_files import is_voc_layout, photo_finder, sample_name
 from getam.data.photos import find_photos, read_photo
-from getam.data.tags import TagTable, suggest
+from getam.data.tags import TagRow, TagTable, suggest
 from getam.errors import InputError
+from getam.verbs.data_fix import refuse_fix, show_mended, write_fixed
 from getam.verbs.progress import progress
 
 SPLITS = ("train", "val", "test")
 """Split files that are looked for where none are named."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """What was found.
-
-    Attributes:
-        problems: all of them.
-        collection: what could be read.
-        splits: names of photos by split.
-        remarks: what is no problem but worth knowing.
-    """
-
-    problems: tuple[Problem, ...]
-    collection: Collection
-    splits: Mapping[str, tuple[str, ...]]
-    remarks: tuple[str, ...]
-
-    @property
-    def exit_code(self) -> int:
-        """1 where there are problems, else 0."""
-        return 1 if self.problems else 0
 
 
 def data_check(
@@ -67,6 +55,7 @@ def data_check(
     map: Path | None = None,
     splits: tuple[str, ...] | None = None,
     masks: Path | None = None,
+    fix: Path | None = None,
 ) -> Check:
     """Read photos, tags and masks once and list every problem, with its file and what to do.
 
@@ -84,6 +73,9 @@ def data_check(
         splits: names of split files, as for `getam train --split`; train, val and test where they are there when left
             out.
         masks: folder of true masks; SegmentationClass of a VOC folder when left out.
+        fix: new folder for a copy in which is mended what can be mended safely (masks in VOC's colours, tags in two
+            spellings, rows without their suffix, photos turned by EXIF); what cannot be used at all is left out and
+            listed in its left-out.csv. Nothing else is changed.
 
     Returns:
         The problems, and the collection that could be read.
@@ -92,6 +84,9 @@ def data_check(
         InputError: the folder does not exist, or no tags could be read at all.
     """
     photos, masks = Path(photos), None if masks is None else Path(masks)
+    fix = None if fix is None else Path(fix)
+    if fix is not None:
+        refuse_fix(fix, photos, classes or map)
     if not photos.is_dir():
         raise InputError(f"data folder {photos} does not exist or is no folder: check the path.")
     class_map = None if map is None else read_class_map(map)
@@ -104,17 +99,22 @@ def data_check(
         except InputError as error:
             if len(files) == 1:
                 raise
-            found.append(problem(error, file))
+            found.append(problem(error, file, NO_TAGS))
     if not tables:
         raise InputError(
             f"none of the {len(files)} files of tags can be read: {found[0].where}: {found[0].what}"
         )
-    collection, homes = _gather(photos, tables, found)
+    collection, homes, taken = _gather(photos, tables, found)
     for file, table in tables.items():
         counts = Counter(tag for row in table.rows for tag in (*row.tags, *row.others))
         found += tag_problems(counts, file)
         found += [
-            Problem(str(file), note.partition(": ")[2].partition(";")[0], "write it the same way everywhere")
+            Problem(
+                str(file),
+                note.partition(": ")[2].partition(";")[0],
+                "write it the same way everywhere",
+                SPELLINGS,
+            )
             for note in table.notes
             if " is read as " in note
         ]
@@ -123,7 +123,9 @@ def data_check(
     seen: list[tuple[Sample, Glance]] = []
     with progress("checking", len(collection.samples)) as advance:
         coming = read_ahead(
-            collection.samples, _look, skip=lambda sample, error: found.append(problem(error, sample.photo))
+            collection.samples,
+            _look,
+            skip=lambda sample, error: found.append(problem(error, sample.photo, UNREADABLE)),
         )
         for done, (sample, (small, size)) in enumerate(coming, start=1):
             seen.append((sample, small))
@@ -132,6 +134,8 @@ def data_check(
     found += duplicate_problems(seen, homes)
     check = Check(tuple(found), collection, homes, _remarks(photos, tables, collection, seen))
     _show(check)
+    if fix is not None:
+        show_mended(write_fixed(fix, photos, tables, taken, check), fix)
     return check
 
 
@@ -142,13 +146,14 @@ def _look(sample: Sample) -> tuple[Glance, tuple[int, int]]:
 
 def _gather(
     data: Path, tables: Mapping[Path, TagTable], found: list[Problem]
-) -> tuple[Collection, dict[str, tuple[str, ...]]]:
-    """The photos that are there, of all tables, and their names by table."""
+) -> tuple[Collection, dict[str, tuple[str, ...]], dict[str, TagRow]]:
+    """The photos that are there, of all tables, their names by table, and the row each is from."""
     names: tuple[str, ...] = ()
     for table in tables.values():
         names += tuple(name for name in table.classes if name not in names)
     samples: dict[str, Sample] = {}
     homes: dict[str, tuple[str, ...]] = {}
+    taken: dict[str, TagRow] = {}
     is_voc = is_voc_layout(data)
     for file, table in tables.items():
         find = photo_finder(data, file, table.folders)
@@ -160,15 +165,17 @@ def _gather(
                 remedy = (
                     "rename one of the photos" if name in own else "list it in one split only, or rename it"
                 )
-                found.append(Problem(row.where, what, remedy))
+                found.append(Problem(row.where, what, remedy, ONE_NAME))
                 continue
             try:
                 own[name] = Sample(name, find(row), row.tags, row.others, unknown=row.unknown)
             except InputError as error:
-                found.append(problem(error, file))
+                found.append(problem(error, file, MISSING))
+            else:
+                taken[name] = row
         samples.update(own)
         homes[file.stem] = tuple(own)
-    return Collection(names, tuple(samples.values())), homes
+    return Collection(names, tuple(samples.values())), homes, taken
 
 
 def _splits(
@@ -184,16 +191,20 @@ def _splits(
         try:
             listed = read_split(file)
         except InputError as error:
-            found.append(problem(error, file))
+            found.append(problem(error, file, NO_LIST))
             continue
         for name in listed:
             if name in home:
                 remedy = "take it off one of the lists"
-                found.append(Problem(str(file), f"{name} is in the split {home[name]} too", remedy))
+                found.append(
+                    Problem(str(file), f"{name} is in the split {home[name]} too", remedy, TWO_LISTS)
+                )
             elif name not in known:
                 remedy = "correct the name, add its row of tags, or take it off the list"
                 found.append(
-                    Problem(str(file), f"{name} has no row of tags, or its photo is missing", remedy)
+                    Problem(
+                        str(file), f"{name} has no row of tags, or its photo is missing", remedy, UNLISTED
+                    )
                 )
             home.setdefault(name, split)
         homes[split] = tuple(name for name in listed if home[name] == split and name in known)
@@ -216,12 +227,12 @@ def _with_masks(
         files = match_files(masks, {s.name: s.photo for s in collection.samples}, "mask", required=False)
         first, names = mask_class_names(masks, (), is_voc, class_map)
     except InputError as error:
-        found.append(problem(error, masks))
+        found.append(problem(error, masks, NO_MASKS))
         return collection
     for name in collection.classes:
         if name not in names:
             remedy = f"{suggest(name, names)}; or add it to {CLASSES_FILE}"
-            found.append(Problem(str(masks), f"the masks have no class {name!r}", remedy))
+            found.append(Problem(str(masks), f"the masks have no class {name!r}", remedy, NO_MASKS))
     samples = tuple(
         Sample(s.name, s.photo, s.tags, s.others, files.get(s.name), s.saliency, s.unknown)
         for s in collection.samples

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +12,8 @@ from getam.data.collection import Collection, Sample
 from getam.data.formats.registry import read_tags
 from getam.data.masks import write_atomically
 from getam.data.stratify import stratified
+from getam.data.tag_table import tag_table
+from getam.data.tags import TagRow
 from getam.errors import InputError
 from getam.named import read_named
 from getam.verbs.loading import load_and_say
@@ -66,12 +66,14 @@ def data_split(
     samples = sorted(collection.samples, key=lambda sample: sample.name)
     has = np.array([[name in sample.tags for name in collection.classes] for sample in samples])
     dealt = stratified(has, list(parts.values()), np.random.default_rng(seed))
+    wide = any(sample.unknown for sample in samples)
     contents = {}
     for number, name in enumerate(parts):
         its = [sample for sample, part in zip(samples, dealt, strict=True) if part == number]
         if not its:
             raise InputError(f"the split {name} has no photo of {len(samples)}: give it a larger share")
-        contents[name] = (its, _table(its, collection, data))
+        rows = [TagRow(_relative(s.photo, data), s.tags, 0, unknown=s.unknown) for s in its]
+        contents[name] = (its, tag_table(rows, collection.classes, wide=wide))
     for name, (its, text) in contents.items():
         write_atomically(files[name], text.encode(errors="surrogateescape"))
         _check_back(files[name], its, collection)
@@ -89,28 +91,6 @@ def _shares(given: Sequence[str]) -> dict[str, float]:
         raise InputError("give two shares or more, as in --shares train=0.8 val=0.2")
     total = sum(shares.values())
     return {name: share / total for name, share in shares.items()}
-
-
-def _table(samples: Sequence[Sample], collection: Collection, data: Path) -> str:
-    """`image,tags`; a column per class where some tag is unknown or holds what joins tags."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    wide = any(sample.unknown for sample in collection.samples)
-    wide = wide or any(";" in name for name in collection.classes)
-    if wide:
-        writer.writerow(["image", *collection.classes])
-    else:
-        writer.writerow(["image", "tags"])
-    for sample in samples:
-        image = _relative(sample.photo, data)
-        if wide:
-            states = [
-                "1" if n in sample.tags else "?" if n in sample.unknown else "0" for n in collection.classes
-            ]
-            writer.writerow([image, *states])
-        else:
-            writer.writerow([image, ";".join(sample.tags)])
-    return text.getvalue()
 
 
 def _relative(photo: Path, data: Path) -> str:
