@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from getam.data.photos import PHOTO_SUFFIXES, as_tensor, find_files, find_photos, read_photo, read_photo_near
 from getam.errors import InputError
@@ -304,9 +304,11 @@ def test_hidden_files_and_folders_and_other_suffixes_are_passed_over(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "suffix", [".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm"]
+    "suffix", [".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".avif"]
 )
 def test_every_listed_suffix_is_found_and_read(tmp_path: Path, suffix: str) -> None:
+    if suffix == ".avif" and not features.check("avif"):
+        pytest.skip("this build of Pillow has no AVIF")
     assert suffix in PHOTO_SUFFIXES
     Image.fromarray(gradient()).save(tmp_path / f"a{suffix.upper()}")
     (photo,) = find_photos(tmp_path)

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, features
 
 from getam.errors import InputError
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
-"""What a folder is searched for, in any case; a photo named by itself may have any suffix."""
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm",
+    *((".avif",) if features.check("avif") else ()),
+)  # fmt: skip
+"""What a folder is searched for, in any case (AVIF where Pillow's build reads it); a photo named by itself may have
+any suffix."""
 
 PROTOCOL = "protocol.jsonl"
 """What verbs write beside their results: how they were made."""

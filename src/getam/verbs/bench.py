@@ -128,7 +128,8 @@ def bench(
         "size": size, "flip": False, "device": device, "fixed_threshold": fixed, "threshold_rule": THRESHOLD_RULE,
         "boundary_tolerance": TOLERANCE, "perturbed": len(chosen), "deletion_steps": STEPS, "deletion_blur": BLUR,
         "intervals": asdict(DEFAULT),
-        "weights_sha256": weights_hash(model or embedded_model()), "threads": torch.get_num_threads(),
+        "weights_sha256": weights_hash(embedded_model() if model is None else Path(model)),
+        "threads": torch.get_num_threads(),
         "environment": {k: v for k, v in environment().items() if k != "started"},
     }  # fmt: skip
     results = _Results(Path(out), protocol, overwrite=overwrite)

@@ -53,6 +53,7 @@ def data_split(
     Raises:
         InputError: bad photos or tags, shares that are none, more splits than photos, or files in the way.
     """
+    data, out = Path(data), Path(out)
     parts = _shares(shares)
     collection = load_and_say(data, tags, format=format, classes=classes)
     files = {name: out / f"{name}.csv" for name in parts}

@@ -166,7 +166,7 @@ def evaluate(
             scored_classes,
             len(pairs),
             names_hash(pairs),
-            split.name if split else None,
+            Path(split).name if split else None,
             background=not true_classes.void,
             renamed=None if class_map is None else dict(class_map.names),
         ),
