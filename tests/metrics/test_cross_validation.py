@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 
 from getam.errors import InputError
 from getam.metrics.bootstrap import Bootstrap, difference_interval
 from getam.metrics.confusion import ConfusionMatrix, confusion_matrix, hits_and_unions
-from getam.metrics.cross_validation import choose, cross_validated, folds_of
+from getam.metrics.cross_validation import chance_of, choose, cross_validated, folds_of
 
 HOW = Bootstrap(resamples=200)
 
@@ -97,9 +99,56 @@ def test_noise_is_not_better_though_the_best_of_many_looks_so() -> None:
         honest.append(found.miou - found.default_miou)
         assert found.miou <= found.seen_miou
         better += found.better
-    assert better <= 1  # of 8: the interval is one of 95 %, so chance may pass now and then
+    assert better == 0
     assert min(gains) > 0
     assert np.mean(honest) < np.mean(gains) / 2
+
+
+def test_what_is_noise_is_seldom_called_better_though_folds_agree() -> None:
+    """Photos that like one level or another, none on the whole: neighbouring levels do alike, so all folds agree."""
+    better = alone = 0
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        likes, levels = random.normal(0, 0.1, 8), np.array([0, -2, -1, 1, 2])
+        share = np.clip(0.6 + levels[:, None] * likes + random.normal(0, 0.01, (5, 8)), 0.05, 0.95)
+        hits = (share * 1000).astype(np.int64)
+        counts = np.stack([hits, np.full_like(hits, 1000)], -1)[..., None].repeat(2, -1)
+        found = cross_validated(counts, HOW)
+        assert found.interval is not None
+        alone += found.interval[0] > 0
+        better += found.better
+    assert alone > 3  # of 60: the interval alone is wrong more often than in 5 % of cases
+    assert better <= 3
+
+
+def test_chance_is_counted_over_all_exchanges_of_photos() -> None:
+    predicted, truth = masks(5, 5)
+    predicted[0] = np.roll(predicted[0], 1, -1)  # a default that another beats
+    counts = counts_of(predicted, truth)
+    chosen = choose(counts)
+    assert chosen
+    gains = []
+    for way in product((False, True), repeat=5):
+        row = []
+        for own in predicted[1:]:
+            swap = np.array(way)[:, None, None]
+            row.append(
+                miou(np.where(swap, predicted[0], own), truth)
+                - miou(np.where(swap, own, predicted[0]), truth)
+            )
+        gains.append(row)
+    standard = np.array(gains) / np.sqrt(np.mean(np.square(gains), 0))
+    assert chance_of(counts) == np.mean(standard.max(1) >= standard[0, chosen - 1] - 1e-9)
+
+
+@pytest.mark.parametrize("photos", [6, 14])
+def test_chance_is_small_of_what_is_better_everywhere_and_one_of_the_default(photos: int) -> None:
+    truth = np.random.default_rng(0).integers(0, 3, (photos, 4, 4))
+    counts = counts_of(np.stack([np.zeros_like(truth), truth]), truth)
+    few = 2.0**-photos if photos < 10 else 1 / 2000
+    assert chance_of(counts) == pytest.approx(few, abs=1e-3 if photos > 10 else 0)
+    assert chance_of(counts[::-1].copy()) == 1
+    assert chance_of(np.concatenate([counts[:1], counts[:1], counts[1:]])) == pytest.approx(few, abs=1e-3)
 
 
 def test_the_default_wins_a_draw_and_where_nothing_is_scored() -> None:

@@ -25,13 +25,13 @@ from getam.verbs.calibrate import Calibration
 from getam.verbs.label import label
 
 PLAIN: dict[str, Any] = {"scales": (48,), "flip": False, "refine": (), "labels": "threshold"}
-PHOTOS = 6
+PHOTOS = 9
 WANTED = {"high": 0.7, "low": 0.7}
 
 
 @pytest.fixture
 def data(trained: Path, tmp_path: Path) -> dict[str, Any]:
-    """Six photos of coloured blots, of which the last has no tag, and a model that sees them."""
+    """Nine photos of coloured blots, of which the last has no tag, and a model that sees them."""
     photos = tmp_path / "photos"
     photos.mkdir()
     random = np.random.default_rng(4)
@@ -67,8 +67,9 @@ def test_thresholds_that_are_clearly_better_are_used_recorded_and_repeatable(
     true = truths(data, tmp_path / "true", WANTED)
     out = label(out=tmp_path / "out", calibrate=true, **data, **PLAIN)
     said = capsys.readouterr().err
-    assert "6 true masks; best on all of them: threshold[high=0.7,low=0.7]" in said
+    assert f"{PHOTOS} true masks; best on all of them: threshold[high=0.7,low=0.7]" in said
     assert "mIoU 1.000 cross-validated" in said
+    assert "chance alone gives as much in" in said
     assert "they are used" in said
     assert '--labels "threshold[high=0.7,low=0.7]"' in said
     record = json.loads((out / "protocol.jsonl").read_text())
@@ -76,6 +77,7 @@ def test_thresholds_that_are_clearly_better_are_used_recorded_and_repeatable(
     assert record["calibration"]["masks"] == PHOTOS
     assert record["calibration"]["best_on_all"] == WANTED
     assert record["calibration"]["miou_cross_validated"] == 1
+    assert record["calibration"]["chance"] <= 0.05
     again = label(out=tmp_path / "again", **data, **{**PLAIN, "labels": record["options"]["labels"]})
     plain = label(out=tmp_path / "plain", **data, **PLAIN)
     differs = 0
@@ -92,22 +94,23 @@ def test_few_masks_and_good_defaults_keep_the_defaults(
 ) -> None:
     few = truths(data, tmp_path / "few", WANTED, photos=4)
     out = label(out=tmp_path / "a", calibrate=few, **data, **PLAIN)
-    assert "fewer than 5 masks cannot show that other thresholds are better" in capsys.readouterr().err
+    assert "fewer than 6 masks cannot show that other thresholds are better" in capsys.readouterr().err
     assert json.loads((out / "protocol.jsonl").read_text())["options"]["labels"] == "threshold"
     same = truths(data, tmp_path / "same", {})
     label(out=tmp_path / "b", calibrate=same, **data, **PLAIN)
     said = capsys.readouterr().err
-    assert "the defaults are as good: they are kept" in said
+    assert "is not sure: the defaults are kept" in said
     assert '--labels "threshold"' in said
 
 
 @pytest.mark.parametrize(
-    ("photos", "interval", "used"),
-    [(5, (0.01, 0.1), True), (4, (0.01, 0.1), False), (5, (-0.01, 0.1), False), (5, (0.0, 0.1), False),
-     (5, (-0.2, -0.1), False), (5, None, False)],
+    ("photos", "interval", "chance", "used"),
+    [(6, (0.01, 0.1), 0.05, True), (5, (0.01, 0.1), 0.05, False), (6, (-0.01, 0.1), 0.01, False),
+     (6, (0.0, 0.1), 0.01, False), (6, (-0.2, -0.1), 0.01, False), (6, None, 0.01, False),
+     (6, (0.01, 0.1), 0.051, False)],
 )  # fmt: skip
-def test_what_is_used(photos: int, interval: tuple[float, float] | None, used: bool) -> None:
-    found = CrossValidated(1, (1,) * photos, 0.5, 0.6, 0.4, interval)
+def test_what_is_used(photos: int, interval: tuple[float, float] | None, chance: float, used: bool) -> None:
+    found = CrossValidated(1, (1,) * photos, 0.5, 0.6, 0.4, interval, chance)
     made = Calibration("free", {"foreground": 0.4}, photos, found)
     assert made.used == ({"foreground": 0.4} if used else {})
 
@@ -137,7 +140,7 @@ def test_bad_masks_get_one_sentence_each(data: dict[str, Any], tmp_path: Path) -
     with pytest.raises(InputError, match="does not exist or is no folder"):
         label(out=tmp_path / "out", calibrate=tmp_path / "nowhere", **data, **PLAIN)
     write_mask(true / "other.png", np.zeros((40, 48), np.uint8))
-    refused(r"1 of 7 masks in .*true belong to no tagged photo, the first is other\.png: call masks like")
+    refused(r"1 of 10 masks in .*true belong to no tagged photo, the first is other\.png: call masks like")
     (true / "other.png").unlink()
     write_mask(true / "scene0.png", np.zeros((20, 48), np.uint8))
     refused(r"scene0\.png is 48×20 but its photo is 48×40")

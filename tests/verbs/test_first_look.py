@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import getam
+from getam.data.confidences import with_confidences
 from getam.data.masks import write_mask
 from getam.errors import InputError
 from getam.metrics.plausibility import plausibility
@@ -52,6 +53,52 @@ def test_the_worst_come_first_and_equals_by_name(tmp_path: Path) -> None:
     for job, its in found.judged:
         assert its == plausibility(masks[job.name], NAMES)
     assert found.doubtful == 2
+
+
+def test_of_those_without_a_doubt_the_least_sure_come_first(tmp_path: Path) -> None:
+    names = ("unnoted", "sure", "unsure", "mixed", "wrong")
+    masks = {name: halves(1, 2) if name == "wrong" else halves(0, 1) for name in names}
+    masks["nearly full"] = np.ones((8, 8), np.uint8)
+    masks["nearly full"][0] = 0
+    folder = folder_of(tmp_path, masks)
+    noted = {"sure": {"cat": 0.9}, "unsure": {"cat": 0.6}, "mixed": {"cat": 0.99, "dog": 0.5},
+             "wrong": {"cat": 0.95}, "nearly full": {"cat": 0.8}}  # fmt: skip
+    for name, confidences in noted.items():
+        file = folder.path / f"{name}.png"
+        file.write_bytes(with_confidences(file.read_bytes(), confidences))
+    found = look(folder.jobs, folder, NAMES)
+    assert [job.name for job, _ in found.judged] == [
+        "wrong",
+        "mixed",
+        "unsure",
+        "nearly full",
+        "sure",
+        "unnoted",
+    ]
+
+
+def test_among_photos_of_as_many_doubts_the_least_sure_comes_first(tmp_path: Path) -> None:
+    folder = folder_of(
+        tmp_path,
+        {"a": halves(0, 1), "b": halves(1, 2), "c": halves(1, 2), "d": halves(0, 1), "e": halves(0, 1)},
+    )
+    noted = {
+        "a": {NAMES[0]: 0.9, NAMES[1]: 0.4},
+        "b": {NAMES[0]: 0.9},
+        "c": {NAMES[0]: 0.8},
+        "d": {NAMES[0]: 0.5},
+    }
+    for name, sure in noted.items():
+        file = folder.path / f"{name}.png"
+        file.write_bytes(with_confidences(file.read_bytes(), sure))
+    found = look(folder.jobs, folder, NAMES)
+    assert [job.name for job, _ in found.judged] == [
+        "c",
+        "b",
+        "a",
+        "d",
+        "e",
+    ]  # b and c are covered whole: a doubt
 
 
 def test_the_table_counts_photos_and_averages_over_those_that_have_the_class(tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ class FirstLook:
     """What the masks of a folder say about themselves.
 
     Attributes:
-        judged: job and judgement of each photo, those that are most worth a look first.
+        judged: job and judgement of each photo: those with most doubts first, then those whose least sure class is
+            least sure, if masks note that; then those most worth a look.
         class_names: C names without background.
         confidences: of each class, those its photos note (`getam.data.confidences`).
     """
@@ -90,11 +91,18 @@ def look(
 
     judged: list[tuple[Job, Plausibility]] = []
     sure: dict[str, list[float]] = {}
+    least: dict[str, float] = {}
     for job, (found, noted) in read_ahead(jobs, judge):
         judged.append((job, found))
+        least[job.name] = min(noted.values(), default=1.0)
         for name, confidence in noted.items():
             sure.setdefault(name, []).append(confidence)
-    judged.sort(key=lambda pair: (-pair[1].worth_a_look, pair[0].name))
+    # Among photos of as many doubts the least sure first: their mIoU follows that, and not what they cover (results.md)
+    judged.sort(
+        key=lambda pair: (
+            -len(pair[1].doubts), least[pair[0].name], -pair[1].worth_a_look, pair[0].name,
+        )
+    )  # fmt: skip
     return FirstLook(tuple(judged), tuple(class_names), sure)
 
 

@@ -107,7 +107,7 @@ def label(
         to: also write the masks for another tool, into a folder beside `out`: voc, coco, cvat, label-studio, labelme or
             yolo, with a confidence for each class where the format has a place for it.
         device: auto, cpu, cuda, cuda:1 or mps; auto is a GPU if there is one.
-        calibrate: folder with true masks of 5 to 50 of the photos, named like them, and their classes.txt: the label
+        calibrate: folder with true masks of 6 to 50 of the photos, named like them, and their classes.txt: the label
             rule's thresholds are chosen on these, if cross-validation says that others are better.
         on_bad_image: fail: stop at a photo (or saliency map) that cannot be read; skip: leave it out, and say so at the
             end.
