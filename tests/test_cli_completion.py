@@ -66,10 +66,10 @@ needs_bash = pytest.mark.skipif(
     ("words", "wanted"),
     [
         (["la"], ["label"]),
-        (["label", "--c"], ["--classes", "--coupling"]),
+        (["label", "--c"], ["--calibrate", "--classes", "--coupling"]),
         (["label", "--data", "D", "--cl"], ["--classes"]),
         (["label", "--on-bad-image", "s"], ["skip"]),
-        (["data", ""], ["check", "split"]),
+        (["data", ""], ["check", "coco", "split", "voc"]),
         (["data", "ch"], ["check"]),
         (["data", "check", "D", "--sp"], ["--splits"]),
         (["data-check", "D", "--sp"], ["--splits"]),

@@ -116,7 +116,9 @@ def test_label_and_predict_keep_the_masks_before_a_photo_that_cannot_be_read(
     (photos / "scene1.png").write_bytes(b"not a photo")
     (photos / "tags.csv").write_text("image,tags\nscene0.png,red\nscene1.png,red\nscene2.png,blue\n")
     with pytest.raises(InputError, match=r"scene1\.png cannot be read"):
-        getam.label(data=photos, model=trained, out=tmp_path / "labels", scales=(32,), flip=False)
+        getam.label(
+            data=photos, model=trained, out=tmp_path / "labels", scales=(32,), flip=False, saliency="none"
+        )
     with pytest.raises(InputError, match=r"scene1\.png cannot be read"):
         getam.predict(photos, model=trained, out=tmp_path / "masks", scales=(32,), crf=False)
     for out in (tmp_path / "labels", tmp_path / "masks"):

@@ -269,7 +269,13 @@ def test_train_again_does_nothing_and_other_options_are_refused(
     scenes: Path, trained: Path, tmp_path: Path
 ) -> None:
     run = shutil.copytree(trained, tmp_path / "run")
-    options = {"data": scenes / "photos", "tags": scenes / "tags.csv", "out": run, "backbone": "small-hybrid"}
+    options = {
+        "data": scenes / "photos",
+        "tags": scenes / "tags.csv",
+        "out": run,
+        "backbone": "small-hybrid",
+        "saliency": "none",
+    }
     before = (run / "model.safetensors").read_bytes()
     getam.train(**options, size=32, batch_size=2, steps=4)
     assert (run / "model.safetensors").read_bytes() == before

@@ -252,7 +252,7 @@ def test_every_option_arrives(folder: Path, asked: Asked) -> None:
         "pretrained_lr": 0.25, "seed": 7, "steps": 11, "workers": 2, "classes": ("red",), "split": "some",
     }  # fmt: skip
     net = getam.train(
-        **options(folder, **given), weights=folder / "w.safetensors", saliency=folder / "saliency"
+        **options(folder, **given, saliency=folder / "saliency"), weights=folder / "w.safetensors"
     )
     assert net == "a network"
     config, dataset = asked["config"], asked["dataset"]

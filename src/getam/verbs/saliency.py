@@ -210,7 +210,9 @@ def load_with_saliency(
             "which `getam saliency PHOTOS --model RUN --out FOLDER` makes with the classifier of another run"
         )
     collection = load()
-    opened = open_provider(name, net=net, model=model) if name == "attention" else open_provider(name)
+    device = choose_device(AUTO) if net is None else next(net.parameters()).device
+    read = (net, model) if name == "attention" else (None, None)
+    opened = open_provider(name, net=read[0], model=read[1], device=device)
     cache = opened.cache()
     kept = {sample.photo: cache.file(sample.photo) for sample in collection.samples}
     missing = {file: photo for photo, file in kept.items() if not file.is_file()}  # equal photos share a map

@@ -466,7 +466,7 @@ def test_what_a_network_finds_are_positive_scores_or_the_best_one(
     photo = cat()
     found, said = explain_photo(told, photo)  # type: ignore[arg-type]
     assert said == names
-    size = fit_patches(300, 451, 256, animals.patch)
+    size = fit_patches(300, 451, 320, animals.patch)
     assert told.sizes == [size]
     assert asked == [((1, 3, *size), [[animals.classes.index(name) for name in names]])]
     resized = torch.nn.functional.interpolate(photo.float()[None], size=size, mode="bilinear", antialias=True)
