@@ -75,10 +75,11 @@ def run_stages(
         what = f"{stage.name} ({number} of {len(stages)})"
         its = {**record, "stage": stage.name}
         if isinstance(stage, MeanStage):
-            _average(stage, collection, folders, models, {**its, "recipe": "mean"}, partial(progress, what))
+            its |= {"recipe": "mean"}
+            _average(stage, collection, folders[stage.name], models, its, partial(progress, what))
         elif isinstance(stage, LabelStage):
             its |= {"recipe": "labels", **stage.options}
-            _label(stage, collection, folders, models, its, partial(progress, what))
+            _label(stage, collection, folders[stage.name], models, its, partial(progress, what))
         else:
             its |= {"recipe": stage.recipe.name, **stage.config.model_dump(mode="json")}
             _train(stage, collection, folders, models, its, partial(progress, what), workers, pace, check)
@@ -103,7 +104,7 @@ def _train(
     data = stage.config.crops(given, masks=needs_masks)
     start = models[stage.start] if stage.start else None
     content = take_fingerprint(
-        given, masks=needs_masks, files={f"model of stage {stage.start}": start} if start else {}
+        given, masks=needs_masks, files=_models_of((stage.start,) if start else (), models)
     )
     with RunFolder(folders[stage.name]) as run:
         run.open(record, content)
@@ -119,13 +120,12 @@ def _train(
 def _average(
     stage: MeanStage,
     collection: Collection,
-    folders: Mapping[str, Path],
+    folder: Path,
     models: Mapping[str, Path],
     record: dict[str, Any],
     progress: StageProgress,
 ) -> None:
-    folder = folders[stage.name]
-    files = {f"model of stage {name}": models[name] for name in stage.needs}
+    files = _models_of(stage.needs, models)
     with RunFolder(folder) as run:
         run.open(record, take_fingerprint(replace(collection, samples=()), masks=False, files=files))
         if (folder / MODEL).is_file():
@@ -140,13 +140,12 @@ def _average(
 def _label(
     stage: LabelStage,
     collection: Collection,
-    folders: Mapping[str, Path],
+    folder: Path,
     models: Mapping[str, Path],
     record: dict[str, Any],
     progress: StageProgress,
 ) -> None:
-    folder = folders[stage.name]
-    files = {f"model of stage {name}": models[name] for name in stage.needs}
+    files = _models_of(stage.needs, models)
     with RunFolder(folder) as run:
         run.open(record, take_fingerprint(collection, masks=False, files=files))
         write_classes(folder, collection.classes)
@@ -163,6 +162,11 @@ def _label(
                 write(write_mask, mask_file(folder, sample), label.cpu().numpy())
                 done += 1
                 advance(done, sample.name)
+
+
+def _models_of(names: Sequence[str], models: Mapping[str, Path]) -> dict[str, Path]:
+    """The models a stage is made from, as its record calls them."""
+    return {f"model of stage {name}": models[name] for name in names}
 
 
 def mask_file(folder: Path, sample: Sample) -> Path:

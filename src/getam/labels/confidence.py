@@ -15,10 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from getam.labels.free import FOREGROUND
 from getam.labels.registry import find_labeller
 
-LEVEL = ("foreground", "high")  # what rules call their strict background level
-NO_LEVEL = 0.25  # of rules that have none: that of "free"
+LEVEL = (
+    "foreground",
+    "high",
+)  # what rules call their strict background level; those without have that of "free"
 
 
 def label_beliefs(
@@ -46,7 +49,7 @@ def label_beliefs(
     if "background_power" in numbers:
         background = (1 - values.amax(0)).clamp(min=0) ** numbers["background_power"]
     else:
-        level = next((numbers[each] for each in LEVEL if each in numbers), NO_LEVEL)
+        level = next((numbers[each] for each in LEVEL if each in numbers), FOREGROUND)
         background = torch.full_like(values[0], level)
     beliefs = torch.cat([background[None], values])
     return beliefs / beliefs.sum(0, keepdim=True).clamp(min=1e-12)

@@ -42,13 +42,13 @@ def learned_affinity(model: nn.Module, images: Tensor) -> tuple[Tensor, tuple[in
     Raises:
         CaptureError: the network has learned none.
     """
-    learned: Any = getattr(model, "learned_affinity", None)
-    if not callable(learned):
+    if not has_learned_affinity(model):
         raise CaptureError(
             f"{type(model).__name__} has learned no affinity: train a network that has with --recipe afa"
         )
+    network: Any = model
     with frozen(model):
-        return learned(images), geometry_of(model, images).grid
+        return network.learned_affinity(images), geometry_of(model, images).grid
 
 
 @torch.no_grad()

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import ClassVar, Literal, NamedTuple, overload
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from getam.attention.calls import wide
@@ -118,9 +117,9 @@ class AffinitySegmenter(Segmenter):
         """As of every segmenter; `affinity` asks for all three heads of one forward."""
         if affinity:
             features, learned = self._read(images)
-            return AffinityOutputs(self._scores(features), self._logits(images, features), learned)
+            return AffinityOutputs(self._scores(features), self._decoded(images, features), learned)
         features = self.encoder(self.normalised(images))
-        return Outputs(self._scores(features), self._logits(images, features) if masks else None)
+        return Outputs(self._scores(features), self._decoded(images, features) if masks else None)
 
     def _read(self, images: Tensor) -> tuple[Sequence[Feature], Tensor]:
         place = self.geometry(images.shape[-2], images.shape[-1])
@@ -136,9 +135,8 @@ class AffinitySegmenter(Segmenter):
     def _scores(self, features: Sequence[Feature]) -> Tensor:
         return self._activations(features).amax((2, 3))
 
-    def _logits(self, images: Tensor, features: Sequence[Feature]) -> Tensor:
-        logits = self.decoder(features, self.decoder.deepest(features))
-        return F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=True)
+    def _decoded(self, images: Tensor, features: Sequence[Feature]) -> Tensor:
+        return self._logits(images, features, self.decoder.deepest(features))
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from getam.attention.geometry import Geometry
 from getam.nets.dpt import DPT
-from getam.nets.encoder import Encoder
+from getam.nets.encoder import Encoder, Feature
 from getam.nets.network import Network
 
 
@@ -71,7 +71,9 @@ class Segmenter(Network):
         scores = self.classifier(deepest.mean((2, 3)))
         if not masks:
             return Outputs(scores, None)
+        return Outputs(scores, self._logits(images, features, deepest))
+
+    def _logits(self, images: Tensor, features: Sequence[Feature], deepest: Tensor) -> Tensor:
+        """Pixel logits (B,C+1,H,W) of photos (B,3,H,W), from their features and the deepest of the decoder's maps."""
         logits = self.decoder(features, deepest)
-        return Outputs(
-            scores, F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=True)
-        )
+        return F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=True)

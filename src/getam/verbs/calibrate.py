@@ -20,7 +20,7 @@ from getam.metrics.cross_validation import CrossValidated, cross_validated
 from getam.named import write_named
 from getam.nets.network import Network
 from getam.pipeline import Pipeline
-from getam.verbs.evaluate import ClassList, classes_of, masks_in
+from getam.verbs.evaluate import ClassList, classes_of, masks_in, remapped
 from getam.verbs.progress import progress, say
 
 LEAST = 2
@@ -168,10 +168,7 @@ def _photo_counts(
     """(T,2,C+1) hits and unions of one photo under each candidate; its maps are made once."""
     photo, saliency = read_photo_and_saliency(sample)
     size = (photo.shape[-2], photo.shape[-1])
-    try:
-        truth = remap(read_mask(file, size), true_classes.names, scored, void=true_classes.void)
-    except InputError as error:
-        raise InputError(f"{file}: {error}" if str(file) not in str(error) else str(error)) from None
+    truth = remapped(file, read_mask(file, size), true_classes.names, scored, true_classes.void)
     present = [net.classes.index(tag) for tag in sample.tags]
     if not present:
         blank = hits_and_unions(confusion_matrix(np.zeros(size, np.uint8), truth, len(scored)))

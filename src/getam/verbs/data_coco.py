@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 import tyro
 
+from getam.data.new_folder import new_folder
 from getam.data.official import coco
-from getam.data.official.prepared import new_folder, opened
+from getam.data.official.prepared import opened
 from getam.verbs.fetching import fetch_missing
 from getam.verbs.progress import say
 

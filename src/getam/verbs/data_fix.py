@@ -20,13 +20,13 @@ from getam.data.collection import Sample, read_split
 from getam.data.mask_colours import labels_of_colours
 from getam.data.masks import (
     CLASSES_FILE,
-    PARTIAL,
     VOID,
     read_mask,
     replacing,
     write_atomically,
     write_mask,
 )
+from getam.data.new_folder import new_folder
 from getam.data.photo_files import is_voc_layout
 from getam.data.photos import find_photos, read_photo_near, suffix_of, turned_file
 from getam.data.tag_table import tag_table
@@ -103,8 +103,6 @@ def write_fixed(
     Raises:
         InputError: no photo is left.
     """
-    work = out.with_name(out.name + PARTIAL)
-    shutil.rmtree(work, ignore_errors=True)
     mending, is_voc = Mending(), is_voc_layout(data)
     broken = {each.where for each in check.problems if each.kind == checks.UNREADABLE}
     samples = {s.name: s for s in check.collection.samples if str(s.photo) not in broken}
@@ -112,31 +110,29 @@ def write_fixed(
         raise InputError(
             f"{data} has no photo that can be read and has a row of tags: nothing would be left."
         )
-    photos, masks = (
-        (work / "JPEGImages", work / "SegmentationClass") if is_voc else (work / "photos", work / "masks")
-    )
-    lists = work / "ImageSets" / "Segmentation" if is_voc else photos
-    files: dict[str, str] = {}
-    with progress("mending", len(samples)) as advance:
-        for done, (name, sample) in enumerate(samples.items(), start=1):
-            files[name] = _photo(sample, photos, taken[name], mending)
-            _mask(sample, masks, len(check.collection.mask_classes), mending)
-            advance(done, name)
-    if check.collection.mask_classes:
-        first = VOID if check.collection.void else BACKGROUND
-        names = "".join(f"{name}\n" for name in (first, *check.collection.mask_classes))
-        write_atomically(masks / CLASSES_FILE, names.encode())
-    _tags(tables, taken, files, check, work if is_voc else photos, mending)
-    if len(tables) == 1:
-        _lists(check, data, files, lists, is_voc, mending)
-    _count(check, mending)
-    _spare(data, check, is_voc, mending)
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("what", "name", "tags", "why"), *mending.out])
-    write_atomically(work / LEFT_OUT, text.getvalue().encode(errors="surrogateescape"))
-    if out.exists():
-        out.rmdir()
-    work.rename(out)
+    with new_folder(out) as work:
+        photos, masks = (
+            (work / "JPEGImages", work / "SegmentationClass") if is_voc else (work / "photos", work / "masks")
+        )
+        lists = work / "ImageSets" / "Segmentation" if is_voc else photos
+        files: dict[str, str] = {}
+        with progress("mending", len(samples)) as advance:
+            for done, (name, sample) in enumerate(samples.items(), start=1):
+                files[name] = _photo(sample, photos, taken[name], mending)
+                _mask(sample, masks, len(check.collection.mask_classes), mending)
+                advance(done, name)
+        if check.collection.mask_classes:
+            first = VOID if check.collection.void else BACKGROUND
+            names = "".join(f"{name}\n" for name in (first, *check.collection.mask_classes))
+            write_atomically(masks / CLASSES_FILE, names.encode())
+        _tags(tables, taken, files, check, work if is_voc else photos, mending)
+        if len(tables) == 1:
+            _lists(check, data, files, lists, is_voc, mending)
+        _count(check, mending)
+        _spare(data, check, is_voc, mending)
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([("what", "name", "tags", "why"), *mending.out])
+        write_atomically(work / LEFT_OUT, text.getvalue().encode(errors="surrogateescape"))
     return mending
 
 

@@ -196,8 +196,8 @@ def _score(
                 f" {true.shape[1]}×{true.shape[0]} (width×height): predict at the size of the photo."
             )
         counted = matrix.update(
-            _remap(predicted_file, predicted, predicted_classes.names, scored_classes, predicted_void),
-            _remap(true_file, true, true_classes.names, scored_classes, true_classes.void),
+            remapped(predicted_file, predicted, predicted_classes.names, scored_classes, predicted_void),
+            remapped(true_file, true, true_classes.names, scored_classes, true_classes.void),
         )
         counts.append(hits_and_unions(counted))
     return matrix.compute(), np.stack(counts)
@@ -313,7 +313,10 @@ def _by_last_part(predicted: dict[str, Path], true: dict[str, Path]) -> dict[str
     return {names.get(last, last): file for last, file in short.items()}
 
 
-def _remap(file: Path, label: Any, from_classes: Sequence[str], to_classes: Sequence[str], void: bool) -> Any:
+def remapped(
+    file: Path, label: Any, from_classes: Sequence[str], to_classes: Sequence[str], void: bool
+) -> Any:
+    """`remap` of a mask of that file; its background is 0, whatever it is numbered. Errors name the file."""
     try:
         return remap(label, from_classes, to_classes, background=(BACKGROUND,), void=void)
     except InputError as error:

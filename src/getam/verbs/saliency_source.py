@@ -13,11 +13,11 @@ from getam.data.collection import Collection
 from getam.data.photos import read_photo
 from getam.errors import InputError
 from getam.pipeline import SALIENT
+from getam.verbs.lists import NONE
 from getam.verbs.saliency import AUTO_PROVIDER, best_installed
 
 logger = logging.getLogger(__name__)
 
-NONE = "none"
 LOOKED_AT = 100  # maps of a collection, evenly chosen: what a provider does not know shows early
 NOTHING, EVERYTHING = (
     0.01,

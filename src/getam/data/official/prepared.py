@@ -1,11 +1,8 @@
-"""A prepared set: a new folder in VOC's layout that appears whole or not at all, with the hash of its masks."""
+"""What a prepared set is made of: archives unpacked for a while, tags as CSV, the hash of its masks."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,30 +10,10 @@ from pathlib import Path
 
 from getam.data.masks import LabelMap, read_mask
 from getam.data.official.archives import Archive, unpack, what_to_fetch
-from getam.errors import InputError
+from getam.data.tag_table import tag_table
+from getam.data.tags import TagRow
 
 HASHES = "masks.sha256"
-
-
-@contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """A hidden neighbour of `out`, which takes its place when the block ends well and is removed otherwise.
-
-    Raises `InputError` where `out` exists and is no empty folder.
-    """
-    if out.is_symlink() or out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise InputError(f"{out} exists already: give another --out, or remove it.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    making = Path(tempfile.mkdtemp(prefix=".getam-", suffix=".partial", dir=out.parent))
-    try:
-        made = making / "made"
-        made.mkdir()
-        yield made
-        if out.is_dir():
-            out.rmdir()
-        made.rename(out)
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
 
 
 @contextmanager
@@ -65,12 +42,8 @@ def tags_csv(tags: Mapping[str, Iterable[str]]) -> bytes:
     >>> tags_csv({"b": [], "a": ["cat", "dog"]}).decode().split()
     ['image,tags', 'a,cat;dog', 'b,']
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "tags"])
-    for name in sorted(tags):
-        writer.writerow([name, ";".join(tags[name])])
-    return text.getvalue().encode()
+    rows = [TagRow(name, tuple(its), 0) for name, its in sorted(tags.items())]
+    return tag_table(rows, ()).encode()
 
 
 class MasksHash:

@@ -14,13 +14,11 @@ def trial() -> Iterator[Finding]:
     """Seconds to load the model that comes with the package, and to segment a photo with it."""
     import torch
 
-    from getam.engine.model import load_model
-    from getam.nets.segmenter import Segmenter
+    from getam.engine.model import load_segmenter
     from getam.verbs.predict import segment
 
     began = time.monotonic()
-    net = load_model()
-    assert isinstance(net, Segmenter)
+    net = load_segmenter()
     loaded = time.monotonic()
     across = torch.linspace(0, 255, SIDE)
     colours = (
