@@ -1,6 +1,7 @@
 """Fixtures every room shares: one thread, one seed, a folder of tiny photos, a network trained on them for a moment."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,15 @@ def _calm() -> None:
     """Same random numbers and one thread in every test, whatever the one before has set."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_monitor() -> None:
+    """Progress bars of other libraries start a thread that stays: one more to wait its turn in tests of threads."""
+    with suppress(ImportError):
+        from tqdm import tqdm
+
+        tqdm.monitor_interval = 0
 
 
 @pytest.fixture(autouse=True, scope="session")
