@@ -69,7 +69,7 @@ def run_stages(
     Raises:
         InputError: as `fit`, or a stage was begun with other options or inputs than now.
     """
-    folders = {s.name: run.path / f"{number}-{s.name}" for number, s in enumerate(stages, 1)}
+    folders = stage_folders(stages, run.path)
     models = {name: folder / MODEL for name, folder in folders.items()} | dict(given or {})
     for number, stage in enumerate(stages, 1):
         what = f"{stage.name} ({number} of {len(stages)})"
@@ -86,6 +86,11 @@ def run_stages(
     last = models[stages[-1].name]
     write_atomically(run.path / MODEL, last.read_bytes())
     return load_model(last)
+
+
+def stage_folders(stages: Sequence[Stage], run: Path) -> dict[str, Path]:
+    """Name of each stage → its folder in the run's."""
+    return {stage.name: run / f"{number}-{stage.name}" for number, stage in enumerate(stages, 1)}
 
 
 def _train(

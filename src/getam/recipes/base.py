@@ -144,6 +144,7 @@ class Recipe(Protocol):
     name: str
     needs: tuple[str, ...]  # keys of a batch beside image, tags, roi ("mask", …)
     uses: tuple[str, ...]  # keys it makes use of where they are there ("saliency")
+    labelled_by: str  # METHOD+REFINER:LABELLER that makes its pseudo labels; of recipes that need masks ""
 
     def losses(
         self, net: nn.Module, batch: Mapping[str, Tensor], progress: float, config: Any
