@@ -10,6 +10,7 @@ from getam.data.class_map import read_class_map
 from getam.data.fingerprint import take_fingerprint
 from getam.data.hold_out import HELD_OUT, divided
 from getam.engine.loop import fit, in_words
+from getam.engine.processes import rank
 from getam.engine.runfolder import RunFolder
 from getam.engine.stages import run_stages
 from getam.errors import InputError
@@ -148,7 +149,7 @@ def train(
                     pace=say_pace(f"{doing}; this takes"), check=check,
                     advance=lambda done, losses: advance(done, in_words(losses)),
                 )  # fmt: skip
-        if exam:
+        if exam and rank() == 0:
             exam.end(net, run.path)
     return net
 
