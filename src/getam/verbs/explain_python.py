@@ -61,7 +61,7 @@ def explain(
             model expects. Or a batch of tensors (B,3,H,W) that is: normalised for other models, 0–255 for ours.
         classes: names or indices. One photo: one or several. Several photos or a batch: one for all ("cat"), one each
             (["cat", "dog"]), or a list each ([["cat"], ["cat", "dog"]]); or tags (B,C). None: those the model finds.
-        k: with no classes: the k best ones; when left out, those with a positive score (ours) or the best one.
+        k: with no classes: the k best ones; when left out, those more likely there than not (ours) or the best one.
         size: long side of prepared photos in pixels, for models that take any; the model's own when left out.
         method: a name that `getam.methods()` lists: "getam", "gradcam", "zoom-cam", …
         options: of the method: for "getam" coupling, start and rows.
