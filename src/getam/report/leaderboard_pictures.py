@@ -17,8 +17,8 @@ CURVES, SHEET = "learning.svg", "sheet.jpg"
 CELL = 200  # pixels: long side of a photo on the sheet
 GAP, HEAD = 6, 22
 PANELS = (
-    ("tags_curve", "photos ranked right by the classes' scores in %, while each trains"),
-    ("miou_curve", "mIoU in % on a part of the test photos, in the common second stage"),
+    ("tags_curve", "tags ranked right in %: its own training"),
+    ("miou_curve", "mIoU in %: the common second stage"),
 )
 
 
@@ -30,7 +30,7 @@ def draw_curves(rows: Sequence[SystemRow]) -> bytes:
     ranked = sorted(rows, key=lambda row: -row.miou)
     pens = [(colour, line) for line in LINES for colour in COLOURS]
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(11, 4.4))
+        figure = Figure(figsize=(10, 4.4 + 0.12 * len(ranked)))
         for axes, (attribute, title) in zip(figure.subplots(1, 2), PANELS):
             for place, row in enumerate(ranked):
                 colour, line = pens[place] if place < len(pens) else (REST, "-")
@@ -39,9 +39,8 @@ def draw_curves(rows: Sequence[SystemRow]) -> bytes:
             axes.grid(axis="y", color=FAINT, linewidth=0.6)
             axes.set(xlim=(0, 1), xlabel="share of the steps")
             axes.set_title(title, loc="left", fontsize=10)
-        figure.legend(
-            *figure.axes[0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=9
-        )
+        lines, names = figure.axes[0].get_legend_handles_labels()
+        figure.legend(lines, names, loc="outside lower left", ncols=2, frameon=False, fontsize=9)
         figure.set_layout_engine("constrained")
         packed = io.BytesIO()
         figure.savefig(packed, format="svg", metadata={"Date": None})
@@ -80,10 +79,13 @@ def sheet(names: Sequence[str], photos: Sequence[Photo], masks: Sequence[Sequenc
 
 
 def _fitting(pen: ImageDraw.ImageDraw, text: str, font: Any) -> str:
-    """As much of the text as a column has room for."""
-    while pen.textlength(text, font=font) > CELL:
-        text = text.removesuffix("…")[:-1] + "…"
-    return text
+    """As much of the beginning and end of the text as a column has room for: names differ at both."""
+    kept = text
+    for left in range(len(text) - 1, 0, -1):
+        if pen.textlength(kept, font=font) <= CELL:
+            break
+        kept = f"{text[: (left + 1) // 2]}…{text[len(text) - left // 2 :]}"
+    return kept
 
 
 def as_array(image: Image.Image) -> Photo:
