@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from getam.engine.average import begin_average, move_average
 from getam.engine.pace import seconds_a_step
 from getam.engine.runfolder import RunFolder
 from getam.engine.state import random_state, restore_random
@@ -80,6 +81,9 @@ def fit(
     net = net.to(memory_format=torch.channels_last)  # convolutions run up to twice as fast, on CPUs too
     model, optim = fabric.setup(net, optimizer(net, config))
     start = _resume(net, optim, saved) if saved else 0
+    average = begin_average(net.state_dict()) if config.ema else {}
+    if saved and config.ema:
+        move_average(average, saved.get("average", saved["model"]), 0.0, start)  # onto the device
     run.rewind(start)
     model.train()
     kept = start  # steps done in what was saved last
@@ -88,7 +92,8 @@ def fit(
         nonlocal kept
         if not _finite(net.state_dict().values()):
             raise FloatingPointError(f"weights after step {done} are not finite")
-        run.save(net, record, {"optimizer": optim.state_dict(), "step": done, "random": random_state()})
+        state = {"optimizer": optim.state_dict(), "step": done, "random": random_state()}
+        run.save(net, record, {**state, "average": average} if config.ema else state)
         kept = done
 
     saved_at, began = time.monotonic(), time.monotonic()
@@ -101,6 +106,8 @@ def fit(
                 pace((config.steps - start) * (each if workers else each + loaded))
                 began = time.monotonic()
             numbers = _train_step(recipe, config, fabric, model, optim, batch, step)
+            if config.ema:
+                move_average(average, net.state_dict(), config.ema, step + 1)
             if check is not None and (step + 1) * CHECKS // config.steps > step * CHECKS // config.steps:
                 checked = dict(check(net))
                 run.log({"step": step + 1, **checked})
@@ -113,6 +120,8 @@ def fit(
                 saved_at = time.monotonic()
             advance(step + 1, numbers | checked)
         if start < config.steps:
+            if config.ema:  # from here on, this is the network
+                net.load_state_dict(average)
             keep(config.steps)
     except FloatingPointError as error:
         there = f"what was saved after step {kept} is kept" if kept else "nothing had been saved yet"

@@ -130,7 +130,7 @@ def train(
     made_by = _in_words(source if collection.has_saliency else None)
     content = take_fingerprint(
         kept, masks=dataset.with_masks, facts={"saliency source": made_by, **config.facts(kept)},
-        files={"weights": embedded_model() if config.weights == EMBEDDED else weights and Path(weights)},
+        files={"weights": weights_file(config.weights)},
     )  # fmt: skip
     exam = Exam(config.whole_photos(held), config.batch_size) if held.samples else None
     check = exam.mean_ranked if exam else None
@@ -152,6 +152,13 @@ def train(
         if exam:
             exam.end(net, run.path)
     return net
+
+
+def weights_file(weights: str | None) -> Path | None:
+    """The file that training starts from; None where it comes from the hub, or from nothing."""
+    if weights == EMBEDDED:
+        return embedded_model()
+    return Path(weights) if weights else None
 
 
 def _in_words(source: Path | str | None) -> str:
