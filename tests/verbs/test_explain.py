@@ -209,9 +209,12 @@ def test_without_classes_a_network_that_compares_classes_gives_its_best(photo: P
             config = {"recipe": "bas", "backbone": "test_resnet", "output_stride": 16}
             save_model(tmp_path / "m.safetensors", net, config)
             out = explain_photos(
-                photo, model=str(tmp_path / "m.safetensors"), method="bas", out=tmp_path / "o", size=32, overwrite=True
+                photo, model=str(tmp_path / "m.safetensors"), out=tmp_path / "o", size=32, overwrite=True
             )  # fmt: skip
             assert classes_of(out) == ["green"]
+            assert str(np.load(out / "scene2.npz")["method"]) == "bas"  # as its recipe says
+            python = getam.explain(str(tmp_path / "m.safetensors"), photo, size=32)
+            assert (python.method, python.classes.tolist()) == ("bas", [[1]])
             share = torch.tensor(weights).softmax(0)[1].item()
             found = np.load(out / "scene2.npz")["scores"]
             assert found == pytest.approx([np.log(share / (1 - share))], abs=1e-3)

@@ -128,7 +128,8 @@ def localise(
         results.write()
         page = markdown(protocol, list(results.rows.values()), results.misfits)
         write_atomically(Path(out) / PAGE, page.encode())
-    print(rows_table(list(results.rows.values())), end="")
+    if results.rows:
+        print(rows_table(list(results.rows.values())), end="")
     return Path(out)
 
 
