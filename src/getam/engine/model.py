@@ -16,6 +16,7 @@ from getam.nets.classifier import Classifier, build_classifier
 from getam.nets.embedded import embedded_model
 from getam.nets.network import Network
 from getam.nets.segmenter import Segmenter
+from getam.nets.token_classifier import TokenClassifier, build_token_classifier
 from getam.nets.weights import read_weights
 
 
@@ -89,6 +90,8 @@ def _build(kind: str, classes: tuple[str, ...], config: dict[str, Any], file: Pa
     if kind in (Classifier.kind, BASNetwork.kind):
         build = build_classifier if kind == Classifier.kind else build_bas
         return build(config["backbone"], classes, weights=FROM_NOTHING, output_stride=config["output_stride"])
+    if kind == TokenClassifier.kind:
+        return build_token_classifier(config["backbone"], classes, weights=FROM_NOTHING)
     raise WeightsError(
         f"{file} holds a network of kind {kind!r}, unknown to this version of getam: update it"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from getam.recipes.acr import ACRRecipe
 from getam.recipes.afa import AFARecipe
 from getam.recipes.bas import BASRecipe
 from getam.recipes.classifier import ClassifierRecipe
@@ -21,6 +22,7 @@ RECIPES: dict[str, Any] = {
         ClassifierRecipe(),
         BASRecipe(),
         AFARecipe(),
+        ACRRecipe(),
     )
 }
 
