@@ -41,7 +41,9 @@ def by_loops(matrices: list[Tensor], place: Geometry) -> tuple[Tensor, Tensor]:
     return torch.stack(act).mean(), torch.stack(aff).mean()
 
 
-def matrices(place: Geometry, blocks: int = 2, photos: int = 2, heads: int = 3, **options: Any) -> list[Tensor]:
+def matrices(
+    place: Geometry, blocks: int = 2, photos: int = 2, heads: int = 3, **options: Any
+) -> list[Tensor]:
     generator = torch.Generator().manual_seed(0)
     shape = (2 * photos, heads, place.tokens, place.tokens)
     return [(3 * torch.randn(shape, generator=generator, **options)).softmax(-1) for _ in range(blocks)]
@@ -104,7 +106,9 @@ KINDS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_of_a_network_in_strips_with_gradients_for_all_of_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_network_in_strips_with_gradients_for_all_of_it(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Parameters learn what they would from whole matrices, whatever the strips."""
     model = KINDS[kind]()
     images = tiny.photos(2)
@@ -117,7 +121,9 @@ def test_of_a_network_in_strips_with_gradients_for_all_of_it(kind: str, monkeypa
     weights = [p for p in model.parameters() if p.requires_grad]
 
     def slopes(found: tuple[Tensor, Tensor]) -> list[Tensor | None]:
-        return list(torch.autograd.grad(found[0] + 2 * found[1], weights, retain_graph=True, allow_unused=True))
+        return list(
+            torch.autograd.grad(found[0] + 2 * found[1], weights, retain_graph=True, allow_unused=True)
+        )
 
     expected = slopes(whole)
     for strip in (1, 2 * 4 * 3 * 4 * place.tokens * 4, 1 << 30):  # one row of the grid, two, all of it

@@ -156,7 +156,9 @@ def test_half_the_photos_twice_are_all_of_them() -> None:
     """Every loss is a mean over photos: processes that share a batch average to its gradient."""
     net, given = network(), batch()
     whole = RECIPE.losses(net, given, 0.0, config())
-    halves = [RECIPE.losses(net, {name: t[n, None] for name, t in given.items()}, 0.0, config()) for n in (0, 1)]
+    halves = [
+        RECIPE.losses(net, {name: t[n, None] for name, t in given.items()}, 0.0, config()) for n in (0, 1)
+    ]
     for name, value in whole.items():
         torch.testing.assert_close((halves[0][name] + halves[1][name]) / 2, value)
 
@@ -186,7 +188,9 @@ def test_tokens_that_are_not_in_every_attention(backbone: str) -> None:
     """ConViT lets its class token in late, which is refused; PiT has it from the start, over grids that shrink."""
     its = config(backbone=backbone, size=224)
     if backbone == "convit_tiny":
-        with pytest.raises(InputError, match="convit_tiny has not the same tokens in each .*: choose a vision"):
+        with pytest.raises(
+            InputError, match=r"convit_tiny has not the same tokens in each .*: choose a vision"
+        ):
             its.build(tiny.CLASSES)
         return
     assert its.build(tiny.CLASSES).geometry(224, 224).grid == (7, 7)
@@ -289,7 +293,9 @@ def trained(path: Path, its: ACRConfig, stop_after: int = 0) -> Any:
         return fit(RECIPE, its, Halves(), ("red", "blue"), run, record=record, advance=advance)
 
 
-def test_an_interrupted_run_ends_with_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_ends_with_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     its = config(batch_size=2, steps=4)
     whole = trained(tmp_path / "whole", its)
     monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", -1.0)

@@ -1,6 +1,6 @@
 """ACR, all-pairs consistency (arXiv 2308.04321): a photo and its mirror image attend alike, mirrored.
 
-With A^ℓ the attention of block ℓ of L averaged over heads, tokens CLS first and the N patches of the grid last, and π the
+With A^ℓ the attention of block ℓ averaged over heads, tokens CLS first and the N patches of the grid last, and π the
 permutation that mirrors every row of the grid, over the photos of a batch:
 
     L_act = mean_{ℓ,j}   | A₁^ℓ[CLS, j] − (A₂^ℓ πᵀ)[CLS, j] |         what the class token looks at
@@ -64,9 +64,7 @@ def mirrored(attention: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def _remade(call: Call, rows: slice, place: Geometry) -> Tensor:
-    found: Tensor = checkpoint(
-        _difference, call, rows, place, use_reentrant=False, preserve_rng_state=False
-    )
+    found: Tensor = checkpoint(_difference, call, rows, place, use_reentrant=False, preserve_rng_state=False)
     return found
 
 

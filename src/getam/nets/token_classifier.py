@@ -1,4 +1,4 @@
-"""A timm vision transformer that scores classes from its class token: what the attention of that token is trained in."""
+"""A timm vision transformer that scores classes from its class token, so that training shapes its attention."""
 
 from __future__ import annotations
 
