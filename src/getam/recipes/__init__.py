@@ -11,6 +11,7 @@ from getam.recipes.classifier import ClassifierRecipe
 from getam.recipes.getam import GetamRecipe
 from getam.recipes.self_training import SelfTrainingRecipe
 from getam.recipes.supervised import SupervisedRecipe
+from getam.recipes.um_cam import UMCAMRecipe
 from getam.registry import find
 
 RECIPES: dict[str, Any] = {
@@ -23,6 +24,7 @@ RECIPES: dict[str, Any] = {
         BASRecipe(),
         AFARecipe(),
         ACRRecipe(),
+        UMCAMRecipe(),
     )
 }
 

@@ -68,8 +68,9 @@ def train(
             folders, or "names:{tags}_*" for tags in the photos' names; recognised when left out.
         out: folder of the run: config.yaml, data.jsonl, env.json, metrics.jsonl, model.safetensors.
         recipe: "getam"; "self-training" (getam, then once more on its own labels: better, three times as long);
-            "afa" (end to end, by an affinity learned from attention); "supervised" (true masks: the ceiling to compare
-            with); "classifier", "bas" and "acr" (networks for maps, without a decoder).
+            "afa" (end to end, by an affinity learned from attention); "um-cam" (three stages, made for
+            grey medical slices); "supervised" (true masks: the ceiling to compare with); "classifier", "bas" and "acr"
+            (networks for maps, without a decoder).
         preset: named options of the recipe; "light" for CPUs, "paper-voc" for the paper's ("paper-coco" of "afa" and
             "acr"), "vit" for a transformer as "classifier".
         backbone: timm name; a transformer as it is, a CNN as the stem of a light hybrid, or as it is for "classifier"
