@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from getam.verbs.evaluate import evaluate
     from getam.verbs.explain_python import explain
     from getam.verbs.label import label
+    from getam.verbs.leaderboard import leaderboard
     from getam.verbs.methods import methods
     from getam.verbs.models import models
     from getam.verbs.predict import predict
@@ -70,6 +71,7 @@ _WHERE = {  # loaded when first asked for: torch takes seconds
     "explain": "getam.verbs.explain_python",
     "fiftyone_samples": "getam.data.fiftyone_samples",
     "label": "getam.verbs.label",
+    "leaderboard": "getam.verbs.leaderboard",
     "load_model": "getam.engine.model",
     "methods": "getam.verbs.methods",
     "models": "getam.verbs.models",
@@ -103,6 +105,7 @@ __all__ = [
     "explain",
     "fiftyone_samples",
     "label",
+    "leaderboard",
     "load_model",
     "methods",
     "models",

@@ -160,6 +160,16 @@ VERBS: dict[str, Verb] = {
              "three rows of bench/bench.md"),
         ),
     ),
+    "leaderboard": Verb(
+        "getam.verbs.leaderboard", "leaderboard",
+        "Compare trained systems: the pseudo labels each comes to, and what the same segmenter learns from them.",
+        (
+            ("getam leaderboard --data voc --split train --test-split val --budget 20m",
+             "every recipe, 20 minutes each"),
+            ("getam leaderboard --data photos --tags train.csv --test-tags test.csv --truth masks --recipes supervised "
+             "getam classifier/layercam+pamr:free", "three rows of leaderboard/leaderboard.md"),
+        ),
+    ),
     "doctor": Verb(
         "getam.verbs.doctor.run", "doctor",
         "Look at this machine and this installation, and say what is in the way of getam and what to do about it.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -252,7 +253,7 @@ def test_the_numbers_of_the_reference() -> None:
     assert (light.alpha, light.backbone, light.optimizer) == (100, "deit_tiny_patch16_224", "adamw")
     assert (light.lr, light.pretrained_lr, light.weight_decay) == (5e-4, 2e-5, 0.05)
     assert (RECIPE.name, RECIPE.needs, RECIPE.uses, RECIPE.config_type) == ("acr", (), (), ACRConfig)
-    assert RECIPE.presets is PRESETS
+    assert (RECIPE.presets, RECIPE.labelled_by) == (PRESETS, "acr+pamr:completion")
     assert isinstance(RECIPES["acr"], ACRRecipe)
     with pytest.raises(ValidationError):
         ACRConfig(alpha=-1.0)
@@ -338,8 +339,10 @@ def test_from_a_folder_of_photos_to_labels(scenes: Path, tmp_path: Path) -> None
     assert isinstance(loaded, TokenClassifier)
     getam.label(
         data=scenes / "photos", tags=scenes / "tags.csv", model=tmp_path / "run", out=tmp_path / "masks",
-        saliency="none", method="acr", labels="threshold", scales=(64,),
+        saliency="none", labels="threshold", scales=(64,),
     )  # fmt: skip
+    said = json.loads((tmp_path / "masks" / "protocol.jsonl").read_text().splitlines()[-1])
+    assert said["options"]["method"] == "acr"
     assert len(list((tmp_path / "masks").glob("*.png"))) == len(list((scenes / "photos").iterdir()))
 
 

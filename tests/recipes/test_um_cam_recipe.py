@@ -33,6 +33,7 @@ from getam.recipes.classifier import ClassifierConfig
 from getam.recipes.consensus import ConsensusConfig, ConsensusRecipe, View, draw_view
 from getam.recipes.um_cam import PRESETS, UMCAMConfig, UMCAMRecipe, expanded
 from getam.refine.geodesic import geodesic_expansion
+from getam.verbs.leaderboard_entry import read_entry
 
 RECIPE, SECOND = UMCAMRecipe(), ConsensusRecipe()
 SIZES: dict[str, Any] = {"backbone": "small-hybrid", "size": 32, "channels": (8, 8, 8, 8), "width": 8}
@@ -230,6 +231,11 @@ def test_the_stages_and_who_is_told_what() -> None:
     other = UMCAMConfig(weights="w.safetensors", classifier={"backbone": "vgg16", "steps": 7}).first()
     assert (other.weights, other.steps) == (None, 7)
     assert UMCAMConfig(weights="", classifier={"backbone": "vgg16"}).first().weights == ""
+
+
+def test_a_leaderboard_takes_its_soft_labels() -> None:
+    own = read_entry("um-cam").stages(UMCAMConfig(weights=""), collection(("brain",), ()))
+    assert [stage.name for stage in own] == ["classifier", "labels"]
 
 
 def test_what_cannot_be_learned_is_refused() -> None:

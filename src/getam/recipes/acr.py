@@ -64,6 +64,7 @@ class ACRRecipe:
     name = "acr"
     needs: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
+    labelled_by = "acr+pamr:completion"
     config_type = ACRConfig
     presets = PRESETS
 

@@ -98,6 +98,7 @@ class AFARecipe:
     name = "afa"
     needs: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
+    labelled_by = "getam+walk-afa+par:afa"
     config_type = AFAConfig
     presets = PRESETS
 

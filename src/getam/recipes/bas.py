@@ -62,6 +62,7 @@ class BASRecipe:
     name = "bas"
     needs: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
+    labelled_by = "bas+pamr:completion"
     config_type = BASConfig
     presets = PRESETS
 

@@ -43,6 +43,9 @@ class CommonConfig(BaseModel):
     momentum: float = Field(default=0.0, ge=0, lt=1)  # SGD only
     warmup: float = Field(default=0.05, ge=0, lt=1)  # share of the steps
     poly_power: float = Field(default=0.9, ge=0)
+    ema: float = Field(
+        default=0.0, ge=0, lt=1
+    )  # decay of a running average of the weights, which is kept; 0: none
 
     @field_validator("zoom")
     @classmethod
@@ -144,6 +147,7 @@ class Recipe(Protocol):
     name: str
     needs: tuple[str, ...]  # keys of a batch beside image, tags, roi ("mask", …)
     uses: tuple[str, ...]  # keys it makes use of where they are there ("saliency")
+    labelled_by: str  # METHOD+REFINER:LABELLER that makes its pseudo labels; of recipes that need masks ""
 
     def losses(
         self, net: nn.Module, batch: Mapping[str, Tensor], progress: float, config: Any

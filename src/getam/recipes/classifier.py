@@ -41,6 +41,7 @@ class ClassifierRecipe:
     name = "classifier"
     needs: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
+    labelled_by = "layercam+pamr:completion"
     config_type = ClassifierConfig
     presets = PRESETS
 

@@ -82,6 +82,7 @@ class ConsensusRecipe:
     name = "consensus"
     needs: tuple[str, ...] = ("mask", "belief")
     uses: tuple[str, ...] = ()
+    labelled_by = ""
     config_type = ConsensusConfig
     presets: dict[str, dict[str, Any]] = {"light": {}}  # noqa: RUF012
 

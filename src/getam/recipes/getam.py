@@ -81,6 +81,7 @@ class GetamRecipe:
     name = "getam"
     needs: tuple[str, ...] = ()
     uses: tuple[str, ...] = ("saliency",)
+    labelled_by = "getam+pamr:completion"
     config_type = GetamConfig
     presets = PRESETS
 

@@ -27,6 +27,7 @@ class SupervisedRecipe:
     name = "supervised"
     needs: tuple[str, ...] = ("mask",)
     uses: tuple[str, ...] = ()
+    labelled_by = ""
     config_type = SupervisedConfig
     presets: dict[str, dict[str, Any]] = {"light": {}}  # noqa: RUF012
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from getam.report.columns import Column, table
 
 
 @dataclass(frozen=True)
@@ -62,42 +63,31 @@ class BenchRow:
         return self.undecided is not None
 
 
-@dataclass(frozen=True)
-class _Column:
-    heading: str
-    attribute: str
-    scale: float = 100
-    digits: int = 1
-    best: Any = None  # max, min or None
-    interval: str = ""  # attribute that holds both ends
-    sign: bool = False
-
-
-DIFFERENCE = _Column("− `{reference}`", "difference", interval="difference_interval", sign=True)
+DIFFERENCE = Column("− `{reference}`", "difference", interval="difference_interval", sign=True, compares=True)
 MAP_COLUMNS = (
-    _Column("**mIoU**, threshold chosen on the other half", "miou", best=max, interval="interval"),
+    Column("**mIoU**, threshold chosen on the other half", "miou", best=max, interval="interval"),
     DIFFERENCE,
-    _Column("mIoU at {fixed}, set beforehand", "miou_fixed", best=max, interval="miou_fixed_interval"),
-    _Column("curve's peak (chosen on these masks)", "peak"),
-    _Column("FP", "false_positive_rate", best=min),
-    _Column("FN", "false_negative_rate", best=min),
-    _Column("boundary F", "boundary_f", best=max),
-    _Column("deletion ↓", "deletion", 1, 3, min),
-    _Column("insertion ↑", "insertion", 1, 3, max),
+    Column("mIoU at {fixed}, set beforehand", "miou_fixed", best=max, interval="miou_fixed_interval"),
+    Column("curve's peak (chosen on these masks)", "peak"),
+    Column("FP", "false_positive_rate", best=min),
+    Column("FN", "false_negative_rate", best=min),
+    Column("boundary F", "boundary_f", best=max),
+    Column("deletion ↓", "deletion", 1, 3, min),
+    Column("insertion ↑", "insertion", 1, 3, max),
 )
 LABEL_COLUMNS = (
-    _Column("**mIoU**", "miou", best=max, interval="interval"),
+    Column("**mIoU**", "miou", best=max, interval="interval"),
     DIFFERENCE,
-    _Column("FP", "false_positive_rate", best=min),
-    _Column("FN", "false_negative_rate", best=min),
-    _Column("boundary F", "boundary_f", best=max),
-    _Column("undecided", "undecided"),
+    Column("FP", "false_positive_rate", best=min),
+    Column("FN", "false_negative_rate", best=min),
+    Column("boundary F", "boundary_f", best=max),
+    Column("undecided", "undecided"),
 )
 COST_COLUMNS = (
-    _Column("ms a photo", "seconds", 1000, 0, min),
-    _Column("CPU ms", "cpu_seconds", 1000, 0, min),
-    _Column("× forward", "forwards", 1, 1, min),
-    _Column("MB", "megabytes", 1, 0, min),
+    Column("ms a photo", "seconds", 1000, 0, min),
+    Column("CPU ms", "cpu_seconds", 1000, 0, min),
+    Column("× forward", "forwards", 1, 1, min),
+    Column("MB", "megabytes", 1, 0, min),
 )
 
 
@@ -122,9 +112,9 @@ def markdown(
     said = {"fixed": protocol["fixed_threshold"], "reference": reference}
     parts = ["# getam bench\n", _summary(protocol)]
     if maps:
-        parts += ["## Maps\n", _table(maps, MAP_COLUMNS + COST_COLUMNS, said)]
+        parts += ["## Maps\n", table(maps, MAP_COLUMNS + COST_COLUMNS, said)]
     if labels:
-        parts += ["## Labels\n", _table(labels, LABEL_COLUMNS + COST_COLUMNS, said)]
+        parts += ["## Labels\n", table(labels, LABEL_COLUMNS + COST_COLUMNS, said)]
     parts += [f"![{name.split('.')[0]}]({name})\n" for name in pictures]
     if misfits:
         parts += ["## Not measured\n", "".join(f"- `{name}`: {why}\n" for name, why in misfits.items())]
@@ -143,47 +133,6 @@ def _summary(protocol: Mapping[str, Any]) -> str:
         f" {protocol['threads']} {'thread' if protocol['threads'] == 1 else 'threads'}"
         f" of {environment['machine']}.\n"
     )
-
-
-def _table(rows: Sequence[BenchRow], columns: Sequence[_Column], said: Mapping[str, Any]) -> str:
-    """Rows by mIoU; `said` fills the headings: fixed threshold, and reference, without which there is no difference."""
-    columns = [column for column in columns if said["reference"] or column is not DIFFERENCE]
-    order = sorted(rows, key=lambda row: _known(row.miou) or 0.0, reverse=True)
-    headings = [column.heading.format(**said) for column in columns]
-    lines = ["| |" + "|".join(headings) + "|", "|---|" + "---:|" * len(columns)]
-    best = {column.attribute: _best(order, column) for column in columns}
-    for row in order:
-        cells = []
-        for column in columns:
-            shown = _shown(getattr(row, column.attribute), column)
-            ends = getattr(row, column.interval) if column.interval else None
-            cells.append((f"**{shown}**" if shown == best[column.attribute] else shown) + _ends(ends, column))
-        lines.append(f"|`{row.name}`|" + "|".join(cells) + "|")
-    return "\n".join(lines) + "\n"
-
-
-def _best(rows: Sequence[BenchRow], column: _Column) -> str | None:
-    """The best value as shown; None where nothing is better than anything else."""
-    values = [v for row in rows if (v := _known(getattr(row, column.attribute))) is not None]
-    if not column.best or len({_shown(value, column) for value in values}) < 2:
-        return None
-    return _shown(column.best(values), column)
-
-
-def _shown(value: float | None, column: _Column) -> str:
-    known = _known(value)
-    if known is None:
-        return "—"
-    return f"{known * column.scale:{'+' if column.sign else ''}.{column.digits}f}".replace("-", "−")
-
-
-def _ends(interval: Sequence[float] | None, column: _Column) -> str:
-    """As shown behind a number; nothing where there is no interval."""
-    return "" if interval is None else f" [{', '.join(_shown(end, column) for end in interval)}]"
-
-
-def _known(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else value
 
 
 def _notes(

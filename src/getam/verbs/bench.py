@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -32,6 +31,7 @@ from getam.report.bench_photos import from_lines
 from getam.report.bench_plots import CURVES, TRADEOFF, draw, plotting_missing
 from getam.report.bench_table import BenchRow, markdown
 from getam.verbs.bench_row import Subject, measure_row
+from getam.verbs.kept_rows import KeptRows
 from getam.verbs.loading import load_and_say
 from getam.verbs.outputs import weights_hash
 from getam.verbs.progress import say
@@ -148,34 +148,16 @@ def bench(
     return results.path
 
 
-class _Results:
+class _Results(KeptRows[BenchRow]):
     """What is in the folder, and what comes to it row by row."""
 
     def __init__(self, out: Path, protocol: dict[str, Any], *, overwrite: bool) -> None:
-        self.path, self.protocol = out, protocol
-        self.rows: dict[str, BenchRow] = {}
-        self.misfits: dict[str, str] = {}
-        if out.is_file():
-            raise InputError(f"{out} is a file: give a folder with --out")
-        if overwrite or not (out / RESULTS).is_file():
-            return
-        try:
-            before = json.loads((out / RESULTS).read_text(encoding="utf-8"))
-            found = [BenchRow(**row) for row in before["rows"]]
-            old = dict(before["protocol"])
-            for row in found:
-                from_lines(row.photos, len(protocol["classes"]))
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-            raise InputError(
-                f"{out / RESULTS} was not written by this version of getam bench: choose another --out, or replace it"
-                " with --overwrite"
-            ) from None
-        if other := _differing(old, json.loads(json.dumps(protocol))):
-            raise InputError(
-                f"{out / RESULTS} was measured under another protocol ({', '.join(other)} differ): choose another"
-                " --out, or replace it with --overwrite"
-            )
-        self.rows = {row.name: row for row in found}
+        def read(fields: dict[str, Any]) -> BenchRow:
+            from_lines(fields["photos"], len(protocol["classes"]))
+            return BenchRow(**fields)
+
+        super().__init__(out / RESULTS, protocol, read, verb="getam bench", overwrite=overwrite)
+        self.path = out
 
     def add(self, row: BenchRow) -> None:
         """Keep a row, with its difference to the first one."""
@@ -200,13 +182,7 @@ class _Results:
             say(missing)
 
     def _write(self, last: str | None = None) -> None:
-        content = {
-            "protocol": self.protocol,
-            "rows": [asdict(row) for row in self.rows.values()],
-            "not_measured": self.misfits,
-        }
-        text = json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False)
-        write_atomically(self.path / RESULTS, (text + "\n").encode())
+        self.write()
         pictures = [name for name in (CURVES, TRADEOFF) if (self.path / name).is_file()]
         page = markdown(self.protocol, list(self.rows.values()), self.misfits, pictures=pictures)
         write_atomically(self.path / PAGE, (page + (f"\n{last}\n" if last else "")).encode())
@@ -277,17 +253,3 @@ def _compared(row: BenchRow, first: BenchRow, classes: int) -> BenchRow:
         difference=float(mean_iou(ours.sum(0)) - mean_iou(theirs.sum(0))),
         difference_interval=difference_interval(ours, theirs),
     )
-
-
-def _differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Keys that only one of two protocols has, or that have two values."""
-    return [key for key in {**new, **old} if key not in old or key not in new or old[key] != new[key]]
-
-
-def _plain(content: Any) -> Any:
-    """As JSON takes it: NaN is null."""
-    if isinstance(content, dict):
-        return {key: _plain(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [_plain(value) for value in content]
-    return None if isinstance(content, float) and math.isnan(content) else content

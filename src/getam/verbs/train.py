@@ -10,6 +10,7 @@ from getam.data.class_map import read_class_map
 from getam.data.fingerprint import take_fingerprint
 from getam.data.hold_out import HELD_OUT, divided
 from getam.engine.loop import fit, in_words
+from getam.engine.processes import rank
 from getam.engine.runfolder import RunFolder
 from getam.engine.stages import run_stages
 from getam.errors import InputError
@@ -130,7 +131,7 @@ def train(
     made_by = _in_words(source if collection.has_saliency else None)
     content = take_fingerprint(
         kept, masks=dataset.with_masks, facts={"saliency source": made_by},
-        files={"weights": embedded_model() if config.weights == EMBEDDED else weights and Path(weights)},
+        files={"weights": weights_file(config.weights)},
     )  # fmt: skip
     exam = Exam(config.whole_photos(held), config.batch_size) if held.samples else None
     check = exam.mean_ranked if exam else None
@@ -149,9 +150,16 @@ def train(
                     pace=say_pace(f"{doing}; this takes"), check=check,
                     advance=lambda done, losses: advance(done, in_words(losses)),
                 )  # fmt: skip
-        if exam:
+        if exam and rank() == 0:
             exam.end(net, run.path)
     return net
+
+
+def weights_file(weights: str | None) -> Path | None:
+    """The file that training starts from; None where it comes from the hub, or from nothing."""
+    if weights == EMBEDDED:
+        return embedded_model()
+    return Path(weights) if weights else None
 
 
 def _in_words(source: Path | str | None) -> str:
