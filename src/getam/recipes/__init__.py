@@ -8,6 +8,7 @@ from getam.recipes.acr import ACRRecipe
 from getam.recipes.afa import AFARecipe
 from getam.recipes.bas import BASRecipe
 from getam.recipes.classifier import ClassifierRecipe
+from getam.recipes.ecacl import ECACLRecipe
 from getam.recipes.getam import GetamRecipe
 from getam.recipes.self_training import SelfTrainingRecipe
 from getam.recipes.supervised import SupervisedRecipe
@@ -23,6 +24,7 @@ RECIPES: dict[str, Any] = {
         ClassifierRecipe(),
         BASRecipe(),
         AFARecipe(),
+        ECACLRecipe(),
         ACRRecipe(),
         UMCAMRecipe(),
     )
