@@ -17,6 +17,7 @@ from getam.nets.cosine import CosineClassifier, build_cosine
 from getam.nets.embedded import embedded_model
 from getam.nets.network import Network
 from getam.nets.segmenter import Segmenter
+from getam.nets.token_classifier import TokenClassifier, build_token_classifier
 from getam.nets.weights import read_weights
 
 
@@ -90,6 +91,8 @@ def _build(kind: str, classes: tuple[str, ...], config: dict[str, Any], file: Pa
     if kind in (Classifier.kind, BASNetwork.kind):
         build = build_classifier if kind == Classifier.kind else build_bas
         return build(config["backbone"], classes, weights=FROM_NOTHING, output_stride=config["output_stride"])
+    if kind == TokenClassifier.kind:
+        return build_token_classifier(config["backbone"], classes, weights=FROM_NOTHING)
     if kind == CosineClassifier.kind:
         return build_cosine(
             config["backbone"], classes, weights=FROM_NOTHING, output_stride=config["output_stride"],

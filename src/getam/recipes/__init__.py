@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from getam.recipes.acr import ACRRecipe
 from getam.recipes.afa import AFARecipe
 from getam.recipes.bas import BASRecipe
 from getam.recipes.classifier import ClassifierRecipe
@@ -11,6 +12,7 @@ from getam.recipes.ecacl import ECACLRecipe
 from getam.recipes.getam import GetamRecipe
 from getam.recipes.self_training import SelfTrainingRecipe
 from getam.recipes.supervised import SupervisedRecipe
+from getam.recipes.um_cam import UMCAMRecipe
 from getam.registry import find
 
 RECIPES: dict[str, Any] = {
@@ -23,6 +25,8 @@ RECIPES: dict[str, Any] = {
         BASRecipe(),
         AFARecipe(),
         ECACLRecipe(),
+        ACRRecipe(),
+        UMCAMRecipe(),
     )
 }
 

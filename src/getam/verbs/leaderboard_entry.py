@@ -16,7 +16,7 @@ from getam.named import read_named, split_outside
 from getam.pipeline import Pipeline, parse_pipeline
 from getam.recipes import RECIPES, find_recipe
 from getam.recipes.base import CommonConfig
-from getam.recipes.stages import LabelStage, Networks, Stage, StagedRecipe, TrainStage
+from getam.recipes.stages import LabelStage, Networks, SoftLabelStage, Stage, StagedRecipe, TrainStage
 from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe
 
 CEILING = "supervised"  # learns from true masks: the row to which the others are compared
@@ -59,7 +59,8 @@ class Entry:
             return ()
         if self.pipeline is None:
             found = list(self.system.stages(config, collection))
-            last = max(place for place, stage in enumerate(found) if isinstance(stage, LabelStage))
+            labelling = LabelStage | SoftLabelStage
+            last = max(place for place, stage in enumerate(found) if isinstance(stage, labelling))
             return tuple(found[: last + 1])
         network = self.system.name
         rule = partial(labelled_by_pipeline, network, self.pipeline)
