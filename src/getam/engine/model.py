@@ -15,6 +15,7 @@ from getam.nets.build import FROM_NOTHING, build_segmenter
 from getam.nets.classifier import Classifier, build_classifier
 from getam.nets.embedded import embedded_model
 from getam.nets.network import Network
+from getam.nets.score_map import ScoreMapClassifier, build_score_map
 from getam.nets.segmenter import Segmenter
 from getam.nets.weights import read_weights
 
@@ -89,6 +90,9 @@ def _build(kind: str, classes: tuple[str, ...], config: dict[str, Any], file: Pa
     if kind in (Classifier.kind, BASNetwork.kind):
         build = build_classifier if kind == Classifier.kind else build_bas
         return build(config["backbone"], classes, weights=FROM_NOTHING, output_stride=config["output_stride"])
+    if kind == ScoreMapClassifier.kind:
+        width, stride = config["head_width"], config["output_stride"]
+        return build_score_map(config["backbone"], classes, width, weights=FROM_NOTHING, output_stride=stride)
     raise WeightsError(
         f"{file} holds a network of kind {kind!r}, unknown to this version of getam: update it"
     )
