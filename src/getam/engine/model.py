@@ -9,6 +9,7 @@ import torch
 
 from getam.engine.runfolder import MODEL, read_metadata
 from getam.errors import GetamError, InputError, WeightsError
+from getam.nets.adversarial import AdversarialSegmenter
 from getam.nets.affinity import AffinitySegmenter
 from getam.nets.bas import BASNetwork, build_bas
 from getam.nets.build import FROM_NOTHING, build_segmenter
@@ -83,7 +84,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _build(kind: str, classes: tuple[str, ...], config: dict[str, Any], file: Path) -> Network:
-    for network in (Segmenter, AffinitySegmenter):
+    for network in (Segmenter, AffinitySegmenter, AdversarialSegmenter):
         if kind == network.kind:
             sizes = (config["channels"], config["width"], config["enlarge"])
             return build_segmenter(config["backbone"], classes, *sizes, weights=FROM_NOTHING, network=network)

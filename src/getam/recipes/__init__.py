@@ -9,6 +9,7 @@ from getam.recipes.bas import BASRecipe
 from getam.recipes.classifier import ClassifierRecipe
 from getam.recipes.getam import GetamRecipe
 from getam.recipes.i2crc import I2CRCRecipe
+from getam.recipes.mdba import MDBARecipe
 from getam.recipes.self_training import SelfTrainingRecipe
 from getam.recipes.supervised import SupervisedRecipe
 from getam.registry import find
@@ -23,6 +24,7 @@ RECIPES: dict[str, Any] = {
         BASRecipe(),
         AFARecipe(),
         I2CRCRecipe(),
+        MDBARecipe(),
     )
 }
 
