@@ -394,7 +394,9 @@ def test_from_a_folder_of_photos_to_a_segmenter(scenes: Path, tmp_path: Path) ->
     options: dict[str, Any] = {
         "data": scenes / "photos", "tags": scenes / "tags.csv", "out": tmp_path / "run", "recipe": "i2crc",
         "backbone": "small-hybrid", "size": 32, "batch_size": 2, "steps": 2, "saliency": tmp_path / "salient",
-        "options": ("classifier={backbone: test_resnet, weights: ''}", "head_width=8", "label_scales=[64]", "label_crf=1"),
+        "options": (
+            "classifier={backbone: test_resnet, weights: ''}", "head_width=8", "label_scales=[64]", "label_crf=1",
+        ),
     }  # fmt: skip
     net = getam.train(**options)
     assert isinstance(net, Segmenter)

@@ -54,7 +54,7 @@ class MDBAConfig(Config):
     adversarial_weight: float = Field(default=0.001, ge=0)  # λ; 0: no discriminator
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    def _levels_and_phases(self) -> Self:
         if self.low > self.high:
             raise ValueError(f"low {self.low} is above high {self.high}")
         if self.noise_until < self.noise_from:
@@ -154,7 +154,7 @@ def pseudo_labels(batch: Mapping[str, Tensor], kinds: Sorted, config: MDBAConfig
     """
     saliency, tags = batch["saliency"], batch["tags"]
     ignore = ignore_label(tags.shape[1])
-    slots, _ = class_slots(tags * kinds.simple[:, None], *tags.shape, tags.device)
+    slots, _ = class_slots(tags * kinds.simple[:, None], len(tags), tags.shape[1], tags.device)
 
     def made(own: Tensor) -> Tensor:
         return saliency_label(saliency.clamp(0, 1), own, high=config.high, low=config.low)
