@@ -11,8 +11,8 @@ Box = tuple[int, int, int, int]  # top, bottom, left, right, the ends beyond the
 def draw_box(height: int, width: int) -> Box:
     """A box of the photo's shape that holds a share of it drawn uniformly from [0,1], cut at the photo's edges.
 
-    Its centre is anywhere in the photo. The share is the paper's 1 − λ, with λ from Beta(1,1). Draws from torch's global
-    random numbers.
+    Its centre is anywhere in the photo. The share is the paper's 1 − λ, with λ from Beta(1,1). Draws from torch's
+    global random numbers.
     """
     share, down, right = torch.rand(3).tolist()
     half_height, half_width = (round(side * share**0.5) / 2 for side in (height, width))

@@ -14,6 +14,7 @@ from getam.nets.affinity import AffinitySegmenter
 from getam.nets.bas import BASNetwork, build_bas
 from getam.nets.build import FROM_NOTHING, build_segmenter
 from getam.nets.classifier import Classifier, build_classifier
+from getam.nets.cosine import CosineClassifier, build_cosine
 from getam.nets.embedded import embedded_model
 from getam.nets.network import Network
 from getam.nets.score_map import ScoreMapClassifier, build_score_map
@@ -91,6 +92,11 @@ def _build(kind: str, classes: tuple[str, ...], config: dict[str, Any], file: Pa
     if kind in (Classifier.kind, BASNetwork.kind):
         build = build_classifier if kind == Classifier.kind else build_bas
         return build(config["backbone"], classes, weights=FROM_NOTHING, output_stride=config["output_stride"])
+    if kind == CosineClassifier.kind:
+        return build_cosine(
+            config["backbone"], classes, weights=FROM_NOTHING, output_stride=config["output_stride"],
+            bottleneck=config["bottleneck"],
+        )  # fmt: skip
     if kind == ScoreMapClassifier.kind:
         width, stride = config["head_width"], config["output_stride"]
         return build_score_map(config["backbone"], classes, width, weights=FROM_NOTHING, output_stride=stride)

@@ -7,6 +7,7 @@ from typing import Any
 from getam.recipes.afa import AFARecipe
 from getam.recipes.bas import BASRecipe
 from getam.recipes.classifier import ClassifierRecipe
+from getam.recipes.ecacl import ECACLRecipe
 from getam.recipes.getam import GetamRecipe
 from getam.recipes.i2crc import I2CRCRecipe
 from getam.recipes.mdba import MDBARecipe
@@ -23,6 +24,7 @@ RECIPES: dict[str, Any] = {
         ClassifierRecipe(),
         BASRecipe(),
         AFARecipe(),
+        ECACLRecipe(),
         I2CRCRecipe(),
         MDBARecipe(),
     )

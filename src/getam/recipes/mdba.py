@@ -1,7 +1,7 @@
 """MDBA, end to end from saliency (arXiv 2305.05154): without maps; what is salient in a photo of one tag is that tag.
 
-Such photos are "simple", those of several tags "complex". Pixels learn from simple photos, and less and less from those
-that the network contradicts; complex ones teach their tags, and their masks are to look to a discriminator as labels do.
+Such photos are "simple", those of several tags "complex". Pixels learn from simple photos, and less and less where the
+network contradicts; complex photos teach their tags, and their masks are to look to a discriminator as labels do.
 CutMix makes complex photos out of simple ones.
 """
 

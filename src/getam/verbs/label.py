@@ -20,16 +20,16 @@ from getam.labels.enlarge import enlarged
 from getam.named import write_named
 from getam.nets.embedded import embedded_model
 from getam.nets.network import Network
-from getam.pipeline import LABEL_SCALES, Pipeline, parse_labels
+from getam.pipeline import LABEL_SCALES
 from getam.verbs.calibrate import calibrated, check_calibration
 from getam.verbs.export import check_export, export
 from getam.verbs.first_look import end_with_first_look
-from getam.verbs.lists import without_none
 from getam.verbs.loading import load_and_say
 from getam.verbs.outputs import Job, OutputFolder, weights_hash
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.verbs.saliency import AUTO_PROVIDER, load_with_saliency
 from getam.verbs.saliency_source import heard, source_of
+from getam.verbs.usual_chain import chosen_chain
 from getam.verbs.words import reads_words, words_model, words_of
 
 
@@ -47,9 +47,9 @@ def label(
     classes: tuple[str, ...] | None = None,
     map: Path | None = None,
     split: str | None = None,
-    method: str = "getam",
-    refine: tuple[str, ...] = ("pamr",),
-    labels: str = "completion",
+    method: str | None = None,
+    refine: tuple[str, ...] | None = None,
+    labels: str | None = None,
     scales: tuple[int, ...] = LABEL_SCALES,
     flip: bool = True,
     coupling: str | None = None,
@@ -91,10 +91,12 @@ def label(
         map: CSV of from,to lines, or YAML, with new names for tags, such as those that the model knows: two with one
             name are merged, one with an empty name is dropped.
         split: only the ids listed in this split file of a VOC folder.
-        method: how maps are made; `getam methods` lists all.
-        refine: what sharpens them, in this order, those that walk along attention first; none: nothing.
+        method: how maps are made; `getam methods` lists all. When left out, as the model's recipe is best read
+            (docs/recipes.md): getam, or layercam for a classifier; so are refine and labels.
+        refine: what sharpens them, in this order, those that walk along attention first; none: nothing; pamr for most
+            recipes when left out.
         labels: the rule that makes masks of maps, with numbers of it as in free[foreground=0.4,background=0.4];
-            completion without saliency is the rule free.
+            completion for most recipes when left out, which without saliency is the rule free.
         scales: long sides in pixels; maps are averaged over them.
         flip: average with the mirrored photo.
         coupling: of getam, acr, ad-cam and last-stage: grad, grad2, attn_grad or attn_grad2; attn_grad for getam when
@@ -126,8 +128,10 @@ def label(
              "aggregate": aggregate}  # fmt: skip
     chosen = {key: value for key, value in given.items() if value is not None}
     check_on_bad_image(on_bad_image)
-    rule, numbers = parse_labels(labels)
-    pipeline = Pipeline(method, without_none(refine, "refine"), rule, tuple(scales), flip, chosen, numbers)
+    pipeline = chosen_chain(
+        None if reads_words(model, words) else model,
+        method=method, refine=refine, labels=labels, options=chosen, scales=scales, flip=flip,
+    )  # fmt: skip
     source = source_of(saliency, used=pipeline.uses_saliency)
     pipeline.check(saliency=source is not None)
     if calibrate is not None:
@@ -169,7 +173,7 @@ def label(
         pipeline, calibration = calibrated(pipeline, net, samples, collection.classes, calibrate)
     used = f"{pipeline.labeller(saliency=source is not None)}{write_named(pipeline.label_options)}"
     options = {
-        "data": data, "model": model, "saliency": source, "method": method, "refine": pipeline.refine,
+        "data": data, "model": model, "saliency": source, "method": pipeline.method, "refine": pipeline.refine,
         "labels": used, "scales": scales, "flip": flip,
         **pipeline.method_options,
         **({"weights": weights, "words": words, "background_words": background_words} if words else {}),

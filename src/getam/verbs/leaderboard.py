@@ -34,6 +34,7 @@ from getam.verbs.predict import SINGLE_SCALE
 from getam.verbs.progress import say
 from getam.verbs.saliency import AUTO_PROVIDER, load_with_saliency
 from getam.verbs.saliency_source import heard, source_of
+from getam.verbs.train import weights_file
 from getam.verbs.train_config import configure
 
 RESULTS, PAGE = "leaderboard.json", "leaderboard.md"
@@ -143,7 +144,7 @@ def leaderboard(
         second,
         SINGLE_SCALE[0],
     )
-    results = _Results(Path(out), _protocol(contest, weights), overwrite=overwrite)
+    results = _Results(Path(out), _protocol(contest), overwrite=overwrite)
     folders = {entry.name: folders_of(results.path, entry) for entry in entries}
     for number, entry in enumerate(entries, start=1):
         if entry.name in results.rows:
@@ -245,10 +246,11 @@ class _Results(KeptRows[SystemRow]):
         write_atomically(self.path / PAGE, (page + (f"\n{last}\n" if last else "")).encode())
 
 
-def _protocol(contest: Contest, weights: Path | None) -> dict[str, Any]:
+def _protocol(contest: Contest) -> dict[str, Any]:
     train, test = contest.train, contest.test
     seen = take_fingerprint(train, masks=True).digests()
     scored = take_fingerprint(test, masks=True).digests()
+    file = weights_file(contest.given.get("weights"))
     return {
         "photos": len(train.samples), "split": train.split, "ids_sha256": train.split_hash(),
         "test_photos": len(test.samples), "test_split": test.split, "test_ids_sha256": test.split_hash(),
@@ -256,7 +258,7 @@ def _protocol(contest: Contest, weights: Path | None) -> dict[str, Any]:
         **{f"test_{what}_sha256": scored[what] for what in ("photos", "tags", "masks")},
         "classes": list(test.classes), "background": list(test.background), "followed": len(contest.followed.samples),
         **{name: value for name, value in contest.given.items() if name != "weights"},
-        "weights_sha256": None if weights is None or not Path(weights).is_file() else file_hash(Path(weights)),
+        "weights_sha256": None if file is None or not file.is_file() else file_hash(file),
         "steps": contest.steps, "budget_seconds": contest.budget, "second_steps": contest.second.steps,
         "second_stage": contest.second.model_dump(mode="json", exclude={"weights"}), "test_side": contest.side,
         "intervals": asdict(DEFAULT), "threads": torch.get_num_threads(),
