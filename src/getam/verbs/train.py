@@ -69,7 +69,8 @@ def train(
             folders, or "names:{tags}_*" for tags in the photos' names; recognised when left out.
         out: folder of the run: config.yaml, data.jsonl, env.json, metrics.jsonl, model.safetensors.
         recipe: "getam"; "self-training" (getam, then once more on its own labels: better, three times as long);
-            "afa" (end to end, by an affinity learned from attention); "supervised" (true masks: the ceiling to compare
+            "afa" (end to end, by an affinity learned from attention); "i2crc" and "mdba" (from saliency maps, which
+            they cannot do without: in five stages, and end to end); "supervised" (true masks: the ceiling to compare
             with); "classifier" and "bas" (networks for maps, without a decoder); "ecacl" (a classifier for photos of
             another domain, --options target=FOLDER).
         preset: named options of the recipe; "light" for CPUs, "paper-voc" (of "afa" also "paper-coco", of
