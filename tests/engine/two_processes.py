@@ -26,8 +26,10 @@ SINGLE = [name for name, recipe in RECIPES.items() if not isinstance(recipe, Sta
 TRANSFORMERS = ("acr",)  # of those without a decoder of ours
 
 
-def backbone_of(name: str) -> dict[str, str]:
-    """A tiny network that a recipe goes with."""
+def options_of(name: str) -> dict[str, Any]:
+    """A tiny network that a recipe goes with, and nothing drawn."""
+    if name == "mdba":
+        return {"backbone": "small-hybrid", "cut_mix": 0.0}
     if "channels" in RECIPES[name].config_type.model_fields:
         return {"backbone": "small-hybrid"}
     return {"backbone": "test_vit" if name in TRANSFORMERS else "test_resnet", "weights": ""}
@@ -69,7 +71,7 @@ def trained(name: str, out: Path, *, alike: bool) -> dict[str, Tensor]:
     """Weights and buffers after a few steps of a recipe on `Pairs`."""
     recipe = RECIPES[name]
     options = {"size": 32, "batch_size": BATCH, "steps": STEPS, "warmup": 0.0, "optimizer": "sgd"}
-    config = recipe.config_type(**options, **backbone_of(name))
+    config = recipe.config_type(**options, **options_of(name))
     kept = torch.randperm
     if alike:  # photos in order, so that both shares of a batch are the same
         torch.randperm = lambda count, generator=None: torch.arange(count)
