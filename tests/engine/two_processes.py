@@ -26,6 +26,7 @@ SINGLE = [name for name, recipe in RECIPES.items() if not isinstance(recipe, Sta
 OPTIONS: dict[str, dict[str, Any]] = {
     "classifier": {"backbone": "test_resnet", "weights": ""},
     "bas": {"backbone": "test_resnet", "weights": ""},
+    "acr": {"backbone": "test_vit", "weights": ""},
 }
 
 
