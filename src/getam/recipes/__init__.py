@@ -10,6 +10,8 @@ from getam.recipes.bas import BASRecipe
 from getam.recipes.classifier import ClassifierRecipe
 from getam.recipes.ecacl import ECACLRecipe
 from getam.recipes.getam import GetamRecipe
+from getam.recipes.i2crc import I2CRCRecipe
+from getam.recipes.mdba import MDBARecipe
 from getam.recipes.self_training import SelfTrainingRecipe
 from getam.recipes.supervised import SupervisedRecipe
 from getam.recipes.um_cam import UMCAMRecipe
@@ -27,6 +29,8 @@ RECIPES: dict[str, Any] = {
         ECACLRecipe(),
         ACRRecipe(),
         UMCAMRecipe(),
+        I2CRCRecipe(),
+        MDBARecipe(),
     )
 }
 

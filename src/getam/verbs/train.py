@@ -69,7 +69,8 @@ def train(
             folders, or "names:{tags}_*" for tags in the photos' names; recognised when left out.
         out: folder of the run: config.yaml, data.jsonl, env.json, metrics.jsonl, model.safetensors.
         recipe: "getam"; "self-training" (getam, then once more on its own labels: better, three times as long);
-            "afa" (end to end, by an affinity learned from attention); "um-cam" (three stages, made for grey medical
+            "afa" (end to end, by an affinity learned from attention); "i2crc" and "mdba" (from saliency maps, which
+            they cannot do without: in five stages, and end to end); "um-cam" (three stages, made for grey medical
             slices); "supervised" (true masks: the ceiling to compare with); "classifier", "bas" and "acr" (networks for
             maps, without a decoder); "ecacl" (a classifier for photos of another domain, --options target=FOLDER).
         preset: named options of the recipe; "light" for CPUs, "paper-voc" (of "afa" and "acr" also "paper-coco", of
