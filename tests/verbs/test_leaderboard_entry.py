@@ -12,7 +12,7 @@ from getam.recipes import RECIPES
 from getam.recipes.self_training import SelfTrainingConfig
 from getam.recipes.stages import LabelStage, StagedRecipe, TrainStage
 from getam.recipes.supervised import SupervisedConfig
-from getam.verbs.leaderboard_entry import labelled_by_pipeline, read_entries, read_entry
+from getam.verbs.leaderboard_entry import read_entries, read_entry
 
 NOTHING = Collection(("cat",), ())
 
@@ -94,5 +94,5 @@ def test_the_rule_labels_with_the_named_network() -> None:
             return torch.ones(1)
 
     photo = torch.zeros(3, 4, 4)
-    assert labelled_by_pipeline("b", Rule(), {"a": 1, "b": 2}, photo, [0], None) == torch.ones(1)  # type: ignore[arg-type,dict-item]
+    assert labelled(Rule(), ("b",), {"a": 1, "b": 2}, photo, [0], None) == torch.ones(1)  # type: ignore[arg-type,dict-item]
     assert asked == [(2, photo, [0], None)]

@@ -11,6 +11,7 @@ from getam.engine.runfolder import MODEL, read_metadata
 from getam.errors import GetamError, InputError, WeightsError
 from getam.nets.affinity import AffinitySegmenter
 from getam.nets.bas import BASNetwork, build_bas
+from getam.nets.boundary import BoundaryNetwork, build_boundaries
 from getam.nets.build import FROM_NOTHING, build_segmenter
 from getam.nets.classifier import Classifier, build_classifier
 from getam.nets.embedded import embedded_model
@@ -89,6 +90,11 @@ def _build(kind: str, classes: tuple[str, ...], config: dict[str, Any], file: Pa
     if kind in (Classifier.kind, BASNetwork.kind):
         build = build_classifier if kind == Classifier.kind else build_bas
         return build(config["backbone"], classes, weights=FROM_NOTHING, output_stride=config["output_stride"])
+    if kind == BoundaryNetwork.kind:
+        stride, frozen = config["output_stride"], config["frozen"]
+        return build_boundaries(
+            config["backbone"], classes, weights=FROM_NOTHING, output_stride=stride, frozen=frozen
+        )
     raise WeightsError(
         f"{file} holds a network of kind {kind!r}, unknown to this version of getam: update it"
     )

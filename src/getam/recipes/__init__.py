@@ -8,6 +8,7 @@ from getam.recipes.afa import AFARecipe
 from getam.recipes.bas import BASRecipe
 from getam.recipes.classifier import ClassifierRecipe
 from getam.recipes.getam import GetamRecipe
+from getam.recipes.irn import IRNRecipe
 from getam.recipes.self_training import SelfTrainingRecipe
 from getam.recipes.supervised import SupervisedRecipe
 from getam.registry import find
@@ -23,6 +24,7 @@ RECIPES: dict[str, Any] = {
         AFARecipe(),
     )
 }
+RECIPES["irn"] = IRNRecipe(RECIPES)  # goes on from any of those that give maps
 
 
 def find_recipe(name: str) -> Any:
