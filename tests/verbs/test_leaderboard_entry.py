@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from getam.data.collection import Collection
 from getam.errors import InputError
@@ -83,16 +82,3 @@ def test_stages_end_with_labels_and_the_second_stage_reads_them() -> None:
     assert ceiling.stages(second, NOTHING) == ()
     stage = ceiling.second_stage((), second)
     assert (stage.labels, stage.start, stage.config) == ("", "", second)
-
-
-def test_the_rule_labels_with_the_named_network() -> None:
-    asked = []
-
-    class Rule:
-        def label(self, *given: object) -> torch.Tensor:
-            asked.append(given)
-            return torch.ones(1)
-
-    photo = torch.zeros(3, 4, 4)
-    assert labelled(Rule(), ("b",), {"a": 1, "b": 2}, photo, [0], None) == torch.ones(1)  # type: ignore[arg-type,dict-item]
-    assert asked == [(2, photo, [0], None)]

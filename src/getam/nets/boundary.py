@@ -80,7 +80,7 @@ class BoundaryNetwork(Network):
 
     @torch.no_grad()
     def learned_boundaries(self, images: Tensor) -> Tensor:
-        """Photos (B,3,H,W) in 0–255 → (B,H/4,W/4) in (0,1), from the mean logit of photo and mirror image (reference)."""
+        """Photos (B,3,H,W) in 0–255 → (B,H/4,W/4) in (0,1), from the mean logit of photo and mirror image (code)."""
         with evaluating(self):
             logits = self(images).boundaries + self(images.flip(-1)).boundaries.flip(-1)
         return (logits.float() / 2).sigmoid()

@@ -25,9 +25,16 @@ RADIUS = 5  # arXiv 1904.05044: of the walk; cells this far apart, by Euclid, ma
 def pair_offsets(radius: int) -> tuple[Offset, ...]:
     """Where the second cell of a pair lies, seen from the first: closer than `radius`, each pair once.
 
+    Raises:
+        InputError: the radius is below 2: no cell has another so near.
+
     >>> pair_offsets(2)
     ((0, 1), (1, -1), (1, 0), (1, 1))
     """
+    if radius < 2:
+        raise InputError(
+            f"radius {radius} of pairs of cells: give 2 or more, cells this far apart are no pair"
+        )
     return tuple(
         (down, right)
         for down in range(radius)
@@ -89,7 +96,7 @@ def boundary_walk(
 
     Raises:
         InputError: sizes that do not fit together, values that are not finite, boundaries outside [0,1], a radius
-            below 1, a power that is not above 0, or a negative number of steps.
+            below 2, a power that is not above 0, or a negative number of steps.
 
     >>> row = torch.tensor([[[[1.0, 0.0, 0.0, 0.0]]]])
     >>> wall = torch.tensor([[[0.0, 0.0, 1.0, 0.0]]])  # between the second and the last
@@ -103,15 +110,11 @@ def boundary_walk(
     require_finite(maps=maps, boundary=boundary)
     if boundary.numel() and not 0 <= float(boundary.min()) <= float(boundary.max()) <= 1:
         raise InputError("the boundaries hold values outside [0,1]: pass probabilities, after the sigmoid")
-    if not power > 0 or steps < 0 or radius < 1:
-        raise InputError(
-            f"power {power} must be above 0, steps {steps} 0 or more and the radius {radius} 1 or more"
-        )
+    if not power > 0 or steps < 0:
+        raise InputError(f"power {power} must be above 0 and steps {steps} 0 or more")
     height, width = maps.shape[2:]
     offsets = pair_offsets(radius)
     started = (maps.float() * (1 - boundary.float())[:, None]).flatten(2).mT  # (B,N,K)
-    if not offsets:
-        return started.mT.reshape(maps.shape)
     alike = (1 - path_peaks(boundary.float(), offsets, 1.0)) ** power
     walked = []
     for one, spread in zip(alike, started):
