@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,49 @@ def test_an_interrupted_run_ends_with_the_same_weights(
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=1e-6, msg=name)
 
 
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_the_average_of_the_weights_is_what_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ema: float
+) -> None:
+    seen: list[dict[str, Any]] = []
+    stepped = loop._train_step
+
+    def watched(recipe: Any, config: Any, fabric: Any, model: Any, *rest: Any) -> Any:
+        if not seen:
+            seen.append(copy.deepcopy(loop_net(model).state_dict()))
+        found = stepped(recipe, config, fabric, model, *rest)
+        seen.append(copy.deepcopy(loop_net(model).state_dict()))
+        return found
+
+    def loop_net(model: Any) -> Any:
+        return model.module if hasattr(model, "module") else model
+
+    monkeypatch.setattr(loop, "_train_step", watched)
+    config = CONFIG.model_copy(update={"ema": ema})
+    whole, _ = train(tmp_path / "whole", config)
+    states = list(seen)
+    for name, value in whole.state_dict().items():
+        expected = states[0][name]
+        for step, state in enumerate(states[1:], start=1):
+            kept = min(ema, (1 + step) / (10 + step))
+            expected = (
+                kept * expected + (1 - kept) * state[name] if value.is_floating_point() else state[name]
+            )
+        torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6, msg=name)
+    file = load_file(tmp_path / "whole" / "model.safetensors")
+    assert all(torch.equal(file[name], value) for name, value in whole.state_dict().items())
+    again, steps = train(tmp_path / "whole", config)
+    assert steps == []
+    assert all(torch.equal(again.state_dict()[name], value) for name, value in whole.state_dict().items())
+
+    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", -1.0)
+    with pytest.raises(StopError):
+        train(tmp_path / "parts", config, stop_after=4)
+    resumed, _ = train(tmp_path / "parts", config)
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=1e-6, msg=name)
+
+
 def test_a_run_killed_between_its_files_is_whole_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,7 +219,7 @@ def test_a_finished_run_is_only_loaded(tmp_path: Path) -> None:
     assert not again.training
 
 
-class MovedFabric(loop.Fabric):  # type: ignore[misc]
+class MovedFabric(loop.Fabric):
     """As Fabric on a machine with an accelerator, here the one without memory: `setup` moves the weights there."""
 
     optim: torch.optim.Optimizer
@@ -202,7 +246,7 @@ def test_the_optimiser_continues_on_the_device_of_the_weights(
     def stop(*_: Any) -> Any:
         raise StopError
 
-    monkeypatch.setattr(loop, "Fabric", MovedFabric)
+    monkeypatch.setattr(loop, "launched", lambda: MovedFabric(accelerator="cpu", devices=1))
     monkeypatch.setattr(GetamRecipe, "losses", stop)
     with pytest.raises(StopError):
         train(tmp_path / "run")

@@ -149,10 +149,9 @@ def test_the_defaults_and_presets() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "name", [name for name, recipe in RECIPES.items() if getattr(recipe, "labelled_by", "")]
-)
+@pytest.mark.parametrize("name", RECIPE.firsts)
 def test_every_recipe_with_maps_can_be_the_first(name: str) -> None:
+    assert set(RECIPE.firsts) >= {"getam", "classifier", "bas", "afa"}
     first = RECIPE.stages(IRNConfig(first=name), NOTHING)[0]
     assert (first.name, first.recipe.name) == (name, name)
 
@@ -162,6 +161,7 @@ def test_every_recipe_with_maps_can_be_the_first(name: str) -> None:
     [
         ({"first": "supervised"}, "no recipe with maps .option first. 'supervised': choose one of getam, "),
         ({"first": "irn"}, "'irn'"),
+        ({"first": "ecacl"}, "no recipe with maps .option first. 'ecacl'"),
         ({"first": "self-training"}, "'self-training'"),
         ({"weights": "embedded"}, "the embedded model is of one: give .* --weights FILE"),
         ({"method": "cam+pamr"}, r"option method: cam\+pamr names more than"),

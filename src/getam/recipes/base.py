@@ -43,6 +43,9 @@ class CommonConfig(BaseModel):
     momentum: float = Field(default=0.0, ge=0, lt=1)  # SGD only
     warmup: float = Field(default=0.05, ge=0, lt=1)  # share of the steps
     poly_power: float = Field(default=0.9, ge=0)
+    ema: float = Field(
+        default=0.0, ge=0, lt=1
+    )  # decay of a running average of the weights, which is kept; 0: none
 
     @field_validator("zoom")
     @classmethod
@@ -80,6 +83,10 @@ class CommonConfig(BaseModel):
         return self.model_copy(update={"zoom": (1.0, 1.0), "colour_jitter": False}).crops(
             collection, masks=False
         )
+
+    def facts(self, collection: Collection) -> Mapping[str, str]:
+        """What else than the collection the crops are read from, by name and content: an interrupted run checks it."""
+        return {}
 
     def build(self, classes: Sequence[str]) -> Network:
         """The network of this configuration, its pretrained weights loaded.

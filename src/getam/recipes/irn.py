@@ -109,7 +109,7 @@ class IRNRecipe:
     """Tags in; a segmenter out, in five stages.
 
     Args:
-        firsts: the recipes that `first` can name.
+        firsts: recipes, of which `first` can name those whose networks give maps and learn from one set of photos.
     """
 
     name = "irn"
@@ -119,7 +119,11 @@ class IRNRecipe:
     presets = PRESETS
 
     def __init__(self, firsts: Mapping[str, Any]) -> None:
-        self.firsts = {name: recipe for name, recipe in firsts.items() if getattr(recipe, "labelled_by", "")}
+        self.firsts = {
+            name: recipe
+            for name, recipe in firsts.items()
+            if getattr(recipe, "labelled_by", "") and "target" not in recipe.config_type.model_fields
+        }
 
     def stages(self, config: IRNConfig, collection: Collection) -> Sequence[Stage]:
         """first → seeds → boundaries → labels → segmenter.
