@@ -120,7 +120,7 @@ VERBS: dict[str, Verb] = {
     ),
     "evaluate": Verb(
         "getam.verbs.evaluate", "evaluate",
-        "Score predicted masks against true ones: IoU per class, their mean with a 95 % interval, pixel accuracy.",
+        "Score predicted masks against true ones: IoU, Dice and HD95 per class, and mIoU with a 95 % interval.",
         (
             ("getam evaluate masks truth", "folders of masks, matched by name"),
             ("getam evaluate masks truth --against other_masks --out scores.json", "is one better than the other?"),
