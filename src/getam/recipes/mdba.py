@@ -29,8 +29,8 @@ from getam.nets.segmenter import Segmenter
 from getam.recipes.base import Config, require_saliency, unwrap
 
 NAME = "mdba"
-# The reference's thousand steps are a whole light training. Sooner, all foreground passes for noise: with C classes a
-# cross-entropy begins at log(C + 1), above the threshold.
+# The reference's thousand steps are a whole light training. Sooner, pixels pass for noise before they are learned: with
+# C classes a cross-entropy begins near log(C + 1), above the threshold.
 NOISE_FROM = 0.5
 LEAST_IOU = 0.5  # the reference's numbers for the classes of VOC have this mean
 # reference: τ by class of VOC where it is another
