@@ -12,6 +12,7 @@ from getam.errors import GetamError, InputError, WeightsError
 from getam.nets.adversarial import AdversarialSegmenter
 from getam.nets.affinity import AffinitySegmenter
 from getam.nets.bas import BASNetwork, build_bas
+from getam.nets.boundary import BoundaryNetwork, build_boundaries
 from getam.nets.build import FROM_NOTHING, build_segmenter
 from getam.nets.classifier import Classifier, build_classifier
 from getam.nets.cosine import CosineClassifier, build_cosine
@@ -95,6 +96,11 @@ def _build(kind: str, classes: tuple[str, ...], config: dict[str, Any], file: Pa
         return build(config["backbone"], classes, weights=FROM_NOTHING, output_stride=config["output_stride"])
     if kind == TokenClassifier.kind:
         return build_token_classifier(config["backbone"], classes, weights=FROM_NOTHING)
+    if kind == BoundaryNetwork.kind:
+        stride, frozen = config["output_stride"], config["frozen"]
+        return build_boundaries(
+            config["backbone"], classes, weights=FROM_NOTHING, output_stride=stride, frozen=frozen
+        )
     if kind == CosineClassifier.kind:
         return build_cosine(
             config["backbone"], classes, weights=FROM_NOTHING, output_stride=config["output_stride"],

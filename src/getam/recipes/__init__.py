@@ -11,6 +11,7 @@ from getam.recipes.classifier import ClassifierRecipe
 from getam.recipes.ecacl import ECACLRecipe
 from getam.recipes.getam import GetamRecipe
 from getam.recipes.i2crc import I2CRCRecipe
+from getam.recipes.irn import IRNRecipe
 from getam.recipes.mdba import MDBARecipe
 from getam.recipes.self_training import SelfTrainingRecipe
 from getam.recipes.supervised import SupervisedRecipe
@@ -33,6 +34,7 @@ RECIPES: dict[str, Any] = {
         MDBARecipe(),
     )
 }
+RECIPES["irn"] = IRNRecipe(RECIPES)  # goes on from any of those that give maps
 
 
 def find_recipe(name: str) -> Any:
