@@ -28,7 +28,7 @@ from getam.recipes.mdba import PRESETS, MDBAConfig, MDBARecipe, pseudo_labels, s
 
 RECIPE = MDBARecipe()
 SIZES: dict[str, Any] = {"backbone": "small-hybrid", "size": 32, "channels": (8, 8, 8, 8), "width": 8}
-CONFIG = MDBAConfig(**SIZES, cut_mix=0.0)
+CONFIG = MDBAConfig(**SIZES, cut_mix=0.0, noise_from=1 / 12)
 TAGS = torch.tensor([[0.0, 1, 0], [1, 1, 0], [0, 0, 0], [1, 0, 0]])  # simple, complex, empty, simple
 
 
@@ -224,8 +224,9 @@ def test_the_numbers_of_the_reference() -> None:
         0.4, 0.5, 0.5, 0.5, 0.5, 0.6, 0.6, 0.6, 0.4, 0.6, 0.0, 0.7, 0.6, 0.5, 0.6, 0.4, 0.6, 0.4, 0.5, 0.4,
     ]  # fmt: skip
     assert voc.always == (VOC_CLASSES[10],) == ("diningtable",)
+    assert [round(share * 12_000) for share in (voc.noise_from, voc.noise_until)] == [1_000, 11_000]
+    assert (light.noise_from, light.noise_until) == (0.5, 11 / 12)
     for config in (light, voc):
-        assert [round(share * 12_000) for share in (config.noise_from, config.noise_until)] == [1_000, 11_000]
         assert (config.first_threshold, config.last_threshold, config.least_iou) == (1.2, 0.8, 0.5)
         assert (config.cut_mix, config.adversarial_weight) == (0.5, 0.001)
         assert (config.high, config.low) == (0.5, 0.2)
