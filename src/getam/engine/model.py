@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,15 @@ from getam.nets.build import FROM_NOTHING, build_segmenter
 from getam.nets.classifier import Classifier, build_classifier
 from getam.nets.embedded import embedded_model
 from getam.nets.network import Network
+from getam.nets.score_map import ScoreMapNetwork, build_score_map
 from getam.nets.segmenter import Segmenter
 from getam.nets.weights import read_weights
+
+WITHOUT_DECODER: dict[str, Callable[..., Network]] = {
+    Classifier.kind: build_classifier,
+    BASNetwork.kind: build_bas,
+    ScoreMapNetwork.kind: build_score_map,
+}
 
 
 def load_model(path: Path | str | None = None, *, device: torch.device | str = "cpu") -> Network:
@@ -86,8 +94,8 @@ def _build(kind: str, classes: tuple[str, ...], config: dict[str, Any], file: Pa
         if kind == network.kind:
             sizes = (config["channels"], config["width"], config["enlarge"])
             return build_segmenter(config["backbone"], classes, *sizes, weights=FROM_NOTHING, network=network)
-    if kind in (Classifier.kind, BASNetwork.kind):
-        build = build_classifier if kind == Classifier.kind else build_bas
+    if kind in WITHOUT_DECODER:
+        build = WITHOUT_DECODER[kind]
         return build(config["backbone"], classes, weights=FROM_NOTHING, output_stride=config["output_stride"])
     raise WeightsError(
         f"{file} holds a network of kind {kind!r}, unknown to this version of getam: update it"

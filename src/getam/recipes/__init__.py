@@ -8,6 +8,7 @@ from getam.recipes.afa import AFARecipe
 from getam.recipes.bas import BASRecipe
 from getam.recipes.classifier import ClassifierRecipe
 from getam.recipes.getam import GetamRecipe
+from getam.recipes.puzzle_cam import PuzzleCAMRecipe
 from getam.recipes.self_training import SelfTrainingRecipe
 from getam.recipes.supervised import SupervisedRecipe
 from getam.registry import find
@@ -21,6 +22,7 @@ RECIPES: dict[str, Any] = {
         ClassifierRecipe(),
         BASRecipe(),
         AFARecipe(),
+        PuzzleCAMRecipe(),
     )
 }
 

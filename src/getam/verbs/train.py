@@ -69,11 +69,11 @@ def train(
         out: folder of the run: config.yaml, data.jsonl, env.json, metrics.jsonl, model.safetensors.
         recipe: "getam"; "self-training" (getam, then once more on its own labels: better, three times as long);
             "afa" (end to end, by an affinity learned from attention); "supervised" (true masks: the ceiling to compare
-            with); "classifier" and "bas" (networks for maps, without a decoder).
+            with); "classifier", "bas" and "puzzle-cam" (networks for maps, without a decoder).
         preset: named options of the recipe; "light" for CPUs, "paper-voc" (of "afa" also "paper-coco") for the paper's,
             "vit" for a transformer as "classifier".
-        backbone: timm name; a transformer as it is, a CNN as the stem of a light hybrid, or as it is for "classifier"
-            and "bas".
+        backbone: timm name; a transformer as it is, a CNN as the stem of a light hybrid, or as it is for "classifier",
+            "bas" and "puzzle-cam".
         weights: local safetensors file with the backbone's weights; embedded: start from the network that comes with
             the package, encoder and decoder, its classes anew; without it they come from timm's hub.
         saliency: folder with one saliency map per photo, or a provider that makes and caches them: img-focus, embedded,
