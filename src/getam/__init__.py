@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from getam.verbs.explain_python import explain
     from getam.verbs.label import label
     from getam.verbs.leaderboard import leaderboard
+    from getam.verbs.localise import localise
     from getam.verbs.methods import methods
     from getam.verbs.models import models
     from getam.verbs.predict import predict
@@ -73,6 +74,7 @@ _WHERE = {  # loaded when first asked for: torch takes seconds
     "label": "getam.verbs.label",
     "leaderboard": "getam.verbs.leaderboard",
     "load_model": "getam.engine.model",
+    "localise": "getam.verbs.localise",
     "methods": "getam.verbs.methods",
     "models": "getam.verbs.models",
     "predict": "getam.verbs.predict",
@@ -107,6 +109,7 @@ __all__ = [
     "label",
     "leaderboard",
     "load_model",
+    "localise",
     "methods",
     "models",
     "predict",

@@ -18,7 +18,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     COMMON: (
         "data", "tags", "photos", "masks", "truth", "model", "out", "classes", "splits", "shares", "saliency", "recipe",
         "preset", "method", "provider", "compare", "against", "to", "from_", "prefix", "year", "download", "fix",
-        "explain.weights", "network", "recipes", "test_tags",
+        "explain.weights", "network", "recipes", "test_tags", "boxes",
     ),
     "photo and tag": ("format", "map", "split", "test_split", "on_bad_image"),
     "training": (
@@ -26,7 +26,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "leaderboard.size", "batch_size", "lr", "pretrained_lr", "hold_out", "options",
     ),
     "map and mask": ("refine", "labels", "calibrate", "scales", "flip", "crf", "explain.size"),
-    "protocol": ("background", "bench.size", "fixed", "bench.photos", "leaderboard.photos", "test_photos", "perturbed"),
+    "protocol": (
+        "background", "bench.size", "localise.size", "fixed", "bench.photos", "localise.photos", "leaderboard.photos",
+        "test_photos", "perturbed",
+    ),
     "running": ("device", "workers", "seed", "overwrite"),
     "image–text model": ("words", "background_words", "label.weights"),
     "getam, acr, ad-cam, legrad, last-stage": ("coupling", "start", "rows"),

@@ -160,6 +160,15 @@ VERBS: dict[str, Verb] = {
              "three rows of bench/bench.md"),
         ),
     ),
+    "localise": Verb(
+        "getam.verbs.localise", "localise",
+        "Score the boxes around what maps are high on: weakly supervised object localisation.",
+        (
+            ("getam localise --data photos --truth masks --model runs/bas --compare bas layercam",
+             "boxes of the masks, two rows of localise/localise.md"),
+            ("getam localise --data photos --boxes boxes.csv --classes cat dog", "boxes of a table, every map method"),
+        ),
+    ),
     "leaderboard": Verb(
         "getam.verbs.leaderboard", "leaderboard",
         "Compare trained systems: the pseudo labels each comes to, and what the same segmenter learns from them.",

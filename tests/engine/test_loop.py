@@ -219,7 +219,7 @@ def test_a_finished_run_is_only_loaded(tmp_path: Path) -> None:
     assert not again.training
 
 
-class MovedFabric(loop.Fabric):  # type: ignore[misc]
+class MovedFabric(loop.Fabric):
     """As Fabric on a machine with an accelerator, here the one without memory: `setup` moves the weights there."""
 
     optim: torch.optim.Optimizer
@@ -246,7 +246,7 @@ def test_the_optimiser_continues_on_the_device_of_the_weights(
     def stop(*_: Any) -> Any:
         raise StopError
 
-    monkeypatch.setattr(loop, "Fabric", MovedFabric)
+    monkeypatch.setattr(loop, "launched", lambda: MovedFabric(accelerator="cpu", devices=1))
     monkeypatch.setattr(GetamRecipe, "losses", stop)
     with pytest.raises(StopError):
         train(tmp_path / "run")

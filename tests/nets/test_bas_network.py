@@ -58,7 +58,8 @@ def test_scores_and_maps_by_hand() -> None:
     torch.testing.assert_close(net.class_scores(PHOTOS), found.scores)
     maps, again = net.learned_maps(PHOTOS)
     assert torch.equal(maps, found.maps)
-    assert torch.equal(again, found.scores)
+    torch.testing.assert_close(again.sigmoid(), found.scores.softmax(1))  # one against all others
+    torch.testing.assert_close(net.log_odds(found.scores + 7), again)
     assert net.generator.bias is None
     assert net.high.classifier.bias is None
 

@@ -14,12 +14,12 @@ from getam.errors import InputError
 from getam.frozen import frozen
 from getam.maps.methods.getam import getam
 from getam.maps.methods.gradcam import gradcam
+from getam.nets.log_odds import log_odds
 from getam.nets.words import (
     BACKGROUND_WORDS,
     TEMPLATES,
     WordClassifier,
     embed_words,
-    log_odds,
     word_classifier,
 )
 from getam.pipeline import Pipeline

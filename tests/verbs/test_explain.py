@@ -22,10 +22,12 @@ from getam.engine.runfolder import save_model
 from getam.errors import InputError
 from getam.nets import preprocess
 from getam.nets.inference import fit_patches
+from getam.recipes.bas import BASConfig
 from getam.refine.scaled import refine_maps
 from getam.report.overlay import heat_overlay
 from getam.verbs.explain import explain_photos
 from getam.verbs.outputs import weights_hash
+from getam.verbs.subject import Subject
 
 
 @pytest.fixture
@@ -192,6 +194,30 @@ def test_without_classes_those_with_a_positive_score_or_the_best(
             photo, model=str(tmp_path / "m.safetensors"), out=tmp_path / "o", size=32, overwrite=True
         )
         assert classes_of(out) == wanted
+
+
+def test_without_classes_a_network_that_compares_classes_gives_its_best(photo: Path, tmp_path: Path) -> None:
+    """Recipe bas: all logits may be positive, or none; a constant on top of them means nothing."""
+    net = BASConfig(backbone="test_resnet", weights="", size=32).build(("blue", "green", "red")).eval()
+    image = Subject(net, 32).prepare(as_tensor(read_photo(photo)))
+    with torch.no_grad():
+        features = net.high.get_submodule("stages")(net.low(net.normalised(image))).mean((2, 3))[0]
+        for weights in ((1.0, 1.2, 1.1), (-1.2, -1.0, -1.1)):
+            net.high.get_submodule("classifier").weight.copy_(
+                torch.stack([w * features / features.square().sum() for w in weights])[..., None, None]
+            )
+            config = {"recipe": "bas", "backbone": "test_resnet", "output_stride": 16}
+            save_model(tmp_path / "m.safetensors", net, config)
+            out = explain_photos(
+                photo, model=str(tmp_path / "m.safetensors"), out=tmp_path / "o", size=32, overwrite=True
+            )  # fmt: skip
+            assert classes_of(out) == ["green"]
+            assert str(np.load(out / "scene2.npz")["method"]) == "bas"  # as its recipe says
+            python = getam.explain(str(tmp_path / "m.safetensors"), photo, size=32)
+            assert (python.method, python.classes.tolist()) == ("bas", [[1]])
+            share = torch.tensor(weights).softmax(0)[1].item()
+            found = np.load(out / "scene2.npz")["scores"]
+            assert found == pytest.approx([np.log(share / (1 - share))], abs=1e-3)
 
 
 def test_a_large_photo_is_refined_at_500_and_drawn_at_its_size(trained: Path, tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from getam.nets.network import Network, evaluating
 
 @torch.no_grad()
 def held_out_scores(net: Network, crops: TagDataset, batch_size: int) -> tuple[Tensor, Tensor]:
-    """Class logits and tags of all crops, both (N,C) float32 on the CPU; the network's mode stays as it is.
+    """Class logits by which photos can be compared, and tags, both (N,C) float32 on the CPU, of all crops.
+
+    The network's mode stays as it is.
 
     A tag is 1 where the class is, 0 where it is not, −1 where nobody looked.
 
@@ -25,6 +27,6 @@ def held_out_scores(net: Network, crops: TagDataset, batch_size: int) -> tuple[T
     scores, tags = [], []
     with evaluating(net):
         for batch in DataLoader(crops, batch_size, generator=torch.Generator()):
-            scores.append(net.class_scores(batch["image"].to(device)).float().cpu())
+            scores.append(net.log_odds(net.class_scores(batch["image"].to(device)).float()).cpu())
             tags.append(batch["tags"].masked_fill(~batch["known"], -1) if "known" in batch else batch["tags"])
     return torch.cat(scores), torch.cat(tags)

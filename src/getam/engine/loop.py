@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from getam.engine.average import begin_average, move_average
 from getam.engine.pace import seconds_a_step
+from getam.engine.processes import average_buffers, average_gradients, launched, mean_of, rank, world
 from getam.engine.runfolder import RunFolder
 from getam.engine.state import random_state, restore_random
 from getam.errors import GetamError, InputError
@@ -70,7 +71,7 @@ def fit(
         InputError: a photo cannot be read, everything that was saved is damaged, or losses, gradients or weights are
             no longer finite; what was saved before is then still there, and whole.
     """
-    fabric = Fabric(accelerator="auto", devices=1)
+    fabric = launched()
     torch.manual_seed(config.seed)
     saved = run.state()
     # With all weights at hand, neither the backbone's file nor the hub is needed.
@@ -100,6 +101,10 @@ def fit(
     checked: dict[str, float] = {}
     try:
         for step, batch in _batches(data, config, start, workers):
+            if fabric.global_rank:  # draws of its own, also when resumed
+                torch.manual_seed(
+                    (config.seed * config.steps + step) * fabric.world_size + fabric.global_rank
+                )
             if pace is not None and step == start:
                 loaded = time.monotonic() - began
                 each = seconds_a_step(recipe, config, net, fabric.to_device(batch))
@@ -108,11 +113,17 @@ def fit(
             numbers = _train_step(recipe, config, fabric, model, optim, batch, step)
             if config.ema:
                 move_average(average, net.state_dict(), config.ema, step + 1)
-            if check is not None and (step + 1) * CHECKS // config.steps > step * CHECKS // config.steps:
+            if (
+                check is not None
+                and not fabric.global_rank
+                and (step + 1) * CHECKS // config.steps > step * CHECKS // config.steps
+            ):
                 checked = dict(check(net))
                 run.log({"step": step + 1, **checked})
             if (step + 1) % LOG_EVERY == 0 or step + 1 == config.steps:
-                rate = (step + 1 - start) * len(batch["image"]) / (time.monotonic() - began)
+                rate = (
+                    (step + 1 - start) * len(batch["image"]) * fabric.world_size / (time.monotonic() - began)
+                )
                 lr = optim.param_groups[0]["lr"]
                 run.log({"step": step + 1, **numbers, "lr": lr, "photos_per_second": round(rate, 2)})
             if time.monotonic() - saved_at > SAVE_EVERY_SECONDS and step + 1 < config.steps:
@@ -154,11 +165,13 @@ def _train_step(
     for group in optim.param_groups:
         group["lr"] = group["initial_lr"] * config.lr_factor(progress)
     losses = recipe.losses(model, batch, progress, config)
-    numbers = {name: float(value.detach()) for name, value in losses.items()}
+    numbers = mean_of({name: float(value.detach()) for name, value in losses.items()})
     for name, number in numbers.items():
         if not math.isfinite(number):
             raise FloatingPointError(f"loss {name} of step {step + 1} is {number}")
     fabric.backward(total(losses.values()))
+    average_gradients(model)
+    average_buffers(model)
     if not _finite(p.grad for p in model.parameters() if p.grad is not None):
         found = ", ".join(f"{name} {number:.3g}" for name, number in numbers.items())
         raise FloatingPointError(f"gradients of the loss of step {step + 1} ({found}) are not finite")
@@ -185,8 +198,15 @@ def _finite(tensors: Iterable[Tensor]) -> bool:
 def _batches(
     data: Any, config: CommonConfig, start: int, workers: int
 ) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    """(step, batch) from `start` on: every epoch a permutation drawn from (seed, epoch), incomplete batches dropped."""
-    size = min(config.batch_size, len(data))
+    """(step, batch) from `start` on: every epoch a permutation drawn from (seed, epoch), incomplete batches dropped.
+
+    Of several processes each has its share of every batch.
+    """
+    size, among = min(config.batch_size, len(data)), world()
+    if size % among:
+        raise InputError(
+            f"a batch of {size} photos cannot be dealt to {among} processes: give a multiple of {among}"
+        )
     per_epoch = len(data) // size
     step = start
     while step < config.steps:
@@ -194,7 +214,8 @@ def _batches(
         data.set_epoch(epoch)
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + epoch)
         order = torch.randperm(len(data), generator=generator).tolist()
-        todo = [order[i * size : (i + 1) * size] for i in range(skipped, per_epoch)][: config.steps - step]
+        batches = [order[i * size : (i + 1) * size] for i in range(skipped, per_epoch)]
+        todo = [batch[rank() :: among] for batch in batches][: config.steps - step]
         loader = DataLoader(
             _ErrorsAsItems(data), batch_sampler=todo, num_workers=workers, collate_fn=_collate,
             # With its own generator the loader leaves the global one alone, which a resumed run continues exactly.

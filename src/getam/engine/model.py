@@ -14,6 +14,7 @@ from getam.nets.affinity import AffinitySegmenter
 from getam.nets.bas import BASNetwork, build_bas
 from getam.nets.build import FROM_NOTHING, build_segmenter
 from getam.nets.classifier import Classifier, build_classifier
+from getam.nets.cosine import CosineClassifier, build_cosine
 from getam.nets.embedded import embedded_model
 from getam.nets.network import Network
 from getam.nets.score_map import ScoreMapNetwork, build_score_map
@@ -97,6 +98,11 @@ def _build(kind: str, classes: tuple[str, ...], config: dict[str, Any], file: Pa
     if kind in WITHOUT_DECODER:
         build = WITHOUT_DECODER[kind]
         return build(config["backbone"], classes, weights=FROM_NOTHING, output_stride=config["output_stride"])
+    if kind == CosineClassifier.kind:
+        return build_cosine(
+            config["backbone"], classes, weights=FROM_NOTHING, output_stride=config["output_stride"],
+            bottleneck=config["bottleneck"],
+        )  # fmt: skip
     raise WeightsError(
         f"{file} holds a network of kind {kind!r}, unknown to this version of getam: update it"
     )

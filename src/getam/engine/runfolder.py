@@ -22,6 +22,7 @@ from safetensors.torch import save
 
 from getam.data.fingerprint import Fingerprint, changes, read_fingerprint
 from getam.data.masks import PARTIAL, write_atomically
+from getam.engine.processes import barrier, rank
 from getam.engine.state import STATE, STATE_BEFORE, read_state, write_state
 from getam.errors import InputError, WeightsError
 from getam.nets.network import Network
@@ -38,7 +39,8 @@ logger = logging.getLogger(__name__)
 
 
 class RunFolder:
-    """Paths of a run and the few writes that must never be half done; one process at a time.
+    """Paths of a run and the few writes that must never be half done; one process at a time, or several that work
+    together (`engine.processes`), of which the first writes.
 
     `open` holds the folder until `close`, the end of the `with` block, or the end of the process, however it comes.
     """
@@ -67,7 +69,14 @@ class RunFolder:
             InputError: the path is a file, a folder that is not a run, a run that another process is at, or a run of
                 another configuration or of other data that has logged or saved something.
         """
-        config = yaml.safe_load(yaml.safe_dump(dict(config), sort_keys=False))  # as it will be read again
+        if rank() == 0:
+            self._open(
+                yaml.safe_load(yaml.safe_dump(dict(config), sort_keys=False)), data
+            )  # as it will be read again
+        barrier()
+        return any((self.path / name).is_file() for name in (STATE, STATE_BEFORE))
+
+    def _open(self, config: dict[str, Any], data: Fingerprint | None) -> None:
         self._refuse_others(config, data)
         self.path.mkdir(parents=True, exist_ok=True)
         self._hold()
@@ -77,7 +86,6 @@ class RunFolder:
         except BaseException:
             self.close()
             raise
-        return any((self.path / name).is_file() for name in (STATE, STATE_BEFORE))
 
     def recorded(self) -> dict[str, Any] | None:
         """What config.yaml says; None where there is none, or none of a run."""
@@ -177,6 +185,8 @@ class RunFolder:
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl; its numbers are finite."""
+        if rank():
+            return
         line = json.dumps(dict(record), allow_nan=False)
         with (self.path / METRICS).open("a") as file:
             file.write(line + "\n")
@@ -186,7 +196,7 @@ class RunFolder:
 
         Lines that cannot be read, cut off or full of NUL bytes as a power cut leaves them, go too.
         """
-        if not (path := self.path / METRICS).is_file():
+        if rank() or not (path := self.path / METRICS).is_file():
             return
         lines = path.read_bytes().splitlines(keepends=True)
         kept = [line for line in lines if line.endswith(b"\n") and _logged_step(line) <= step]
@@ -195,6 +205,8 @@ class RunFolder:
 
     def save(self, net: Network, config: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         """Write the model file, then all that continues the run, its weights too, as one file; by atomic renames."""
+        if rank():
+            return
         save_model(self.path / MODEL, net, config)
         write_state(self.path, {**state, "model": net.state_dict()})
 

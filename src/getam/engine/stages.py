@@ -29,6 +29,7 @@ from getam.data.transforms import read_photo_and_saliency
 from getam.engine.device import AUTO, choose_device
 from getam.engine.loop import fit, in_words
 from getam.engine.model import load_model
+from getam.engine.processes import barrier, rank, world
 from getam.engine.runfolder import MODEL, RunFolder, read_metadata, save_model
 from getam.nets.network import Network
 from getam.nets.weights import mean_weights
@@ -83,8 +84,10 @@ def run_stages(
         else:
             its |= {"recipe": stage.recipe.name, **stage.config.model_dump(mode="json")}
             _train(stage, collection, folders, models, its, partial(progress, what), workers, pace, check)
+        barrier()  # of several processes none goes on before the stage is whole
     last = models[stages[-1].name]
-    write_atomically(run.path / MODEL, last.read_bytes())
+    if rank() == 0:
+        write_atomically(run.path / MODEL, last.read_bytes())
     return load_model(last)
 
 
@@ -133,7 +136,7 @@ def _average(
     files = _models_of(stage.needs, models)
     with RunFolder(folder) as run:
         run.open(record, take_fingerprint(replace(collection, samples=()), masks=False, files=files))
-        if (folder / MODEL).is_file():
+        if (folder / MODEL).is_file() or rank():
             return
         with progress(len(files)) as advance:
             nets = [load_model(file) for file in files.values()]
@@ -154,13 +157,14 @@ def _label(
     with RunFolder(folder) as run:
         run.open(record, take_fingerprint(collection, masks=False, files=files))
         write_classes(folder, collection.classes)
-        todo = [sample for sample in collection.samples if not mask_file(folder, sample).is_file()]
+        mine = collection.samples[rank() :: world()]
+        todo = [sample for sample in mine if not mask_file(folder, sample).is_file()]
         if not todo:
             return
         device = choose_device(AUTO)
         nets = {name: load_model(models[name], device=device) for name in stage.needs}
-        done = len(collection.samples) - len(todo)
-        with progress(len(collection.samples)) as advance, write_behind() as write:
+        done = len(mine) - len(todo)
+        with progress(len(mine)) as advance, write_behind() as write:
             for sample, (photo, saliency) in read_ahead(todo, read_photo_and_saliency):
                 present = [collection.classes.index(tag) for tag in sample.tags]
                 label: Tensor = stage.label(nets, photo, present, saliency)

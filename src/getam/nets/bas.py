@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from getam.nets.classifier import timm_body
 from getam.nets.encoder import photo_statistics
+from getam.nets.log_odds import log_odds
 from getam.nets.network import Network
 from getam.nets.stages import channels, in_stages
 
@@ -77,9 +78,13 @@ class BASNetwork(Network):
         return self.high(self.low(self.normalised(images))).mean((2, 3))
 
     def learned_maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Photos (B,3,H,W) in 0–255 → the maps of all classes (B,C,h,w) in (0,1), and class logits (B,C)."""
+        """Photos (B,3,H,W) in 0–255 → the maps of all classes (B,C,h,w) in (0,1), and log-odds of classes (B,C)."""
         found = self(images)
-        return found.maps, found.scores
+        return found.maps, self.log_odds(found.scores)
+
+    def log_odds(self, scores: Tensor) -> Tensor:
+        """Logits (B,C) → each class against all others: L_cls sees differences within a photo, and no logit alone."""
+        return log_odds(scores)
 
     def forward(self, images: Tensor) -> BASOutputs:
         """One forward for everything; images (B,3,H,W) float in 0–255, H and W multiples of `patch`."""

@@ -52,6 +52,13 @@ class Network(nn.Module):
     def class_scores(self, images: Tensor) -> Tensor:
         """Photos (B,3,H,W) in 0–255 → class logits (B,C), by the shortest way: all that maps need."""
 
+    def log_odds(self, scores: Tensor) -> Tensor:
+        """Class logits (B,C) → those by which photos can be compared, above 0 where a class is more likely than not.
+
+        They are themselves that, unless a network was only taught to compare the classes of one photo.
+        """
+        return scores
+
 
 @contextmanager
 def evaluating(net: nn.Module) -> Iterator[None]:

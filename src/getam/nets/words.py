@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from getam.attention.geometry import Geometry, geometry
 from getam.data.tags import synonyms
 from getam.errors import InputError
+from getam.nets.log_odds import log_odds
 from getam.nets.network import Network
 
 TEMPLATES = (
@@ -187,17 +188,6 @@ def embed_words(
         by_synonym = F.normalize(each.unflatten(0, (len(group), len(templates))).mean(1), dim=-1)
         found.append(F.normalize(by_synonym.mean(0), dim=-1))
     return torch.stack(found)
-
-
-def log_odds(logits: Tensor) -> Tensor:
-    """log p_c / (1 − p_c) of p = softmax of logits (B,K), K > 1: y_c − log Σ_{k≠c} exp y_k, without rounding p to 1.
-
-    >>> log_odds(torch.tensor([[0.0, 0.0, 0.0]])).exp().tolist()  # one third against two
-    [[0.5, 0.5, 0.5]]
-    """
-    own = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
-    others = logits[:, None, :].masked_fill(own, -torch.inf).logsumexp(-1)
-    return logits - others
 
 
 def _names(background: str, word: str) -> bool:

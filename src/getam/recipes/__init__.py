@@ -7,6 +7,7 @@ from typing import Any
 from getam.recipes.afa import AFARecipe
 from getam.recipes.bas import BASRecipe
 from getam.recipes.classifier import ClassifierRecipe
+from getam.recipes.ecacl import ECACLRecipe
 from getam.recipes.getam import GetamRecipe
 from getam.recipes.puzzle_cam import PuzzleCAMRecipe
 from getam.recipes.self_training import SelfTrainingRecipe
@@ -22,6 +23,7 @@ RECIPES: dict[str, Any] = {
         ClassifierRecipe(),
         BASRecipe(),
         AFARecipe(),
+        ECACLRecipe(),
         PuzzleCAMRecipe(),
     )
 }

@@ -2,7 +2,7 @@
 
 A step draws one tag t of each photo, erases its map from F1 and asks the frozen upper half what is left of t. L_bas
 reaches F1 only by way of the generator, which reads it live; the upper half is trained by L_cls alone. L_cls compares
-the classes of one photo, so a score above 0 does not mean that the class is there.
+the classes of one photo, so a logit above 0 does not mean that the class is there: `BASNetwork.log_odds` does.
 """
 
 from __future__ import annotations

@@ -84,6 +84,10 @@ class CommonConfig(BaseModel):
             collection, masks=False
         )
 
+    def facts(self, collection: Collection) -> Mapping[str, str]:
+        """What else than the collection the crops are read from, by name and content: an interrupted run checks it."""
+        return {}
+
     def build(self, classes: Sequence[str]) -> Network:
         """The network of this configuration, its pretrained weights loaded.
 

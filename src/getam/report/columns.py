@@ -1,4 +1,4 @@
-"""Tables of measured rows in Markdown: sorted by mIoU, the best of a column in bold, intervals behind numbers."""
+"""Tables of measured rows in Markdown: the best of a column in bold, intervals behind numbers."""
 
 from __future__ import annotations
 
@@ -32,16 +32,17 @@ class Column:
     compares: bool = False
 
 
-def table(rows: Sequence[Any], columns: Sequence[Column], said: Mapping[str, Any]) -> str:
-    """Rows, each with a name and a mIoU, by mIoU.
+def table(rows: Sequence[Any], columns: Sequence[Column], said: Mapping[str, Any], by: str = "miou") -> str:
+    """Rows, each with a name, those with the highest value first.
 
     Args:
         rows: in any order.
         columns: from left to right.
         said: fills the headings; "reference" is the row that others are compared to, or None.
+        by: attribute whose value that is.
     """
     columns = [column for column in columns if said["reference"] or not column.compares]
-    order = sorted(rows, key=lambda row: _known(row.miou) or 0.0, reverse=True)
+    order = sorted(rows, key=lambda row: _known(getattr(row, by)) or 0.0, reverse=True)
     headings = [column.heading.format(**said) for column in columns]
     lines = ["| |" + "|".join(headings) + "|", "|---|" + "---:|" * len(columns)]
     best = {column.attribute: _best(order, column) for column in columns}

@@ -255,7 +255,7 @@ def _areas(subject: Subject, photo: _Photo, maps: Tensor) -> list[tuple[float, f
 
     @torch.no_grad()
     def probabilities(photos: Tensor) -> Tensor:
-        return subject.net.class_scores(photos).sigmoid()
+        return subject.net.log_odds(subject.net.class_scores(photos)).sigmoid()
 
     return [
         deletion_insertion(lambda photos, c=c: probabilities(photos)[:, c], image, baseline, map, STEPS)  # type: ignore[misc]

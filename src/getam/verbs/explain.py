@@ -17,6 +17,7 @@ from getam.verbs.outputs import Job, OutputFolder
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.verbs.predict import photo_jobs
 from getam.verbs.subject import Subject, hash_of, open_model
+from getam.verbs.usual_chain import usual_method
 from getam.verbs.words import names_of, reads_words, words_model
 
 WHOLE_PHOTOS = 1  # in memory before and after their turn: the pictures need them at full size
@@ -32,7 +33,7 @@ def explain_photos(
     background_words: tuple[str, ...] | None = None,
     classes: tuple[str, ...] | None = None,
     out: Path = Path("maps"),
-    method: str = "getam",
+    method: str | None = None,
     coupling: str | None = None,
     start: int | None = None,
     rows: str | None = None,
@@ -62,7 +63,7 @@ def explain_photos(
         classes: names, or indices where no class is called so; on the command line a comma inside a name is written
             \\,. When left out, the classes the model finds.
         out: folder for the pictures (NAME.CLASS.png), the raw maps (NAME.npz) and protocol.jsonl.
-        method: a method that `getam methods` lists.
+        method: a method that `getam methods` lists; when left out getam, or the one a run's recipe is best read with.
         coupling: of getam, acr, ad-cam and last-stage: grad, grad2, attn_grad or attn_grad2.
         start: of getam, acr, ad-cam and legrad: first block that counts; each has a default of its own.
         rows: of getam, acr and ad-cam: cls, patches, cls+patches or pool; derived from the model when left out.
@@ -99,6 +100,7 @@ def explain_photos(
     given = {"coupling": coupling, "start": start, "rows": rows, "layers": layers, "weighting": weighting,
              "aggregate": aggregate}  # fmt: skip
     options = {key: value for key, value in given.items() if value is not None}
+    method = usual_method(model) if method is None else method
     chosen = find_method(method)
     check_options(chosen, options)
     names = subject.names()

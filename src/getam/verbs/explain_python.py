@@ -21,6 +21,7 @@ from getam.nets.preprocess import check_batch
 from getam.report.overlay import Photo
 from getam.report.photo_maps import PhotoMaps, PhotoMapsList, photo_tensor
 from getam.verbs.subject import Subject, open_model
+from getam.verbs.usual_chain import usual_method
 
 OnePhoto = Image.Image | Path | str | Photo
 OneClass = str | int
@@ -30,14 +31,14 @@ Classes = OneClass | Sequence[OneClass] | Sequence[Sequence[OneClass]] | Tensor 
 @overload
 def explain(
     model: nn.Module | str | Path | None, photos: OnePhoto | Tensor, classes: Classes = None, *,
-    k: int | None = None, size: int | None = None, method: str = "getam", **options: Any,
+    k: int | None = None, size: int | None = None, method: str | None = None, **options: Any,
 ) -> PhotoMaps: ...  # fmt: skip
 
 
 @overload
 def explain(
     model: nn.Module | str | Path | None, photos: Sequence[OnePhoto], classes: Classes = None, *,
-    k: int | None = None, size: int | None = None, method: str = "getam", **options: Any,
+    k: int | None = None, size: int | None = None, method: str | None = None, **options: Any,
 ) -> PhotoMapsList: ...  # fmt: skip
 
 
@@ -48,7 +49,7 @@ def explain(
     *,
     k: int | None = None,
     size: int | None = None,
-    method: str = "getam",
+    method: str | None = None,
     **options: Any,
 ) -> PhotoMaps | PhotoMapsList:
     """Which pixels carry each class: maps of photos, one forward, one partial backward per class slot.
@@ -61,9 +62,10 @@ def explain(
             model expects. Or a batch of tensors (B,3,H,W) that is: normalised for other models, 0–255 for ours.
         classes: names or indices. One photo: one or several. Several photos or a batch: one for all ("cat"), one each
             (["cat", "dog"]), or a list each ([["cat"], ["cat", "dog"]]); or tags (B,C). None: those the model finds.
-        k: with no classes: the k best ones; when left out, those with a positive score (ours) or the best one.
+        k: with no classes: the k best ones; when left out, those more likely there than not (ours) or the best one.
         size: long side of prepared photos in pixels, for models that take any; the model's own when left out.
-        method: a name that `getam.methods()` lists: "getam", "gradcam", "zoom-cam", …
+        method: a name that `getam.methods()` lists: "getam", "gradcam", "zoom-cam", …; None: "getam", or what a run's
+            recipe is best read with.
         options: of the method: for "getam" coupling, start and rows.
 
     Returns:
@@ -75,7 +77,7 @@ def explain(
             are prepared, images of another shape, or with numbers that normalised photos do not have.
         CaptureError: the model's attention or features cannot be read; the message says why.
     """
-    chosen = find_method(method)
+    chosen = find_method(usual_method(model) if method is None else method)
     check_options(chosen, options)
     if k is not None and (k < 1 or classes is not None):
         raise InputError(f"k={k}: give a positive number of classes to find, and then no classes")

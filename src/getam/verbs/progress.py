@@ -18,6 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from getam.engine.processes import rank
+
 PLAIN_EVERY_SECONDS = 15.0
 
 
@@ -29,7 +31,10 @@ class Advance(Protocol):
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Advance]:
-    """Show how far `what` is, out of `total`; the yielded function moves it."""
+    """Show how far `what` is, out of `total`; the yielded function moves it. Of several processes the first shows."""
+    if rank():
+        yield lambda done, note="": None
+        return
     if sys.stderr.isatty():
         columns = (  # without markup: a photo may be called a[/b]
             TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
@@ -52,5 +57,6 @@ def progress(what: str, total: int) -> Iterator[Advance]:
 
 
 def say(line: str) -> None:
-    """A line on stderr: stdout is for results."""
-    print(line, file=sys.stderr, flush=True)
+    """A line on stderr: stdout is for results. Of several processes the first speaks."""
+    if rank() == 0:
+        print(line, file=sys.stderr, flush=True)

@@ -66,14 +66,17 @@ class Subject:
         """The classes found in each prepared photo (B,3,h,w).
 
         Args:
-            k: the best k; None: those with a positive score (ours), the best one at least, or the best one (others).
+            k: the best k; None: those more likely there than not (ours), the best one at least, or the best one
+                (others).
         """
         found = []
         for scores in self._scores(images):
-            positive = (scores > 0).nonzero().flatten().tolist() if isinstance(self.net, Network) else []
-            if k is not None or not positive:
-                positive = scores.topk(min(k or 1, len(scores))).indices.tolist()
-            found.append(positive)
+            classes: list[int] = []
+            if isinstance(self.net, Network):
+                classes = (self.net.log_odds(scores[None])[0] > 0).nonzero().flatten().tolist()
+            if k is not None or not classes:
+                classes = scores.topk(min(k or 1, len(scores))).indices.tolist()
+            found.append(classes)
         return found
 
     def _scores(self, images: Tensor) -> Tensor:

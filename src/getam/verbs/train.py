@@ -10,6 +10,7 @@ from getam.data.class_map import read_class_map
 from getam.data.fingerprint import take_fingerprint
 from getam.data.hold_out import HELD_OUT, divided
 from getam.engine.loop import fit, in_words
+from getam.engine.processes import rank
 from getam.engine.runfolder import RunFolder
 from getam.engine.stages import run_stages
 from getam.errors import InputError
@@ -69,9 +70,10 @@ def train(
         out: folder of the run: config.yaml, data.jsonl, env.json, metrics.jsonl, model.safetensors.
         recipe: "getam"; "self-training" (getam, then once more on its own labels: better, three times as long);
             "afa" (end to end, by an affinity learned from attention); "supervised" (true masks: the ceiling to compare
-            with); "classifier", "bas" and "puzzle-cam" (networks for maps, without a decoder).
-        preset: named options of the recipe; "light" for CPUs, "paper-voc" (of "afa" also "paper-coco") for the paper's,
-            "vit" for a transformer as "classifier".
+            with); "classifier", "bas" and "puzzle-cam" (networks for maps, without a decoder); "ecacl" (a classifier
+            for photos of another domain, --options target=FOLDER).
+        preset: named options of the recipe; "light" for CPUs, "paper-voc" (of "afa" also "paper-coco", of
+            "ecacl" "paper") for the paper's, "vit" for a transformer as "classifier".
         backbone: timm name; a transformer as it is, a CNN as the stem of a light hybrid, or as it is for "classifier",
             "bas" and "puzzle-cam".
         weights: local safetensors file with the backbone's weights; embedded: start from the network that comes with
@@ -128,7 +130,7 @@ def train(
     record = run_record(recipe, kept, config)
     made_by = _in_words(source if collection.has_saliency else None)
     content = take_fingerprint(
-        kept, masks=dataset.with_masks, facts={"saliency source": made_by},
+        kept, masks=dataset.with_masks, facts={"saliency source": made_by, **config.facts(kept)},
         files={"weights": weights_file(config.weights)},
     )  # fmt: skip
     exam = Exam(config.whole_photos(held), config.batch_size) if held.samples else None
@@ -148,7 +150,7 @@ def train(
                     pace=say_pace(f"{doing}; this takes"), check=check,
                     advance=lambda done, losses: advance(done, in_words(losses)),
                 )  # fmt: skip
-        if exam:
+        if exam and rank() == 0:
             exam.end(net, run.path)
     return net
 

@@ -24,6 +24,13 @@ def usual_chain(model: Path | str | None) -> Pipeline:
     return parse_pipeline(chain) if chain else Pipeline()
 
 
+def usual_method(model: object) -> str:
+    """The map method of `usual_chain` for a run folder or a model file; GETAM's for a name or a module."""
+    if isinstance(model, (str, Path)) and Path(model).exists():
+        return usual_chain(model).method
+    return Pipeline().method
+
+
 def chosen_chain(
     model: Path | str | None,
     *,

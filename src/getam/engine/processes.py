@@ -1,0 +1,109 @@
+"""Several processes at one training, as torchrun or SLURM start them: which one this is, and what they agree on.
+
+Every process takes its share of each batch; gradients, and what batch norms keep, are averaged after each backward pass
+by our own hands: torch's wrapper wants every parameter to take part in every loss, and recipes run parts of a network
+without the whole. The first process alone writes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+LAUNCHED = ("TORCHELASTIC_RUN_ID", "WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE")  # what torchrun tells a process
+
+
+def world() -> int:
+    """How many processes work together; 1 where nothing launched several."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return int(torch.distributed.get_world_size())
+    return int(os.environ["WORLD_SIZE"]) if all(name in os.environ for name in LAUNCHED) else 1
+
+
+def rank() -> int:
+    """Which of them this one is; the first, 0, writes and speaks."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return int(torch.distributed.get_rank())
+    return int(os.environ["RANK"]) if all(name in os.environ for name in LAUNCHED) else 0
+
+
+def launched() -> Fabric:
+    """This process's device, or its one of several where a launcher has started several; may be called again.
+
+    Under torchrun the processes of a machine take its accelerators in turn, or share its CPU (gloo).
+    """
+    from lightning_fabric import Fabric  # takes a second to load, and every verb asks for its rank
+    from lightning_fabric.strategies import DDPStrategy
+
+    class Unwrapped(DDPStrategy):
+        """Processes that know each other, and a network that is left as it is."""
+
+        def setup_module(self, module: nn.Module) -> Any:
+            return module
+
+    if world() == 1:
+        return Fabric(accelerator="auto", devices=1)
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", world()))
+    fabric = Fabric(accelerator="auto", devices=here, num_nodes=world() // here, strategy=Unwrapped())
+    fabric.launch()
+    return fabric
+
+
+def barrier() -> None:
+    """Wait until all processes are here; nothing where there is one."""
+    if world() > 1:
+        launched().barrier()
+
+
+def mean_of(numbers: Mapping[str, float]) -> dict[str, float]:
+    """The mean over processes of each number; the same names everywhere, in one order. NaN of one is NaN for all."""
+    if world() == 1:
+        return dict(numbers)
+    values = torch.tensor(list(numbers.values()), dtype=torch.float64)
+    return dict(zip(numbers, _mean(values).tolist(), strict=True))
+
+
+def average_gradients(net: nn.Module) -> None:
+    """Set each gradient to its mean over processes, in place; a parameter that has none anywhere keeps none.
+
+    Where the losses are means over photos and every process has as many, these are the gradients of all photos.
+    """
+    if world() == 1:
+        return
+    parameters = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    has = torch.tensor([float(parameter.grad is not None) for parameter in parameters])
+    some = _mean(has) > 0
+    moved = [parameter for parameter, its in zip(parameters, some.tolist()) if its]
+    for parameter in moved:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    _average([parameter.grad for parameter in moved if parameter.grad is not None])
+
+
+def average_buffers(net: nn.Module) -> None:
+    """Set the floating-point buffers of a network, such as running means of batch norms, to their means, in place."""
+    if world() > 1:
+        _average([buffer for buffer in net.buffers() if buffer.is_floating_point()])
+
+
+@torch.no_grad()
+def _average(tensors: Iterable[Tensor]) -> None:
+    """One exchange for each kind of number."""
+    tensors = list(tensors)
+    for dtype in {tensor.dtype for tensor in tensors}:
+        alike = [tensor for tensor in tensors if tensor.dtype == dtype]
+        mean = _mean(torch.cat([tensor.flatten() for tensor in alike]))
+        for tensor, part in zip(alike, mean.split([tensor.numel() for tensor in alike]), strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+
+def _mean(values: Tensor) -> Tensor:
+    found: Any = launched().all_reduce(values, reduce_op="mean")
+    return found
