@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,16 @@ from getam.labels.enlarge import enlarged
 from getam.labels.free import complete_without_saliency
 from getam.labels.registry import LABELLERS
 from getam.labels.single_tag import saliency_label
-from getam.maps.affinity import learned_affinity, model_affinity
+from getam.maps.affinity import learned_affinity, learned_boundaries, model_affinity
 from getam.maps.methods.getam import getam as getam_maps
 from getam.maps.methods.gradcam import gradcam
+from getam.maps.methods.multi_layer import min_max
 from getam.maps.multiscale import multiscale
 from getam.maps.registry import REGISTRY
 from getam.nets.affinity import AffinitySegmenter
+from getam.nets.boundary import build_boundaries
 from getam.pipeline import Evidence, Pipeline, parse_pipeline
+from getam.refine.boundary import boundary_walk
 from getam.refine.pamr import normalise_maps, pamr
 from getam.refine.par import par
 from getam.refine.random_walk import ACR, AFA, IRN, random_walk
@@ -642,25 +646,76 @@ def test_the_protocol_says_what_was_used(scenes: Path, trained: Path, tmp_path: 
     ]  # fmt: skip
 
 
-def test_walk_afa_follows_what_was_learned_and_the_others_do_not(caplog: pytest.LogCaptureFixture) -> None:
+def test_walks_follow_what_was_learned_and_the_others_do_not(caplog: pytest.LogCaptureFixture) -> None:
     net: Any = AffinitySegmenter(tiny.vit_segmenter().encoder, tiny.CLASSES, (8, 8, 12, 12), 8, 1)
     net = tiny.awake(net)
     given_photo = photo(32, 32)
     resized = given_photo.float()[None]
-    plain, learned, irn = (
+    plain, afa, irn, acr = (
         parse_pipeline(f"getam{walk}", scales=(32,), flip=False).maps(net, given_photo, [1])
-        for walk in ("", "+walk-afa", "+walk-irn")
+        for walk in ("", "+walk-afa", "+walk-irn", "+walk-acr")
     )
-    expected = random_walk(plain, net.learned_affinity(resized), walk=AFA)
-    torch.testing.assert_close(learned, scale_to_peak(expected))
+    learned = net.learned_affinity(resized)
+    torch.testing.assert_close(afa, scale_to_peak(random_walk(plain, learned, walk=AFA)))
+    torch.testing.assert_close(irn, scale_to_peak(random_walk(plain, learned, walk=IRN)))
     attention = model_affinity(net, resized)[0]
-    torch.testing.assert_close(irn, scale_to_peak(random_walk(plain, attention, walk=IRN)))
-    assert [name for name, refiner in REFINERS.items() if refiner.learned] == ["walk-afa"]
-    said = "walk-afa follows the attention of this network as it is, which has learned no affinity"
-    parse_pipeline("getam+walk-afa", scales=(32,)).check(saliency=False, net=net)
-    parse_pipeline("getam+walk-irn", scales=(32,)).check(saliency=False, net=tiny.vit_segmenter())
-    assert said not in caplog.text
-    parse_pipeline("getam+walk-afa", scales=(32,)).check(saliency=False, net=tiny.vit_segmenter())
-    assert caplog.text.count(said) == 1
+    torch.testing.assert_close(acr, scale_to_peak(min_max(random_walk(plain, attention, walk=ACR))))
+    assert [name for name, refiner in REFINERS.items() if refiner.learned] == ["walk-afa", "walk-irn"]
+    for walk in ("walk-afa", "walk-irn"):
+        said = f"{walk} follows the attention of this network as it is, which has learned no affinity"
+        parse_pipeline(f"getam+{walk}", scales=(32,)).check(saliency=False, net=net)
+        parse_pipeline("getam+walk-acr", scales=(32,)).check(saliency=False, net=tiny.vit_segmenter())
+        assert said not in caplog.text
+        parse_pipeline(f"getam+{walk}", scales=(32,)).check(saliency=False, net=tiny.vit_segmenter())
+        assert caplog.text.count(said) == 1
     with pytest.raises(CaptureError, match=r"Segmenter has learned no affinity: .* --recipe afa"):
         learned_affinity(tiny.vit_segmenter(), resized)
+
+
+def boundary_network() -> Any:
+    torch.manual_seed(0)
+    return build_boundaries("test_resnet", tiny.CLASSES, weights="").eval()
+
+
+def test_walk_irn_follows_the_boundaries_of_the_network_itself() -> None:
+    net, given_photo = boundary_network(), photo(64, 96)
+    pipeline = parse_pipeline("layercam+walk-irn", scales=(64, 96), flip=False)
+    found = pipeline.maps(net, given_photo, [0, 2])
+    plain = replace(pipeline, refine=()).maps(net, given_photo, [0, 2])
+    boundary = net.learned_boundaries(given_photo.float()[None])  # at the largest scale
+    assert boundary.shape == (1, 16, 24)
+    enlarged_maps = F.interpolate(plain, size=(16, 24), mode="bilinear", align_corners=True)
+    torch.testing.assert_close(found, scale_to_peak(boundary_walk(enlarged_maps, boundary)))
+
+
+def test_walk_irn_follows_the_boundaries_of_another_network() -> None:
+    walls, given_photo = boundary_network(), photo(64, 96)
+    pipeline = parse_pipeline("getam+walk-irn:threshold", scales=(96,), flip=False)
+    boundary = walls.learned_boundaries(given_photo.float()[None])
+    for net in (tiny.vit_segmenter(), tiny.hybrid_segmenter()):
+        plain = replace(pipeline, refine=()).maps(net, given_photo, [0, 2])
+        wide = F.interpolate(plain, size=(16, 24), mode="bilinear", align_corners=True)
+        wanted = scale_to_peak(boundary_walk(wide, boundary))
+        torch.testing.assert_close(pipeline.maps(net, given_photo, [0, 2], boundaries=walls), wanted)
+        label = pipeline.label(net, given_photo, [0, 2], None, boundaries=walls)
+        evidence = pipeline.evidence(net, given_photo, [0, 2], None, boundaries=walls)
+        assert torch.equal(label, pipeline.decide(evidence))
+        assert not torch.equal(evidence.maps, pipeline.evidence(net, given_photo, [0, 2], None).maps)
+
+
+def test_a_walk_along_boundaries_needs_no_attention_and_warns_of_none(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    walls = boundary_network()
+    pipeline = parse_pipeline("layercam+walk-irn:threshold", scales=(32,))
+    pipeline.check(saliency=False, net=walls)
+    pipeline.check(saliency=False, net=walls.classifier, boundaries=walls)
+    assert "walk-irn" not in caplog.text
+    with pytest.raises(InputError, match="walk-irn needs attention, which this model has not"):
+        pipeline.check(saliency=False, net=walls.classifier)
+    with pytest.raises(InputError, match="walk-afa needs attention, which this model has not"):
+        parse_pipeline("layercam+walk-irn+walk-afa", scales=(32,)).maps(
+            walls.classifier, photo(32, 32), [0], boundaries=walls
+        )
+    with pytest.raises(CaptureError, match=r"Classifier has learned no class boundaries: .* --recipe irn"):
+        learned_boundaries(walls.classifier, torch.zeros(1, 3, 32, 32))

@@ -19,7 +19,14 @@ from getam.labels.confidence import label_beliefs, slots_of
 from getam.labels.deep import torch_label_dtype
 from getam.labels.enlarge import enlarged
 from getam.labels.registry import LABELLERS, check_label_options, find_labeller, label_with
-from getam.maps.affinity import has_learned_affinity, learned_affinity, model_affinity, model_attention
+from getam.maps.affinity import (
+    has_learned_affinity,
+    has_learned_boundaries,
+    learned_affinity,
+    learned_boundaries,
+    model_affinity,
+    model_attention,
+)
 from getam.maps.methods.multi_layer import min_max
 from getam.maps.multiscale import multiscale
 from getam.maps.registry import REGISTRY, check_options, find_method
@@ -27,7 +34,7 @@ from getam.named import read_named, split_outside, write_named
 from getam.nets.inference import fit_patches
 from getam.refine.inputs import require_finite
 from getam.refine.neighbours import photo_sized
-from getam.refine.registry import REFINERS, find_chain, find_refiner, refine
+from getam.refine.registry import REFINERS, Refiner, find_chain, find_refiner, refine
 from getam.refine.scaled import refine_at_scale, scale_to_peak, seen_size, shrunk
 
 LABEL_SCALES = (224, 320)  # long sides in pixels
@@ -40,6 +47,7 @@ FOLLOWED = {  # what refiners on patches are given
     "affinity": model_affinity,
     "attention": model_attention,
     "learned": learned_affinity,
+    "boundary": learned_boundaries,
 }
 MADE = ("maps", "images", "saliency")  # what a labeller can be given here
 
@@ -73,8 +81,9 @@ class Pipeline:
     Attributes:
         method: of `getam.maps.registry`.
         refine: of `getam.refine.registry`, in order; () for none. Those that work on patches follow the net's
-            own attention on the patch grid, or walk-afa the affinity that it has learned, where it has; those that look
-            at the photo see it at half size; a photo larger than 500 as its copy of 500, on which labels are made too.
+            own attention on the patch grid; walk-afa and walk-irn the affinity that it has learned, where it has, and
+            walk-irn learned class boundaries before that. Those that look at the photo see it at half size; a photo
+            larger than 500 as its copy of 500, on which labels are made too.
         labels: of `getam.labels.registry`. "completion" needs saliency to tell background; where there is none, it is
             "free", its twin that does without.
         scales: long sides in pixels; maps are averaged over them.
@@ -119,13 +128,21 @@ class Pipeline:
         """The name of the labeller that is used, with or without saliency."""
         return "free" if self.labels == "completion" and not saliency else self.labels
 
-    def check(self, *, saliency: bool, several_tags: bool = False, net: nn.Module | None = None) -> None:
+    def check(
+        self,
+        *,
+        saliency: bool,
+        several_tags: bool = False,
+        net: nn.Module | None = None,
+        boundaries: nn.Module | None = None,
+    ) -> None:
         """Refuse what cannot work before any photo is read.
 
         Args:
             saliency: whether photos come with saliency maps.
             several_tags: whether a photo has more than one tag: then a map per photo is not enough.
             net: the network; given, the maps are tried on a square of noise, at the smallest scale.
+            boundaries: as of `maps`.
 
         Raises:
             InputError: an unknown name, or a combination that makes no sense: the message says why, and what to do.
@@ -156,22 +173,25 @@ class Pipeline:
             )
         if not self.scales or min(self.scales) < 1:
             raise InputError(f"scales {self.scales} must be one or more positive long sides in pixels")
-        if net is not None and not has_learned_affinity(net):
+        if net is not None:
             for name in self.refine:
-                if find_refiner(name).learned:
+                refiner = find_refiner(name)
+                if refiner.learned and _followed(refiner, net, boundaries) == refiner.needs:
                     logger.warning(
                         "%s follows the attention of this network as it is, which has learned no affinity: train one "
                         "that has with --recipe afa",
                         name,
                     )
         if net is not None and "maps" in labeller.needs:
-            self._require_attention(net)  # also of the refiners, which the trial leaves out
+            self._require_attention(net, boundaries)  # also of the refiners, which the trial leaves out
             side = min(self.scales)
             noise = torch.randint(256, (3, side, side), generator=torch.Generator().manual_seed(0))
             trial = replace(self, refine=(), scales=(side,), flip=False)
             trial.maps(net, noise.to(torch.uint8), [0])
 
-    def maps(self, net: nn.Module, photo: Tensor, present: list[int]) -> Tensor:
+    def maps(
+        self, net: nn.Module, photo: Tensor, present: list[int], *, boundaries: nn.Module | None = None
+    ) -> Tensor:
         """Refined maps of one photo's classes, each divided by its own peak.
 
         Where the paper of the method, or of the last refiner on patches, says so, the minimum is subtracted first.
@@ -180,6 +200,7 @@ class Pipeline:
             net: a network of ours: photos in 0–255, with `patch`, of which photo sides are made multiples.
             photo: (3,H,W) uint8.
             present: class indices, K of them.
+            boundaries: a network that has learned class boundaries, which walk-irn follows; None: `net`, if it has.
 
         Returns:
             (1,K,h,w) float32 in [0,1] on the network's device: h × w is the grid of the maps, or after a refiner that
@@ -192,7 +213,7 @@ class Pipeline:
         if not present:
             size = seen_size(photo.shape[-2], photo.shape[-1])
             return torch.zeros(1, 0, *size, device=next(net.parameters()).device)
-        self._require_attention(net)
+        self._require_attention(net, boundaries)
         if callable(told := getattr(net, "told", None)):  # scores are shares among the words of a photo
             net, present = told(present)
         network: Any = net
@@ -208,17 +229,20 @@ class Pipeline:
         on_patches = [name for name, refiner in zip(self.refine, chain) if refiner.needs in FOLLOWED]
         on_photo = self.refine[len(on_patches) :]  # `find_chain` has put them last
         if on_patches:
-            largest = max(sizes, key=lambda size: size[0] * size[1])
-            resized = F.interpolate(image, size=largest, mode="bilinear", antialias=True)
             followed: dict[str, tuple[Tensor, tuple[int, int]]] = {}
             for name, refiner in zip(on_patches, chain):
-                source = "learned" if refiner.learned and has_learned_affinity(net) else refiner.needs
+                source = _followed(refiner, net, boundaries)
                 if source not in followed:
-                    followed[source] = FOLLOWED[source](net, resized)
+                    asked: Any = boundaries if source == "boundary" and boundaries is not None else net
+                    largest = fit_patches(photo.shape[-2], photo.shape[-1], max(self.scales), asked.patch)
+                    resized = F.interpolate(image, size=largest, mode="bilinear", antialias=True)
+                    followed[source] = FOLLOWED[source](asked, resized)
                 alike, grid = followed[source]
                 if found.shape[-2:] != grid:  # features of a stage, not of patches
                     found = F.interpolate(found, size=grid, mode="bilinear", align_corners=True)
-                found = refine([name], found, **{refiner.needs: alike})
+                found = refine(
+                    [name], found, **{"boundary" if source == "boundary" else refiner.needs: alike}
+                )
             if chain[len(on_patches) - 1].from_zero:
                 found = min_max(found)
         if not on_photo:
@@ -227,14 +251,22 @@ class Pipeline:
             lambda small, maps: refine(on_photo, maps, images=small), shrunk(image), found, scale=PAMR_SCALE
         )
 
-    def label(self, net: nn.Module, photo: Tensor, present: list[int], saliency: Tensor | None) -> Tensor:
+    def label(
+        self,
+        net: nn.Module,
+        photo: Tensor,
+        present: list[int],
+        saliency: Tensor | None,
+        *,
+        boundaries: nn.Module | None = None,
+    ) -> Tensor:
         """Pseudo label of one photo whose tags are known; without a tag all of it is background.
 
         A photo larger than 500 is labelled as its copy of 500, and the label enlarged: numbers of refiners and rules
         that are pixels mean the same on every photo, and memory hardly grows with its size.
 
         Args:
-            net, photo, present: as `maps`.
+            net, photo, present, boundaries: as `maps`.
             saliency: (H,W) float in [0,1], or None.
 
         Returns:
@@ -246,11 +278,17 @@ class Pipeline:
         if not present:
             classes: Any = net.classes
             return torch.zeros(photo.shape[-2:], dtype=torch_label_dtype(len(classes)))
-        found = self.evidence(net, photo, present, saliency)
+        found = self.evidence(net, photo, present, saliency, boundaries=boundaries)
         return enlarged(self.decide(found), (photo.shape[-2], photo.shape[-1]))
 
     def evidence(
-        self, net: nn.Module, photo: Tensor, present: list[int], saliency: Tensor | None
+        self,
+        net: nn.Module,
+        photo: Tensor,
+        present: list[int],
+        saliency: Tensor | None,
+        *,
+        boundaries: nn.Module | None = None,
     ) -> Evidence:
         """What the labeller decides on, made once however many thresholds are tried; `present` has a class at least.
 
@@ -262,7 +300,7 @@ class Pipeline:
         salient = None if saliency is None else shrunk(saliency.to(image.device)[None, None])[:, 0]
         maps = None
         if "maps" in find_labeller(name).needs:
-            maps = self.maps(net, photo, present)
+            maps = self.maps(net, photo, present, boundaries=boundaries)
             if maps.shape[-2:] != image.shape[-2:]:
                 maps = refine_at_scale(photo_sized, image, maps)
         classes = torch.tensor([present], device=image.device)
@@ -301,11 +339,15 @@ class Pipeline:
         own = {"salient": SALIENT} if self.labeller(saliency=saliency) == "completion" else {}
         return {**own, **self.label_options}
 
-    def _require_attention(self, net: nn.Module) -> None:
+    def _require_attention(self, net: nn.Module, boundaries: nn.Module | None) -> None:
         """Say which step asks attention of a network without any, and which others do not."""
         if next(attentions(net), None) is not None:
             return
-        walks = [name for name in self.refine if find_refiner(name).needs in FOLLOWED]
+        walks = [
+            name
+            for name in self.refine
+            if _followed(find_refiner(name), net, boundaries) in ("affinity", "attention")
+        ]
         if find_method(self.method).attention:
             asking, others = self.method, [name for name, its in REGISTRY.items() if not its.attention]
         elif walks:
@@ -315,6 +357,13 @@ class Pipeline:
         raise InputError(
             f"{asking} needs attention, which this model has not: use one of {', '.join(others)}"
         )
+
+
+def _followed(refiner: Refiner, net: nn.Module, boundaries: nn.Module | None) -> str:
+    """What a refiner on patches is given, a name in `FOLLOWED`; of others what they need."""
+    if refiner.along is not None and has_learned_boundaries(net if boundaries is None else boundaries):
+        return "boundary"
+    return "learned" if refiner.learned and has_learned_affinity(net) else refiner.needs
 
 
 def parse_pipeline(text: str, **given: Any) -> Pipeline:

@@ -13,7 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps, features
 
-from getam.data.photos import PHOTO_SUFFIXES, as_tensor, find_files, find_photos, read_photo, read_photo_near
+from getam.data.photos import (
+    PHOTO_SUFFIXES,
+    as_tensor,
+    find_files,
+    find_photos,
+    read_grey,
+    read_photo,
+    read_photo_near,
+    upright,
+)
 from getam.errors import InputError
 
 
@@ -32,13 +41,13 @@ def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, suffix: s
     Image.fromarray(gradient()).save(path, exif=exif, quality=95)
 
     with Image.open(path) as image:
-        upright = np.array(ImageOps.exif_transpose(image).convert("RGB"))
+        expected = np.array(ImageOps.exif_transpose(image).convert("RGB"))
     photo = read_photo(path)
 
     assert photo.mode == "RGB"
     assert photo.size == ((12, 20) if orientation >= 5 else (20, 12))
-    np.testing.assert_array_equal(np.array(photo), upright)
-    assert read_photo_near(path, 20)[1] == upright.shape[:2]
+    np.testing.assert_array_equal(np.array(photo), expected)
+    assert read_photo_near(path, 20)[1] == expected.shape[:2]
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
@@ -64,6 +73,38 @@ def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path, suffix: str) -> Non
     Image.fromarray(values).save(path)
     expected = np.rint(values / 257)
     np.testing.assert_array_equal(np.array(read_photo(path))[..., 1], expected)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".pgm"])
+@pytest.mark.parametrize(
+    ("largest", "white"), [(1, 255), (255, 255), (256, 511), (1500, 2047), (4095, 4095), (16383, 16383), (32767, 32767),
+                           (32768, 65535), (40000, 65535)]
+)  # fmt: skip
+def test_the_bits_that_are_in_use_are_the_range(
+    tmp_path: Path, suffix: str, largest: int, white: int
+) -> None:
+    """Slices of 10 or 12 bits in files of 16 are no black photos; 8 bits in them are what they are."""
+    values = np.array([[0, largest // 3, largest // 2, largest]], np.uint16)
+    Image.fromarray(values).save(tmp_path / f"slice{suffix}")
+    found = np.array(read_photo(tmp_path / f"slice{suffix}"))
+    np.testing.assert_array_equal(found[..., 0], np.rint(values * (255 / white)))
+    assert (found == found[..., :1]).all()
+    with Image.open(tmp_path / f"slice{suffix}") as image:
+        np.testing.assert_array_equal(np.array(upright(image, "slice")), found)
+
+
+def test_sixteen_bits_of_black_are_black(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((2, 3), np.uint16)).save(tmp_path / "a.png")
+    assert not np.array(read_photo(tmp_path / "a.png")).any()
+
+
+def test_maps_of_sixteen_bits_keep_the_full_range(tmp_path: Path) -> None:
+    """A map in which little is salient says so: 4,095 of 65,535 is little."""
+    Image.fromarray(np.array([[0, 4095]], np.uint16)).save(tmp_path / "map.png")
+    grey = read_grey(tmp_path / "map.png")
+    assert (grey.mode, np.array(grey).tolist()) == ("L", [[0, 16]])
+    Image.fromarray(np.array([[0, 200]], np.uint8)).save(tmp_path / "map.png")
+    assert np.array(read_grey(tmp_path / "map.png")).tolist() == [[0, 200]]
 
 
 def test_more_than_sixteen_bits_is_an_error(tmp_path: Path) -> None:

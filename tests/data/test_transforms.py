@@ -119,6 +119,25 @@ def test_smaller_saliency_maps_are_scaled_up(tmp_path: Path) -> None:
     assert ((item["image"][0] / 255)[item["roi"]] - item["saliency"][item["roi"]]).abs().mean() < 0.03
 
 
+def test_beliefs_move_with_the_photo_where_masks_do(collection: Collection, tmp_path: Path) -> None:
+    """Here they are what the saliency maps are; beside masks that are not asked for, nobody reads them."""
+    samples = tuple(replace(sample, belief=sample.saliency) for sample in collection.samples)
+    believed = replace(collection, samples=samples)
+    dataset = TagDataset(believed, 64, with_masks=True, zoom=(0.6, 0.9))
+    for index in range(len(dataset)):
+        item = dataset[index]
+        assert torch.equal(item["belief"], item["saliency"])
+        assert (item["belief"][~item["roi"]] == 0).all()
+        assert item["belief"].max() == 1
+    assert "belief" not in TagDataset(believed, 32)[0]
+    some = replace(collection, samples=(samples[0], *collection.samples[1:]))
+    assert "belief" not in TagDataset(some, 32, with_masks=True)[0]
+    Image.new("L", (60, 90)).save(tmp_path / "saliency" / "p0.png")
+    only = replace(believed, samples=(replace(samples[0], saliency=None),))
+    with pytest.raises(InputError, match=r"belief map .*p0\.png is 60×90 but its photo is 90×60"):
+        TagDataset(only, 32, with_masks=True)[0]
+
+
 def test_saliency_of_another_shape_is_an_error(collection: Collection, tmp_path: Path) -> None:
     Image.new("L", (60, 90)).save(tmp_path / "saliency" / "p0.png")
     with pytest.raises(InputError, match=r"p0\.png is 60×90 but its photo is 90×60"):

@@ -76,7 +76,9 @@ def test_it_is_the_network_of_one_process(
 ) -> None:
     alone = trained(name, tmp_path, alike=True)
     for key, value in two[1][0]["alike"][name].items():
-        if not key.endswith("running_var"):  # estimated from half as many numbers
+        if key.endswith("running_mean"):  # small numbers from large ones
+            torch.testing.assert_close(value, alone[key], rtol=1e-2, atol=1e-3, msg=key)
+        elif not key.endswith("running_var"):  # estimated from half as many numbers
             torch.testing.assert_close(value, alone[key], rtol=1e-3, atol=1e-5, msg=key)
 
 

@@ -23,11 +23,16 @@ from getam.recipes.stages import StagedRecipe
 CLASSES = ("cat", "dog")
 STEPS, BATCH = 2, 4
 SINGLE = [name for name, recipe in RECIPES.items() if not isinstance(recipe, StagedRecipe)]
-OPTIONS: dict[str, dict[str, Any]] = {
-    "classifier": {"backbone": "test_resnet", "weights": ""},
-    "bas": {"backbone": "test_resnet", "weights": ""},
-    "puzzle-cam": {"backbone": "test_resnet", "weights": ""},
-}
+TRANSFORMERS = ("acr",)  # of those without a decoder of ours
+
+
+def options_of(name: str) -> dict[str, Any]:
+    """A tiny network that a recipe goes with, and nothing drawn."""
+    if name == "mdba":
+        return {"backbone": "small-hybrid", "cut_mix": 0.0}
+    if "channels" in RECIPES[name].config_type.model_fields:
+        return {"backbone": "small-hybrid"}
+    return {"backbone": "test_vit" if name in TRANSFORMERS else "test_resnet", "weights": ""}
 
 
 class Pairs:
@@ -47,12 +52,17 @@ class Pairs:
         generator = torch.Generator().manual_seed(photo)
         mask = torch.zeros(32, 32, dtype=torch.int64)
         mask[8:24, 8:24] = photo % 2 + 1
+        image = torch.rand(3, 32, 32, generator=generator) * 255
+        tags = torch.nn.functional.one_hot(torch.tensor(photo % 2), 2).float()
         return {
-            "image": torch.rand(3, 32, 32, generator=generator) * 255,
-            "tags": torch.nn.functional.one_hot(torch.tensor(photo % 2), 2).float(),
+            "image": image,
+            "tags": tags,
+            **{f"{view}_image": image.flip(-1) for view in ("shot", "weak", "strong")},  # of another domain
+            "shot_tags": tags,
             "roi": torch.ones(32, 32, dtype=torch.bool),
             "mask": mask,
             "saliency": (mask > 0).float(),
+            "belief": (mask > 0).float() * 0.9,
             "index": torch.tensor(index),
         }
 
@@ -60,15 +70,8 @@ class Pairs:
 def trained(name: str, out: Path, *, alike: bool) -> dict[str, Tensor]:
     """Weights and buffers after a few steps of a recipe on `Pairs`."""
     recipe = RECIPES[name]
-    options = {
-        "backbone": "small-hybrid",
-        "size": 32,
-        "batch_size": BATCH,
-        "steps": STEPS,
-        "warmup": 0.0,
-        "optimizer": "sgd",
-    }
-    config = recipe.config_type(**{**options, **OPTIONS.get(name, {})})
+    options = {"size": 32, "batch_size": BATCH, "steps": STEPS, "warmup": 0.0, "optimizer": "sgd"}
+    config = recipe.config_type(**options, **options_of(name))
     kept = torch.randperm
     if alike:  # photos in order, so that both shares of a batch are the same
         torch.randperm = lambda count, generator=None: torch.arange(count)

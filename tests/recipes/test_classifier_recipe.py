@@ -97,7 +97,17 @@ def test_the_defaults_and_the_presets() -> None:
         16,
         "adamw",
     )
-    assert PRESETS == {"light": {}, "vit": {"lr": 5e-4, "pretrained_lr": 2e-5, "weight_decay": 0.05}}
+    voc = {
+        "backbone": "resnet50", "size": 512, "zoom": (0.625, 1.25), "batch_size": 16, "steps": 3305,
+        "optimizer": "sgd", "lr": 1.0, "pretrained_lr": 0.1, "weight_decay": 1e-4, "momentum": 0.0, "warmup": 0.0,
+        "poly_power": 0.9,
+    }  # fmt: skip
+    assert {
+        "light": {},
+        "paper-voc": voc,
+        "paper-coco": {**voc, "steps": 25650},
+        "vit": {"lr": 5e-4, "pretrained_lr": 2e-5, "weight_decay": 0.05},
+    } == PRESETS
     assert (RECIPE.name, RECIPE.needs, RECIPE.config_type) == ("classifier", (), ClassifierConfig)
     assert RECIPE.presets is PRESETS
     with pytest.raises(ValidationError):
@@ -126,3 +136,20 @@ def test_the_weights_are_loaded(tmp_path: Path) -> None:
     net = config.build(tiny.CLASSES)
     assert torch.equal(net.model.conv1[0].weight, model.conv1[0].weight)
     assert net.classes == tiny.CLASSES
+
+
+def test_the_output_stride_is_an_option_of_train(tmp_path: Path) -> None:
+    """Maps of a network trained at stride 8 are twice as fine, and its file says so."""
+    scenes = tiny.write_scenes(tmp_path / "scenes")
+    save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "backbone.safetensors")
+    net = train(
+        data=scenes / "photos", tags=scenes / "tags.csv", recipe="classifier", backbone="test_resnet", size=32,
+        weights=tmp_path / "backbone.safetensors", batch_size=3, steps=1, out=tmp_path / "run",
+        options=("output_stride=8",),
+    )  # fmt: skip
+    assert net.patch == load_model(tmp_path / "run").patch == 8
+    with pytest.raises(InputError, match="option output_stride"):
+        train(
+            data=scenes / "photos", tags=scenes / "tags.csv", recipe="classifier", out=tmp_path / "other",
+            options=("output_stride=12",),
+        )  # fmt: skip

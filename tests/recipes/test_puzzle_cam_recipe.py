@@ -17,7 +17,7 @@ from getam.engine.loop import fit
 from getam.engine.model import load_model
 from getam.engine.runfolder import RunFolder
 from getam.errors import InputError
-from getam.nets.score_map import ScoreMapNetwork
+from getam.nets.cam_network import CAMNetwork
 from getam.recipes.base import optimizer, total
 from getam.recipes.puzzle_cam import PRESETS, PuzzleCAMConfig, PuzzleCAMRecipe
 from getam.verbs.label import label
@@ -29,7 +29,7 @@ CONFIG = PuzzleCAMConfig(**SIZES)
 TAGS = torch.tensor([[1.0, 0, 1], [0, 1, 0], [0, 0, 0]])
 
 
-def network(config: PuzzleCAMConfig = CONFIG) -> ScoreMapNetwork:
+def network(config: PuzzleCAMConfig = CONFIG) -> CAMNetwork:
     net = config.build(tiny.CLASSES)
     nn.init.normal_(net.classifier.weight, 0, 0.5)
     return net.eval()
@@ -240,7 +240,7 @@ def test_from_a_folder_of_photos_to_masks(scenes: Path, tmp_path: Path) -> None:
         backbone="test_resnet", weights=weights, size=32, batch_size=3, steps=2,
     )  # fmt: skip
     loaded = load_model(tmp_path / "run")
-    assert isinstance(loaded, ScoreMapNetwork)
+    assert isinstance(loaded, CAMNetwork)
     photos = tiny.photos(1, model=loaded)
     torch.testing.assert_close(loaded.score_map(photos), net.score_map(photos))
     label(

@@ -16,6 +16,7 @@ from getam.data.masks import read_mask, write_classes, write_mask
 from getam.errors import InputError
 from getam.metrics.bootstrap import Bootstrap, difference_interval, interval
 from getam.metrics.confusion import mean_iou
+from getam.metrics.hausdorff import HausdorffScore
 from getam.verbs.evaluate import evaluate
 
 PREDICTED, TRUE = ("cat", "dog"), ("dog", "sofa", "cat")
@@ -43,6 +44,21 @@ def test_scores_by_class_name(folders: tuple[Path, Path]) -> None:
     assert result.protocol.classes == PREDICTED
     assert result.protocol.photos == 2
     assert result.protocol.ids_sha256 == hashlib.sha256(b"a\nb\n").hexdigest()
+
+
+def test_dice_and_distances_by_photo_and_class_name(folders: tuple[Path, Path]) -> None:
+    """Of a: cat at 1 and 2, in truth at 1. Of b: cat where there is dog; dog twice, once right and once unscored."""
+    result = evaluate(*folders)
+    assert result.dice == {"cat": pytest.approx((2 / 3 + 0) / 2), "dog": pytest.approx(2 / 3)}
+    assert result.mean_dice == pytest.approx(np.mean(list(result.dice.values())))
+    apart = HausdorffScore(2)
+    apart.update(np.array([[0, 1, 1, 0]]), np.array([[0, 1, 0, 255]]))
+    apart.update(np.array([[2, 2], [0, 1]]), np.array([[2, 255], [0, 2]]))
+    expected = apart.compute()
+    assert result.hd95 == dict(zip(PREDICTED, expected.per_class, strict=True))
+    assert result.mean_hd95 == expected.mean > 0
+    assert "averaged over photos" in result.protocol.by_photo
+    assert evaluate(*folders, against=folders[0]).hd95 == result.hd95  # the other folder's are not mixed in
 
 
 def test_a_subset_of_classes(folders: tuple[Path, Path]) -> None:

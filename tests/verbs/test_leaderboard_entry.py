@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from getam.data.collection import Collection
 from getam.errors import InputError
@@ -12,7 +11,7 @@ from getam.recipes import RECIPES
 from getam.recipes.self_training import SelfTrainingConfig
 from getam.recipes.stages import LabelStage, StagedRecipe, TrainStage
 from getam.recipes.supervised import SupervisedConfig
-from getam.verbs.leaderboard_entry import labelled_by_pipeline, read_entries, read_entry
+from getam.verbs.leaderboard_entry import read_entries, read_entry
 
 NOTHING = Collection(("cat",), ())
 
@@ -83,16 +82,3 @@ def test_stages_end_with_labels_and_the_second_stage_reads_them() -> None:
     assert ceiling.stages(second, NOTHING) == ()
     stage = ceiling.second_stage((), second)
     assert (stage.labels, stage.start, stage.config) == ("", "", second)
-
-
-def test_the_rule_labels_with_the_named_network() -> None:
-    asked = []
-
-    class Rule:
-        def label(self, *given: object) -> torch.Tensor:
-            asked.append(given)
-            return torch.ones(1)
-
-    photo = torch.zeros(3, 4, 4)
-    assert labelled_by_pipeline("b", Rule(), {"a": 1, "b": 2}, photo, [0], None) == torch.ones(1)  # type: ignore[arg-type,dict-item]
-    assert asked == [(2, photo, [0], None)]

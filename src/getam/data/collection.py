@@ -47,6 +47,8 @@ class Sample:
     saliency: Path | None = None
     unknown: tuple[str, ...] = ()
     """Classes that nobody looked for in the photo: they may be there or not, and nothing is learned of them."""
+    belief: Path | None = None
+    """How much of each pixel is an object, beside a mask made from it: a grey map in the shape of the photo."""
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+FULL = 16  # bits of a 16-bit file
 _WIDE_INTEGERS = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -92,11 +93,28 @@ def find_files(
 def read_photo(path: Path | str) -> Image.Image:
     """The photo at its displayed size, mode RGB.
 
-    The EXIF orientation is applied; CMYK, grey, palette and 16-bit files are converted, of 16 bits the full
-    range 0–65535 to 0–255; transparent ones are laid on white; of an animation the first frame is taken.
-    Raises `InputError` when the file is missing, truncated, no photo, or has more than `MAX_PIXELS` pixels.
+    The EXIF orientation is applied; CMYK, grey, palette and 16-bit files are converted, of 16 bits the range of the
+    bits that are in use (`bits_in_use`) to 0–255; transparent ones are laid on white; of an animation the first frame
+    is taken. Raises `InputError` when the file is missing, truncated, no photo, or has more than `MAX_PIXELS` pixels.
     """
     return _decode(Path(path), long_side=None)[0]
+
+
+def read_grey(path: Path | str) -> Image.Image:
+    """A map of numbers, such as saliency, mode L: as `read_photo`, but of 16 bits always the full range 0–65535."""
+    return _decode(Path(path), long_side=None, bits=FULL)[0].convert("L")
+
+
+def bits_in_use(largest: int) -> int:
+    """8 to 16: how many bits a grey photo of a 16-bit file has, by its largest value.
+
+    Scanners and microscopes write 8, 10, 12 or 14 bits into 16-bit files, and the file does not say so: as parts of
+    65,535 their photos would be black. A photo that uses the upper half of the range has all 16.
+
+    >>> [bits_in_use(largest) for largest in (1, 255, 256, 4095, 32768, 65535)]
+    [8, 8, 9, 12, 16, 16]
+    """
+    return max(8, largest.bit_length())
 
 
 def read_photo_near(path: Path | str, long_side: int) -> tuple[Image.Image, tuple[int, int]]:
@@ -173,7 +191,9 @@ def as_tensor(image: Image.Image) -> torch.Tensor:
     return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
 
 
-def _decode(path: Path, long_side: int | None) -> tuple[Image.Image, tuple[int, int]]:
+def _decode(
+    path: Path, long_side: int | None, bits: int | None = None
+) -> tuple[Image.Image, tuple[int, int]]:
     if not path.is_file():
         raise InputError(f"photo {path} does not exist or is no file: check the path.")
     if os.path.getsize(path) == 0:
@@ -186,7 +206,7 @@ def _decode(path: Path, long_side: int | None) -> tuple[Image.Image, tuple[int, 
                 image.draft(None, (max(1, round(width * scale)), max(1, round(height * scale))))
             image.load()  # before the orientation: a PNG may carry its EXIF after the pixels
             turn = _orientation(image)
-            photo = _as_rgb(image, path)
+            photo = _as_rgb(image, path, bits)
     except (InputError, MemoryError):
         raise
     except Image.DecompressionBombError:
@@ -215,7 +235,8 @@ def _orientation(image: Image.Image) -> int:
     return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
 
 
-def _as_rgb(image: Image.Image, path: Path | str) -> Image.Image:
+def _as_rgb(image: Image.Image, path: Path | str, bits: int | None = None) -> Image.Image:
+    """RGB of a photo as Pillow reads it; `bits` of a 16-bit grey one, those in use if None."""
     if image.mode in _WIDE_INTEGERS:  # Pillow's own conversion clips at 255 instead of scaling
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
@@ -224,7 +245,8 @@ def _as_rgb(image: Image.Image, path: Path | str) -> Image.Image:
                 " more than"
                 " 16 bits: convert it to 8 bits per channel first."
             )
-        return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
+        largest = (1 << (bits or bits_in_use(int(values.max())))) - 1
+        return Image.fromarray(((values * 255 + largest // 2) // largest).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         raise InputError(
             f"photo {path} holds floating-point values of unknown range: convert"

@@ -7,6 +7,7 @@ crop and a horizontal flip; image, mask and saliency map move together as torchv
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as v2f
 
 from getam.data.collection import Collection, Sample, load_sample_mask
-from getam.data.photos import as_tensor, read_photo, read_photo_near
+from getam.data.photos import as_tensor, read_grey, read_photo, read_photo_near
 from getam.errors import InputError
 from getam.label_numbers import DEEP_IGNORE, IGNORE
 
@@ -86,6 +87,7 @@ class TagDataset(Dataset[dict[str, torch.Tensor]]):
     - `index` () int64, the position in `collection.samples`.
     - `saliency` (H, W) float32 in [0, 1], 0 in the padding; only when the collection has saliency maps.
     - `mask` (H, W) int64, 0 background, 1..C classes, `ignore_label` undecided and padding; only with `with_masks`.
+    - `belief` (H, W) float32 in [0, 1], 0 in the padding; only with masks that all have beliefs beside them.
 
     Crops depend on (seed, epoch, index) alone. `size` is the crop: a number for a square, or (height, width); `zoom` is
     between which multiples of its longer side a photo's is drawn.
@@ -122,6 +124,7 @@ class TagDataset(Dataset[dict[str, torch.Tensor]]):
         self.zoom = zoom
         self.colour_jitter = colour_jitter
         self._with_saliency = collection.has_saliency
+        self._with_beliefs = with_masks and all(sample.belief is not None for sample in collection.samples)
         self._partly_known = any(sample.unknown for sample in collection.samples)
         self._numbers = {name: number for number, name in enumerate(collection.classes)}
         # in shared memory, so that workers that live on between epochs see the new number
@@ -148,6 +151,8 @@ class TagDataset(Dataset[dict[str, torch.Tensor]]):
             # torch has no arithmetic of 16 bits without sign
             numbers = label if label.dtype == np.uint8 else label.astype(np.int32)
             layers["mask"] = tv_tensors.Mask(torch.from_numpy(numbers)[None])
+        if self._with_beliefs and sample.belief is not None:
+            layers["belief"] = read_map(sample.belief, full_size, "belief map")
         moved = augment(layers, full_size, self.size, drawn)
 
         item = {
@@ -158,8 +163,9 @@ class TagDataset(Dataset[dict[str, torch.Tensor]]):
         }
         if self._partly_known:
             item["known"] = self.known_of(sample)
-        if "saliency" in moved:
-            item["saliency"] = moved["saliency"].as_subclass(torch.Tensor)[0] / 255
+        for name in ("saliency", "belief"):
+            if name in moved:
+                item[name] = moved[name].as_subclass(torch.Tensor)[0] / 255
         if "mask" in moved:
             item["mask"] = moved["mask"].as_subclass(torch.Tensor)[0].long()
         return item
@@ -219,16 +225,23 @@ def read_saliency(sample: Sample, size: tuple[int, int]) -> torch.Tensor:
     """
     if sample.saliency is None:
         raise InputError(f"photo {sample.photo} has no saliency map: add one named {sample.name}.png.")
-    saliency = np.array(read_photo(sample.saliency).convert("L"))
-    height, width = saliency.shape
+    return read_map(sample.saliency, size, "saliency map")
+
+
+def read_map(path: Path, size: tuple[int, int], what: str) -> torch.Tensor:
+    """A grey map as a (1, h, w) uint8 tv_tensors.Image; it may be smaller than the photo.
+
+    Raises `InputError`, which calls it `what`, when its shape is not the photo's, whose (height, width) is `size`.
+    """
+    values = np.array(read_grey(path))
+    height, width = values.shape
     # one pixel of rounding when a model's smaller output was saved, two per cent for its own rounding
     if abs(width - height * size[1] / size[0]) > 1 + 0.02 * width:
         raise InputError(
-            f"saliency map {sample.saliency} is {width}×{height} but its photo is {size[1]}×{size[0]}"
-            " (width×height): save"
-            " it in the shape of the photo."
+            f"{what} {path} is {width}×{height} but its photo is {size[1]}×{size[0]} (width×height): save it in the"
+            " shape of the photo."
         )
-    return tv_tensors.Image(torch.from_numpy(saliency)[None])
+    return tv_tensors.Image(torch.from_numpy(values)[None])
 
 
 def saliency_of(sample: Sample, size: tuple[int, int]) -> torch.Tensor:
@@ -253,7 +266,7 @@ def augment(
     """Resize, crop or pad, flip and recolour: one geometry for all layers.
 
     Args:
-        layers: `image` (3, h, w) uint8 tv_tensors.Image and, if wanted, `saliency` (1, h, w) uint8
+        layers: `image` (3, h, w) uint8 tv_tensors.Image and, if wanted, `saliency` and `belief` (1, h, w) uint8
             tv_tensors.Image and `mask` (1, h, w) uint8 or int32 tv_tensors.Mask; each shows the whole photo.
         photo_size: (height, width) of the whole photo.
         size: (height, width) of the crop.
@@ -286,6 +299,7 @@ def augment(
         "image": list(PAD_COLOUR),
         "mask": float(DEEP_IGNORE if "mask" in layers and layers["mask"].dtype == torch.int32 else IGNORE),
         "saliency": 0.0,
+        "belief": 0.0,
         "roi": 0.0,
     }
     moved: dict[str, torch.Tensor] = {}

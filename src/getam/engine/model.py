@@ -10,21 +10,25 @@ import torch
 
 from getam.engine.runfolder import MODEL, read_metadata
 from getam.errors import GetamError, InputError, WeightsError
+from getam.nets.adversarial import AdversarialSegmenter
 from getam.nets.affinity import AffinitySegmenter
 from getam.nets.bas import BASNetwork, build_bas
+from getam.nets.boundary import BoundaryNetwork, build_boundaries
 from getam.nets.build import FROM_NOTHING, build_segmenter
+from getam.nets.cam_network import CAMNetwork, build_cam_network
 from getam.nets.classifier import Classifier, build_classifier
 from getam.nets.cosine import CosineClassifier, build_cosine
 from getam.nets.embedded import embedded_model
 from getam.nets.network import Network
-from getam.nets.score_map import ScoreMapNetwork, build_score_map
+from getam.nets.score_map import ScoreMapClassifier, build_score_map
 from getam.nets.segmenter import Segmenter
+from getam.nets.token_classifier import TokenClassifier, build_token_classifier
 from getam.nets.weights import read_weights
 
 WITHOUT_DECODER: dict[str, Callable[..., Network]] = {
     Classifier.kind: build_classifier,
     BASNetwork.kind: build_bas,
-    ScoreMapNetwork.kind: build_score_map,
+    CAMNetwork.kind: build_cam_network,
 }
 
 
@@ -91,18 +95,28 @@ def _one_line(error: Exception) -> str:
 
 
 def _build(kind: str, classes: tuple[str, ...], config: dict[str, Any], file: Path) -> Network:
-    for network in (Segmenter, AffinitySegmenter):
+    for network in (Segmenter, AffinitySegmenter, AdversarialSegmenter):
         if kind == network.kind:
             sizes = (config["channels"], config["width"], config["enlarge"])
             return build_segmenter(config["backbone"], classes, *sizes, weights=FROM_NOTHING, network=network)
     if kind in WITHOUT_DECODER:
         build = WITHOUT_DECODER[kind]
         return build(config["backbone"], classes, weights=FROM_NOTHING, output_stride=config["output_stride"])
+    if kind == TokenClassifier.kind:
+        return build_token_classifier(config["backbone"], classes, weights=FROM_NOTHING)
+    if kind == BoundaryNetwork.kind:
+        stride, frozen = config["output_stride"], config["frozen"]
+        return build_boundaries(
+            config["backbone"], classes, weights=FROM_NOTHING, output_stride=stride, frozen=frozen
+        )
     if kind == CosineClassifier.kind:
         return build_cosine(
             config["backbone"], classes, weights=FROM_NOTHING, output_stride=config["output_stride"],
             bottleneck=config["bottleneck"],
         )  # fmt: skip
+    if kind == ScoreMapClassifier.kind:
+        width, stride = config["head_width"], config["output_stride"]
+        return build_score_map(config["backbone"], classes, width, weights=FROM_NOTHING, output_stride=stride)
     raise WeightsError(
         f"{file} holds a network of kind {kind!r}, unknown to this version of getam: update it"
     )

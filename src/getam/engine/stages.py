@@ -3,6 +3,7 @@
     run/config.yaml, data.jsonl …   what was asked for, and of which data
     run/1-getam/                    a run folder like any other
     run/2-labels/                   masks, classes.txt, and a run folder's config.yaml and data.jsonl
+    run/2-labels-beliefs/           grey maps beside the masks, where they are soft labels
     run/3-segmenter/                a run folder
     run/model.safetensors           the last stage's network, once it is done
 
@@ -21,8 +22,9 @@ from typing import Any
 
 from torch import Tensor
 
-from getam.data.collection import Collection, Sample
-from getam.data.fingerprint import take_fingerprint
+from getam.data.collection import Collection, Sample, names_hash
+from getam.data.fingerprint import file_hash, take_fingerprint
+from getam.data.map_cache import write_grey
 from getam.data.masks import write_atomically, write_classes, write_mask
 from getam.data.overlap import read_ahead, write_behind
 from getam.data.transforms import read_photo_and_saliency
@@ -33,7 +35,7 @@ from getam.engine.processes import barrier, rank, world
 from getam.engine.runfolder import MODEL, RunFolder, read_metadata, save_model
 from getam.nets.network import Network
 from getam.nets.weights import mean_weights
-from getam.recipes.stages import LabelStage, MeanStage, Stage, TrainStage
+from getam.recipes.stages import LabelStage, MeanStage, SoftLabelStage, Stage, TrainStage
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[..., None]]]
 """As `getam.verbs.progress.progress`: what is done and how often → a function that takes the number done and a note."""
@@ -78,7 +80,7 @@ def run_stages(
         if isinstance(stage, MeanStage):
             its |= {"recipe": "mean"}
             _average(stage, collection, folders[stage.name], models, its, partial(progress, what))
-        elif isinstance(stage, LabelStage):
+        elif isinstance(stage, LabelStage | SoftLabelStage):
             its |= {"recipe": "labels", **stage.options}
             _label(stage, collection, folders[stage.name], models, its, partial(progress, what))
         else:
@@ -112,7 +114,10 @@ def _train(
     data = stage.config.crops(given, masks=needs_masks)
     start = models[stage.start] if stage.start else None
     content = take_fingerprint(
-        given, masks=needs_masks, files=_models_of((stage.start,) if start else (), models)
+        given,
+        masks=needs_masks,
+        facts=_beliefs(given),
+        files=_models_of((stage.start,) if start else (), models),
     )
     with RunFolder(folders[stage.name]) as run:
         run.open(record, content)
@@ -146,7 +151,7 @@ def _average(
 
 
 def _label(
-    stage: LabelStage,
+    stage: LabelStage | SoftLabelStage,
     collection: Collection,
     folder: Path,
     models: Mapping[str, Path],
@@ -167,10 +172,21 @@ def _label(
         with progress(len(mine)) as advance, write_behind() as write:
             for sample, (photo, saliency) in read_ahead(todo, read_photo_and_saliency):
                 present = [collection.classes.index(tag) for tag in sample.tags]
-                label: Tensor = stage.label(nets, photo, present, saliency)
+                label: Tensor
+                if isinstance(stage, SoftLabelStage):  # the mask comes last: it says that both are there
+                    label, belief = stage.label(nets, photo, present, saliency)
+                    write(write_grey, belief_file(folder, sample), belief.cpu().numpy())
+                else:
+                    label = stage.label(nets, photo, present, saliency)
                 write(write_mask, mask_file(folder, sample), label.cpu().numpy())
                 done += 1
                 advance(done, sample.name)
+
+
+def _beliefs(collection: Collection) -> dict[str, str]:
+    """What the record of a stage says of the beliefs beside the masks that it learns from; nothing of none."""
+    files = [sample.belief for sample in collection.samples if sample.belief is not None]
+    return {"beliefs": names_hash(f"{file.name} {file_hash(file)}" for file in files)} if files else {}
 
 
 def _models_of(names: Sequence[str], models: Mapping[str, Path]) -> dict[str, Path]:
@@ -183,7 +199,19 @@ def mask_file(folder: Path, sample: Sample) -> Path:
     return folder / f"{sample.name}.png"
 
 
+def belief_file(folder: Path, sample: Sample) -> Path:
+    """Where a stage of soft labels, whose masks lie in `folder`, keeps how much of a photo's pixels is an object."""
+    return folder.with_name(f"{folder.name}-beliefs") / f"{sample.name}.png"
+
+
 def _labelled(collection: Collection, folder: Path) -> Collection:
-    """The collection with a stage's labels for masks, in its own class list."""
-    samples = tuple(replace(sample, mask=mask_file(folder, sample)) for sample in collection.samples)
+    """The collection with a stage's labels for masks, in its own class list, and its beliefs, where it has any."""
+    samples = tuple(
+        replace(
+            sample,
+            mask=mask_file(folder, sample),
+            belief=its if (its := belief_file(folder, sample)).is_file() else None,
+        )
+        for sample in collection.samples
+    )
     return replace(collection, samples=samples, mask_classes=collection.classes, background=(), void=False)

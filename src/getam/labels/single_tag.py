@@ -48,3 +48,17 @@ def saliency_label(saliency: Tensor, classes: Tensor, *, high: float = HIGH, low
     label = torch.where(unit > high, names, label)
     label[(classes >= 0).sum(1) != 1] = IGNORE
     return label
+
+
+def single_tagged(tags: Tensor, known: Tensor | None = None) -> Tensor:
+    """Which photos are known to show exactly one class: (B,) bool.
+
+    Args:
+        tags: (B,C) in {0,1}.
+        known: (B,C) bool, false where nobody looked for the class: it may be there as well; all are known if None.
+
+    >>> single_tagged(torch.tensor([[0, 1], [1, 1], [0, 0]])).tolist()
+    [True, False, False]
+    """
+    one = (tags > 0).sum(1) == 1
+    return one if known is None else one & known.all(1)

@@ -27,7 +27,7 @@ def foreground_background_loss(
     pixelwise = _cross_entropy(logits, label, known)
     background = label == 0
     foreground = (label != 0) & (label != ignore_label(logits.shape[1] - 1))
-    return _mean_over(pixelwise, foreground), _mean_over(pixelwise, background)
+    return mean_over(pixelwise, foreground), mean_over(pixelwise, background)
 
 
 def pixel_loss(logits: Tensor, label: Tensor, q: float = 0.0, known: Tensor | None = None) -> Tensor:
@@ -40,7 +40,7 @@ def pixel_loss(logits: Tensor, label: Tensor, q: float = 0.0, known: Tensor | No
     pixelwise = _cross_entropy(logits, label, known)
     if q:
         pixelwise = -torch.expm1(-q * pixelwise) / q
-    return _mean_over(pixelwise, label != ignore_label(logits.shape[1] - 1))
+    return mean_over(pixelwise, label != ignore_label(logits.shape[1] - 1))
 
 
 def without_unknown(logits: Tensor, label: Tensor, known: Tensor) -> Tensor:
@@ -64,5 +64,6 @@ def _cross_entropy(logits: Tensor, label: Tensor, known: Tensor | None) -> Tenso
     return F.cross_entropy(logits, label, ignore_index=ignore_label(logits.shape[1] - 1), reduction="none")
 
 
-def _mean_over(values: Tensor, chosen: Tensor) -> Tensor:
+def mean_over(values: Tensor, chosen: Tensor) -> Tensor:
+    """Mean of the values where `chosen`, of the same shape; of none of them 0 with a graph."""
     return torch.where(chosen, values, 0.0).sum() / chosen.sum().clamp(min=1)

@@ -51,6 +51,28 @@ def learned_affinity(model: nn.Module, images: Tensor) -> tuple[Tensor, tuple[in
         return network.learned_affinity(images), geometry_of(model, images).grid
 
 
+def has_learned_boundaries(model: nn.Module) -> bool:
+    """Whether `learned_boundaries` can ask the network: the stage "boundaries" of the recipe "irn" trains such."""
+    return callable(getattr(model, "learned_boundaries", None))
+
+
+@torch.no_grad()
+def learned_boundaries(model: nn.Module, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """The class boundaries (B,h,w) in (0,1) that a network has learned, and their grid (h,w); args as `model_affinity`.
+
+    Raises:
+        CaptureError: the network has learned none.
+    """
+    if not has_learned_boundaries(model):
+        raise CaptureError(
+            f"{type(model).__name__} has learned no class boundaries: train with --recipe irn a network that has"
+        )
+    network: Any = model
+    with frozen(model):
+        found: Tensor = network.learned_boundaries(images)
+    return found, (found.shape[1], found.shape[2])
+
+
 @torch.no_grad()
 def model_attention(model: nn.Module, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
     """As `model_affinity`, of the last `LAST_BLOCKS` blocks and directed: [b,i,j] says how much i attends to j."""

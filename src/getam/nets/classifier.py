@@ -50,7 +50,9 @@ class Classifier(Network):
 
     def pretrained_parameters(self) -> Iterator[nn.Parameter]:
         """All but the class head's."""
-        head = set(self.model.get_classifier().parameters())
+        found = self.model.get_classifier()
+        heads = found if isinstance(found, tuple) else (found,)  # a distilled model has two
+        head = {parameter for one in heads for parameter in one.parameters()}
         return (parameter for parameter in self.model.parameters() if parameter not in head)
 
     def geometry(self, height: int, width: int) -> Geometry:

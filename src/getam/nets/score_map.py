@@ -1,81 +1,86 @@
-"""A CNN whose class scores are the mean of a class score map: the network of Puzzle-CAM (arXiv 2101.11253).
+"""The classifier of I2CRC (arXiv 2206.09554): a CNN, three convolutions, and a map per class whose mean is its score.
 
-A bias-free 1×1 convolution stands before the average instead of a linear layer behind it, so the map itself can be
-trained, and CAM (arXiv 1512.04150) is its positive part.
+The map of a class is its class activation map as it stands: what a loss says of the map, it says of the CAM.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import ClassVar, Final
 
+import torch
 from torch import Tensor, nn
 
-from getam.nets.classifier import OUTPUT_STRIDE, timm_body
-from getam.nets.encoder import photo_statistics
-from getam.nets.network import Network
-from getam.nets.stages import channels, in_stages
+from getam.errors import InputError
+from getam.nets.classifier import OUTPUT_STRIDE, Classifier, timm_body
+from getam.nets.network import evaluating
+
+HIDDEN: Final = 3  # convolutions between backbone and score map (reference)
+CLASS_MAP: Final = "classifier"  # the module whose output is the class score map
 
 
-class ScoreMapNetwork(Network):
-    """Photos in 0–255 → class score maps, whose means are the class scores.
+class ScoreMapClassifier(Classifier):
+    """`Classifier` whose head is convolutions: 3×3 and ReLU three times, then 1×1; the score is the mean of the map.
 
     Args:
-        body: normalised photos → features (B,D,h,w).
-        dim: D.
+        model: a timm CNN without a head.
+        dim: channels of its last feature map.
         classes: class names without background.
-        patch: stride of the map.
-        mean, std: what photos are normalised with, in 0–255.
+        width: of the 3×3 convolutions.
     """
 
     kind: ClassVar[str] = "score-map"
 
-    def __init__(
-        self,
-        body: nn.Module,
-        dim: int,
-        classes: Sequence[str],
-        patch: int,
-        mean: Sequence[float],
-        std: Sequence[float],
-    ) -> None:
-        super().__init__(classes, mean, std)
-        self._patch = patch
-        self.body = body
-        self.classifier = nn.Conv2d(dim, len(self.classes), 1, bias=False)
+    def __init__(self, model: nn.Module, dim: int, classes: Sequence[str], width: int) -> None:
+        super().__init__(model, classes)
+        layers: list[nn.Module] = []
+        for given, made in pairwise((dim, *(width,) * HIDDEN)):
+            layers += [nn.Conv2d(given, made, 3, padding=1), nn.ReLU()]
+        self.hidden = nn.Sequential(*layers)
+        self.classifier = nn.Conv2d(width, len(self.classes), 1)
 
-    @property
-    def patch(self) -> int:
-        """As of every network."""
-        return self._patch
+    def class_map(self, images: Tensor) -> Tensor:
+        """Photos (B,3,H,W) in 0–255 → X (B,C,h,w), at the stride `patch`."""
+        return self.classifier(self.hidden(self.model.forward_features(self.normalised(images))))
 
-    def pretrained_parameters(self) -> Iterator[nn.Parameter]:
-        """All but the classifier's."""
-        return self.body.parameters()
+    def forward(self, images: Tensor) -> Tensor:
+        """X (B,C,h,w) of photos (B,3,H,W) in 0–255, H and W multiples of `patch`; its mean is the class logits."""
+        return self.class_map(images)
 
     def class_scores(self, images: Tensor) -> Tensor:
         """(B,C) class logits."""
-        return self.score_map(images).mean((2, 3))
-
-    def score_map(self, images: Tensor) -> Tensor:
-        """Photos (B,3,H,W) float in 0–255, H and W multiples of `patch` → score map (B,C,h,w), of either sign."""
-        return self.classifier(self.body(self.normalised(images)))
-
-    def forward(self, *batches: Tensor) -> tuple[Tensor, ...]:
-        """The score map of each of several batches of photos, each with its own statistics in batch norms.
-
-        One forward for all: a training in several processes knows of one per step.
-        """
-        return tuple(self.score_map(images) for images in batches)
+        return self.class_map(images).mean((2, 3))
 
 
 def build_score_map(
-    backbone: str, classes: Sequence[str], *, weights: str | None = None, output_stride: int = OUTPUT_STRIDE
-) -> ScoreMapNetwork:
-    """A timm CNN with a score map per class; args and errors as `bas.build_bas`."""
+    backbone: str,
+    classes: Sequence[str],
+    width: int,
+    *,
+    weights: str | None = None,
+    output_stride: int = OUTPUT_STRIDE,
+) -> ScoreMapClassifier:
+    """A timm CNN with a fresh head of that width.
+
+    Args:
+        backbone, classes, weights, output_stride: as of `build_classifier`.
+        width: of the 3×3 convolutions; 512 in the reference.
+
+    Raises:
+        WeightsError: as of `build_classifier`.
+        InputError: timm has no such model, or its last features are no channels over a grid.
+    """
     model = timm_body(backbone, weights=weights, output_stride=output_stride)
-    (body,) = in_stages(model, backbone, 1)
-    (dim,) = channels([body])
-    patch = int(model.feature_info[-1]["reduction"])
-    net = ScoreMapNetwork(body, dim, classes, patch, *photo_statistics(model.pretrained_cfg or {}))
-    return net.train()
+    side = 4 * output_stride
+    try:
+        with torch.no_grad(), evaluating(model):
+            found = model.forward_features(torch.zeros(1, 3, side, side))
+    except AssertionError:  # a transformer that takes photos of one size
+        found = None
+    if not isinstance(found, Tensor) or found.ndim != 4 or found.shape[1] != model.num_features:
+        raise InputError(
+            f"{backbone} has no last feature map of channels over a grid, which a class score map is made from: choose "
+            "a CNN of timm such as tf_efficientnet_lite0, mobilenetv2_100 or resnet50"
+        )
+    return ScoreMapClassifier(model, int(found.shape[1]), classes, width)

@@ -75,5 +75,8 @@ class Segmenter(Network):
 
     def _logits(self, images: Tensor, features: Sequence[Feature], deepest: Tensor) -> Tensor:
         """Pixel logits (B,C+1,H,W) of photos (B,3,H,W), from their features and the deepest of the decoder's maps."""
-        logits = self.decoder(features, deepest)
+        return self._enlarged(self.decoder(features, deepest), images)
+
+    def _enlarged(self, logits: Tensor, images: Tensor) -> Tensor:
+        """The decoder's logits (B,C+1,h,w) at the size of the photos."""
         return F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=True)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from getam.recipes.acr import ACRRecipe
 from getam.recipes.afa import AFARecipe
 from getam.recipes.bas import BASRecipe
 from getam.recipes.classifier import ClassifierRecipe
 from getam.recipes.ecacl import ECACLRecipe
 from getam.recipes.getam import GetamRecipe
+from getam.recipes.i2crc import I2CRCRecipe
+from getam.recipes.irn import IRNRecipe
+from getam.recipes.mdba import MDBARecipe
 from getam.recipes.puzzle_cam import PuzzleCAMRecipe
 from getam.recipes.self_training import SelfTrainingRecipe
 from getam.recipes.supervised import SupervisedRecipe
+from getam.recipes.um_cam import UMCAMRecipe
 from getam.registry import find
 
 RECIPES: dict[str, Any] = {
@@ -24,9 +29,14 @@ RECIPES: dict[str, Any] = {
         BASRecipe(),
         AFARecipe(),
         ECACLRecipe(),
+        ACRRecipe(),
+        UMCAMRecipe(),
+        I2CRCRecipe(),
+        MDBARecipe(),
         PuzzleCAMRecipe(),
     )
 }
+RECIPES["irn"] = IRNRecipe(RECIPES)  # goes on from any of those that give maps
 
 
 def find_recipe(name: str) -> Any:

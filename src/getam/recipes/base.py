@@ -59,12 +59,20 @@ class CommonConfig(BaseModel):
         """Whether the backbone comes with weights."""
         return self.weights != FROM_NOTHING and self.backbone != SMALL_HYBRID
 
+    def check_data(self, collection: Collection) -> None:
+        """Refuse photos that this system cannot learn from, before any work; by default it can from all.
+
+        Raises:
+            InputError: what is missing, and what to do about it.
+        """
+
     def crops(self, collection: Collection, *, masks: bool) -> TagDataset:
         """The augmented crops that are trained on, with the masks of the collection or without.
 
         Raises:
-            InputError: no photos, or masks are asked for and one is missing.
+            InputError: no photos, masks are asked for and one is missing, or as `check_data`.
         """
+        self.check_data(collection)
         return TagDataset(
             collection,
             self.size,
@@ -80,9 +88,7 @@ class CommonConfig(BaseModel):
         Raises:
             InputError: no photos.
         """
-        return self.model_copy(update={"zoom": (1.0, 1.0), "colour_jitter": False}).crops(
-            collection, masks=False
-        )
+        return TagDataset(collection, self.size, seed=self.seed, zoom=(1.0, 1.0))
 
     def facts(self, collection: Collection) -> Mapping[str, str]:
         """What else than the collection the crops are read from, by name and content: an interrupted run checks it."""
@@ -189,6 +195,16 @@ def optimizer(net: Network, config: CommonConfig) -> torch.optim.Optimizer:
 def total(losses: Iterable[Tensor]) -> Tensor:
     """Sum of scalars."""
     return torch.stack(list(losses)).sum()
+
+
+def require_saliency(recipe: str, collection: Collection) -> None:
+    """Raise `InputError` where a photo has no saliency map, for a recipe that learns from them."""
+    without = sum(sample.saliency is None for sample in collection.samples)
+    if without:
+        raise InputError(
+            f"recipe {recipe} learns from saliency maps, and {without} of the {len(collection.samples)} photos have "
+            "none: give --saliency a folder with one map per photo, or a provider that makes them, such as embedded"
+        )
 
 
 def unwrap(net: nn.Module) -> Any:

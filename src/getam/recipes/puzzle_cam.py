@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from getam.errors import InputError
 from getam.losses.classification import classification_loss
 from getam.losses.puzzle import merge, reconstruction_loss, reconstruction_weight, tile, tiles_a_side
+from getam.nets.cam_network import CAMNetwork, build_cam_network
 from getam.nets.classifier import OUTPUT_STRIDE
-from getam.nets.score_map import ScoreMapNetwork, build_score_map
 from getam.recipes.base import CommonConfig
 
 PIECES, ALPHA, RAMP = 4, 4.0, 0.5  # arXiv 2101.11253
@@ -41,13 +41,15 @@ class PuzzleCAMConfig(CommonConfig):
             raise ValueError(str(error)) from None
         return pieces
 
-    def build(self, classes: Sequence[str]) -> ScoreMapNetwork:
+    def build(self, classes: Sequence[str]) -> CAMNetwork:
         """A timm CNN with a score map per class.
 
         Raises:
             InputError: the backbone is no CNN of stages, or `size` cannot be cut into tiles that it takes.
         """
-        net = build_score_map(self.backbone, classes, weights=self.weights, output_stride=self.output_stride)
+        net = build_cam_network(
+            self.backbone, classes, weights=self.weights, output_stride=self.output_stride
+        )
         side = tiles_a_side(self.pieces)
         if self.size % (unit := side * net.patch):
             near = max(1, round(self.size / unit)) * unit

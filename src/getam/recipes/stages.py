@@ -21,6 +21,8 @@ LabelRule = Callable[[Networks, Tensor, list[int], Tensor | None], Tensor]
 """(networks, photo (3,H,W) uint8, indices of its tags, saliency (H,W) in [0,1] or None) → label (H,W) uint8.
 
 Beyond 254 classes it is int32."""
+SoftLabelRule = Callable[[Networks, Tensor, list[int], Tensor | None], tuple[Tensor, Tensor]]
+"""As `LabelRule` → the label, and belief (H,W) float32 in [0,1]: how much of each pixel is an object."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,21 @@ class LabelStage:
 
 
 @dataclass(frozen=True)
+class SoftLabelStage:
+    """Labels every photo of the data set, and says of every pixel how much of it is an object.
+
+    Attributes:
+        name, needs, options: as of `LabelStage`.
+        label: how.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    label: SoftLabelRule
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class MeanStage:
     """Averages the weights of networks that went on from one: a "model soup" (Wortsman et al., arXiv 2203.05482).
 
@@ -77,7 +94,7 @@ class MeanStage:
     needs: tuple[str, ...]
 
 
-Stage = TrainStage | LabelStage | MeanStage
+Stage = TrainStage | LabelStage | SoftLabelStage | MeanStage
 
 
 @runtime_checkable

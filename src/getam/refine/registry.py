@@ -11,6 +11,7 @@ from torch import Tensor
 
 from getam.errors import InputError
 from getam.refine.beliefs import crf_of_maps
+from getam.refine.boundary import boundary_walk
 from getam.refine.class_aware import class_aware_affinity
 from getam.refine.crf import AFA, DEEPLAB, IRN
 from getam.refine.diffusion import attention_diffusion
@@ -35,6 +36,8 @@ class Refiner:
         source: paper.
         from_zero: whether its paper subtracts a map's minimum afterwards: walks lift all patches.
         learned: whether a network that has learned an affinity gives that, in place of its attention.
+        along: what it is where a network has learned class boundaries, called with `maps` and `boundary` (B,h,w); None:
+            it takes no notice of them.
     """
 
     function: Callable[..., Tensor]
@@ -42,6 +45,7 @@ class Refiner:
     source: str
     from_zero: bool = False
     learned: bool = False
+    along: Callable[..., Tensor] | None = None
 
 
 REFINERS: dict[str, Refiner] = {
@@ -54,7 +58,13 @@ REFINERS: dict[str, Refiner] = {
     "walk-afa": Refiner(
         partial(random_walk, walk=AFA_WALK), "affinity", "AFA, arXiv 2203.02664", learned=True
     ),
-    "walk-irn": Refiner(partial(random_walk, walk=IRN_WALK), "affinity", "IRN, arXiv 1904.05044"),
+    "walk-irn": Refiner(
+        partial(random_walk, walk=IRN_WALK),
+        "affinity",
+        "IRN, arXiv 1904.05044",
+        learned=True,
+        along=boundary_walk,
+    ),
     "walk-acr": Refiner(partial(random_walk, walk=ACR_WALK), "affinity", "ACR, arXiv 2308.04321", True),
     "diffusion": Refiner(
         attention_diffusion, "affinity", "AD-CAM, arXiv 2211.10931, from its abstract", True
@@ -99,6 +109,7 @@ def refine(
     images: Tensor | None = None,
     affinity: Tensor | None = None,
     attention: Tensor | None = None,
+    boundary: Tensor | None = None,
 ) -> Tensor:
     """Maps (B,K,h,w) through the refiners of those names, one after the other, each with its defaults.
 
@@ -107,6 +118,7 @@ def refine(
         maps: (B,K,h,w) on the patch grid.
         images: (B,3,H,W) in 0–255, for refiners that need them.
         affinity, attention: (B,h·w,h·w) ≥ 0, for refiners that need them.
+        boundary: (B,h,w) in [0,1], learned class boundaries: walk-irn follows them, and then needs no affinity.
 
     Returns:
         (B,K,H,W) when a refiner of the chain looks at the photo, else (B,K,h,w).
@@ -116,6 +128,9 @@ def refine(
     """
     given: dict[str, Tensor | None] = {"images": images, "affinity": affinity, "attention": attention}
     for name, refiner in zip(names, find_chain(names)):
+        if refiner.along is not None and boundary is not None:
+            maps = refiner.along(maps=maps, boundary=boundary)
+            continue
         if given[refiner.needs] is None:
             raise InputError(f"{name} needs {refiner.needs}: pass {refiner.needs}=…")
         options: dict[str, Any] = {"maps": maps, refiner.needs: given[refiner.needs]}

@@ -23,6 +23,8 @@ from getam.data.tags import BACKGROUND, suggest
 from getam.errors import InputError
 from getam.metrics.bootstrap import DEFAULT, Bootstrap, Interval, difference_interval, interval
 from getam.metrics.confusion import ConfusionMatrix, Counts, Scores, hits_and_unions
+from getam.metrics.dice import dice
+from getam.metrics.hausdorff import HausdorffScore
 from getam.verbs.outputs import identities, refuse_input
 
 logger = logging.getLogger(__name__)
@@ -39,6 +41,10 @@ class Protocol:
     """sha256 of the sorted ids of the photos, each followed by a line feed."""
     split: str | None
     metric: str = "one confusion matrix over all pixels; mean IoU over background and the classes that occur"
+    by_photo: str = (
+        "Dice and HD95 of each photo with the class in either mask, averaged over photos, then over classes without "
+        "background; HD95 in pixels, the photo's diagonal where one mask lacks the class"
+    )
     ignored: str = "truth pixels of 255 (65535 in 16 bits), and of classes that are not scored"
     unlabelled: str = (
         "predicted pixels of 255 (65535), and of classes that are not scored: a miss, no false positive"
@@ -66,7 +72,7 @@ class Against:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores of a folder of masks; all between 0 and 1, NaN for a class that occurs nowhere."""
+    """The scores of a folder of masks; between 0 and 1 but for distances, NaN for a class that occurs nowhere."""
 
     miou: float
     interval: Interval | None
@@ -78,6 +84,12 @@ class Evaluation:
     """Mean over the classes of FP / (TP + FP + FN): painted too much."""
     false_negative_rate: float
     """Mean over the classes of FN / (TP + FP + FN): painted too little."""
+    mean_dice: float
+    dice: dict[str, float]
+    """By class name, without background: `getam.metrics.dice`."""
+    mean_hd95: float
+    hd95: dict[str, float]
+    """By class name, without background, in pixels: `getam.metrics.hausdorff`."""
     protocol: Protocol
     against: Against | None = None
 
@@ -99,7 +111,7 @@ def evaluate(
     out: Path | None = None,
     overwrite: bool = False,
 ) -> Evaluation:
-    """Score predicted masks against true ones: IoU per class, their mean with a 95 % interval, pixel accuracy.
+    """Score predicted masks against true ones: IoU, Dice and HD95 per class, and mIoU with a 95 % interval.
 
     Masks are matched by file name, classes by name. Pixels that the truth marks 255, or as a class that is
     not scored, do not count. Where the first line of the truth's classes.txt is `void`, background is no class: neither
@@ -147,7 +159,9 @@ def evaluate(
         other_classes = classes_of(other, class_map)
         rivals = _rivals(other, other_classes, truth, pairs, true_classes, scored_classes, split)
 
-    found, counts = _score(pairs.values(), predicted_classes, true_classes, scored_classes)
+    distances = HausdorffScore(len(scored_classes))
+    found, counts = _score(pairs.values(), predicted_classes, true_classes, scored_classes, distances)
+    overlap, apart = dice(counts), distances.compute()
     compared = None
     if other is not None and rivals is not None:
         its, its_counts = _score(rivals, other_classes, true_classes, scored_classes)
@@ -162,6 +176,10 @@ def evaluate(
         pixel_accuracy=found.pixel_accuracy,
         false_positive_rate=found.false_positive_rate,
         false_negative_rate=found.false_negative_rate,
+        mean_dice=overlap.mean,
+        dice=dict(zip(scored_classes, overlap.per_class, strict=True)),
+        mean_hd95=apart.mean,
+        hd95=dict(zip(scored_classes, apart.per_class, strict=True)),
         protocol=Protocol(
             scored_classes,
             len(pairs),
@@ -182,8 +200,9 @@ def _score(
     predicted_classes: ClassList,
     true_classes: ClassList,
     scored_classes: Sequence[str],
+    distances: HausdorffScore | None = None,
 ) -> tuple[Scores, Counts]:
-    """Scores of all photos, and (N,2,C+1) `hits_and_unions` of each."""
+    """Scores of all photos, and (N,2,C+1) `hits_and_unions` of each; `distances` is updated with them."""
     matrix = ConfusionMatrix(len(scored_classes))
     predicted_void = predicted_classes.void or true_classes.void
     counts: list[Counts] = []
@@ -195,11 +214,11 @@ def _score(
                 f" {true_file} is"
                 f" {true.shape[1]}×{true.shape[0]} (width×height): predict at the size of the photo."
             )
-        counted = matrix.update(
-            remapped(predicted_file, predicted, predicted_classes.names, scored_classes, predicted_void),
-            remapped(true_file, true, true_classes.names, scored_classes, true_classes.void),
-        )
-        counts.append(hits_and_unions(counted))
+        said = remapped(predicted_file, predicted, predicted_classes.names, scored_classes, predicted_void)
+        true = remapped(true_file, true, true_classes.names, scored_classes, true_classes.void)
+        counts.append(hits_and_unions(matrix.update(said, true)))
+        if distances is not None:
+            distances.update(said, true)
     return matrix.compute(), np.stack(counts)
 
 

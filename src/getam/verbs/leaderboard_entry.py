@@ -5,10 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
-
-from torch import Tensor
 
 from getam.data.collection import Collection
 from getam.errors import InputError
@@ -16,7 +13,8 @@ from getam.named import read_named, split_outside
 from getam.pipeline import Pipeline, parse_pipeline
 from getam.recipes import RECIPES, find_recipe
 from getam.recipes.base import CommonConfig
-from getam.recipes.stages import LabelStage, Networks, Stage, StagedRecipe, TrainStage
+from getam.recipes.labelling import label_stage
+from getam.recipes.stages import LabelStage, SoftLabelStage, Stage, StagedRecipe, TrainStage
 from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe
 
 CEILING = "supervised"  # learns from true masks: the row to which the others are compared
@@ -59,12 +57,11 @@ class Entry:
             return ()
         if self.pipeline is None:
             found = list(self.system.stages(config, collection))
-            last = max(place for place, stage in enumerate(found) if isinstance(stage, LabelStage))
+            labelling = LabelStage | SoftLabelStage
+            last = max(place for place, stage in enumerate(found) if isinstance(stage, labelling))
             return tuple(found[: last + 1])
         network = self.system.name
-        rule = partial(labelled_by_pipeline, network, self.pipeline)
-        options = {"labelled_by": str(self.pipeline), "scales": list(self.pipeline.scales)}
-        return TrainStage(network, self.system, config), LabelStage(LABELS, (network,), rule, options)
+        return TrainStage(network, self.system, config), label_stage(LABELS, self.pipeline, network)
 
     def second_stage(self, own: Sequence[Stage], config: SupervisedConfig) -> TrainStage:
         """What all systems end with: the same network, trained on their labels."""
@@ -108,15 +105,3 @@ def read_entry(text: str) -> Entry:
         raise InputError(f"{text}: recipe {name} makes its labels itself: leave /{chain} out")
     pipeline = None if own else parse_pipeline(chain or system.labelled_by)
     return Entry(text, training, system, read_named(split_outside(options)) if options else {}, pipeline)
-
-
-def labelled_by_pipeline(
-    network: str,
-    pipeline: Pipeline,
-    nets: Networks,
-    photo: Tensor,
-    present: list[int],
-    saliency: Tensor | None,
-) -> Tensor:
-    """The label rule of a stage, after its first two arguments."""
-    return pipeline.label(nets[network], photo, present, saliency)

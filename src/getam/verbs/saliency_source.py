@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from getam.data.collection import Collection
-from getam.data.photos import read_photo
+from getam.data.photos import read_grey
 from getam.errors import InputError
 from getam.pipeline import SALIENT
 from getam.verbs.lists import NONE
@@ -52,7 +52,7 @@ def mute_share(collection: Collection) -> float:
     mute = []
     for file in maps[:: max(1, -(-len(maps) // LOOKED_AT))]:
         with suppress(InputError):
-            share = np.mean(np.asarray(read_photo(file).convert("L")) > 255 * SALIENT)
+            share = np.mean(np.asarray(read_grey(file)) > 255 * SALIENT)
             mute.append(not NOTHING <= share <= EVERYTHING)
     return float(np.mean(mute)) if mute else 0.0
 
