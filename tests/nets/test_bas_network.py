@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 import tiny
 from getam.errors import InputError
-from getam.nets.bas import build_bas, split
+from getam.nets.bas import build_bas
 from getam.nets.classifier import timm_body
+from getam.nets.stages import in_stages
 
 PHOTOS = tiny.photos(2, 96, 64) * 60 + 127
 
@@ -31,7 +32,7 @@ PHOTOS = tiny.photos(2, 96, 64) * 60 + 127
 def test_the_halves_in_a_row_are_the_whole(backbone: str, patch: int) -> None:
     torch.manual_seed(0)
     model = timm_body(backbone, weights="").eval()
-    low, high = split(model, backbone)
+    low, high = in_stages(model, backbone, 2)
     photos = torch.rand(1, 3, 64, 96)
     torch.testing.assert_close(high(low(photos)), model.forward_features(photos))
     assert low(photos).shape[-2:] == (4, 6)  # F1 lies at stride 16
@@ -120,7 +121,7 @@ def _before_layer3(resnet: Any, images: Tensor) -> Tensor:
 def test_splitting_leaves_the_model_in_its_mode(training: bool) -> None:
     model = timm_body("test_resnet", weights="").train(training)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    low, high = split(model, "test_resnet")
+    low, high = in_stages(model, "test_resnet", 2)
     assert model.training is training
     assert all(part.training is training for half in (low, high) for part in half)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
@@ -128,7 +129,7 @@ def test_splitting_leaves_the_model_in_its_mode(training: bool) -> None:
 
 def test_what_follows_the_grid_is_left_out_of_a_vgg_too() -> None:
     model = VGG([8, "M", 8, "M", 12, "M", 12, "M", 16, "M"], num_classes=0, mlp_ratio=0.01)
-    low, high = split(model.eval(), "vgg")
+    low, high = in_stages(model.eval(), "vgg", 2)
     photos = torch.rand(1, 3, 64, 96)
     torch.testing.assert_close(high(low(photos)), model.forward_features(photos))
     assert not any("pre_logits" in name for name, _ in high.named_children())
@@ -156,22 +157,22 @@ class Stages(nn.Module):
 
 
 def test_two_stages_and_a_stem_are_enough() -> None:
-    low, high = split(Stages(), "stages")
+    low, high = in_stages(Stages(), "stages", 2)
     assert [name for name, _ in low.named_children()] == ["stem", "one"]
     assert [name for name, _ in high.named_children()] == ["two"]
-    low, high = split(Stages(modules=("one", "two")), "stages")
+    low, high = in_stages(Stages(modules=("one", "two")), "stages", 2)
     assert [name for name, _ in low.named_children()] == ["stem", "one"]
 
 
 @pytest.mark.parametrize("spoilt", ["more is done", "flat", "width", "raises"])
 def test_a_model_whose_parts_are_not_the_whole_is_refused(spoilt: str) -> None:
     with pytest.raises(InputError, match="stages cannot be split"):
-        split(Stages(spoilt), "stages")
+        in_stages(Stages(spoilt), "stages", 2)
 
 
 @pytest.mark.parametrize("modules", [(), ("two",), ("elsewhere", "two"), ("one", "two", "nothing after")])
 def test_a_model_without_two_stages_that_it_can_be_cut_at_is_refused(modules: tuple[str, ...]) -> None:
     with pytest.raises(InputError, match="stages cannot be split"):
-        split(Stages(modules=modules), "stages")
+        in_stages(Stages(modules=modules), "stages", 2)
     with pytest.raises(InputError, match="Linear cannot be split"):
-        split(nn.Linear(2, 2), "Linear")
+        in_stages(nn.Linear(2, 2), "Linear", 2)

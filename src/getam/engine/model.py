@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from getam.nets.affinity import AffinitySegmenter
 from getam.nets.bas import BASNetwork, build_bas
 from getam.nets.boundary import BoundaryNetwork, build_boundaries
 from getam.nets.build import FROM_NOTHING, build_segmenter
+from getam.nets.cam_network import CAMNetwork, build_cam_network
 from getam.nets.classifier import Classifier, build_classifier
 from getam.nets.cosine import CosineClassifier, build_cosine
 from getam.nets.embedded import embedded_model
@@ -22,6 +24,12 @@ from getam.nets.score_map import ScoreMapClassifier, build_score_map
 from getam.nets.segmenter import Segmenter
 from getam.nets.token_classifier import TokenClassifier, build_token_classifier
 from getam.nets.weights import read_weights
+
+WITHOUT_DECODER: dict[str, Callable[..., Network]] = {
+    Classifier.kind: build_classifier,
+    BASNetwork.kind: build_bas,
+    CAMNetwork.kind: build_cam_network,
+}
 
 
 def load_model(path: Path | str | None = None, *, device: torch.device | str = "cpu") -> Network:
@@ -91,8 +99,8 @@ def _build(kind: str, classes: tuple[str, ...], config: dict[str, Any], file: Pa
         if kind == network.kind:
             sizes = (config["channels"], config["width"], config["enlarge"])
             return build_segmenter(config["backbone"], classes, *sizes, weights=FROM_NOTHING, network=network)
-    if kind in (Classifier.kind, BASNetwork.kind):
-        build = build_classifier if kind == Classifier.kind else build_bas
+    if kind in WITHOUT_DECODER:
+        build = WITHOUT_DECODER[kind]
         return build(config["backbone"], classes, weights=FROM_NOTHING, output_stride=config["output_stride"])
     if kind == TokenClassifier.kind:
         return build_token_classifier(config["backbone"], classes, weights=FROM_NOTHING)

@@ -8,22 +8,19 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
-from getam.errors import InputError
 from getam.nets.classifier import timm_body
 from getam.nets.encoder import photo_statistics
 from getam.nets.log_odds import log_odds
 from getam.nets.network import Network
+from getam.nets.stages import channels, in_stages
 
 OUTPUT_STRIDE: Final = (
     16  # the last stage runs without further stride (reference, WSSS) where timm can dilate
 )
-PROBE = 64  # pixels: photo side on which a split network is compared with the whole
-HEADS = ("global_pool", "head", "pre_logits")  # where timm's CNNs stop to have a grid
 
 
 class BASOutputs(NamedTuple):
@@ -112,67 +109,9 @@ def build_bas(
         InputError: timm has no such model, or it cannot be split.
     """
     model = timm_body(backbone, weights=weights, output_stride=output_stride)
-    low, high = split(model, backbone)
+    low, high = in_stages(model, backbone, 2)
     info = model.feature_info
     mean, std = photo_statistics(model.pretrained_cfg or {})
-    with torch.no_grad():
-        probe = low.eval()(torch.zeros(1, 3, PROBE, PROBE))
-        dims = (int(probe.shape[1]), int(high.eval()(probe).shape[1]))
-    net = BASNetwork(low, high, dims, classes, int(info[-1]["reduction"]), mean, std)
+    lower, upper = channels((low, high))
+    net = BASNetwork(low, high, (lower, upper), classes, int(info[-1]["reduction"]), mean, std)
     return net.train()
-
-
-def split(model: Any, name: str) -> tuple[nn.Sequential, nn.Sequential]:
-    """A timm CNN as (low, high): up to the end of the last stage but one, and what follows it before the pooling.
-
-    What follows the pooling (MobileNetV3's last layer, ConvNeXt's norm) is left out: the class score map needs a grid.
-
-    Raises:
-        InputError: the model is no sequence of stages; the message names it.
-    """
-    refused = InputError(
-        f"{name} cannot be split into stages that follow one another: for bas choose a CNN of timm such as "
-        "tf_efficientnet_lite0, mobilenetv2_100, resnet50 or regnety_016"
-    )
-    stages = [entry["module"] for entry in getattr(model, "feature_info", None) or []]
-    if len(stages) < 2:
-        raise refused
-    container = stages[-2].rpartition(".")[0]
-    parts: list[tuple[str, nn.Module]] = []
-    for child, module in model.named_children():
-        inside = module.named_children() if child == container else [("", module)]
-        parts += [(f"{child}.{part}".rstrip("."), found) for part, found in inside]
-    names = [part for part, _ in parts]
-    if stages[-2] not in names:
-        raise refused
-    at = names.index(stages[-2]) + 1
-    end = next((i for i, part in enumerate(names) if part.startswith(HEADS)), len(names))
-    low, high = (_sequence(chosen) for chosen in (parts[:at], parts[at:end]))
-    if not len(high) or not _same(model, low, high):
-        raise refused
-    return low, high
-
-
-def _sequence(parts: Sequence[tuple[str, nn.Module]]) -> nn.Sequential:
-    return nn.Sequential(OrderedDict((name.replace(".", "_"), module) for name, module in parts))
-
-
-@torch.no_grad()
-def _same(model: Any, low: nn.Module, high: nn.Module) -> bool:
-    """Whether the parts in a row give the features of the whole, here and not only on paper."""
-    was = model.training
-    model.eval()
-    photo = torch.rand(1, 3, PROBE, PROBE, generator=torch.Generator().manual_seed(0))
-    try:
-        whole, parts = model.forward_features(photo), high(low(photo))
-        # Swin's grids come before their channels.
-        return whole.ndim == 4 and whole.shape[1] == model.num_features and torch.equal(whole, parts)
-    except (
-        RuntimeError,
-        TypeError,
-        ValueError,
-        AssertionError,
-    ):  # parts that need more than their predecessor's output
-        return False
-    finally:
-        model.train(was)

@@ -13,6 +13,7 @@ from getam.recipes.getam import GetamRecipe
 from getam.recipes.i2crc import I2CRCRecipe
 from getam.recipes.irn import IRNRecipe
 from getam.recipes.mdba import MDBARecipe
+from getam.recipes.puzzle_cam import PuzzleCAMRecipe
 from getam.recipes.self_training import SelfTrainingRecipe
 from getam.recipes.supervised import SupervisedRecipe
 from getam.recipes.um_cam import UMCAMRecipe
@@ -32,6 +33,7 @@ RECIPES: dict[str, Any] = {
         UMCAMRecipe(),
         I2CRCRecipe(),
         MDBARecipe(),
+        PuzzleCAMRecipe(),
     )
 }
 RECIPES["irn"] = IRNRecipe(RECIPES)  # goes on from any of those that give maps

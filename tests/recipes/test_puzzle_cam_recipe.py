@@ -1,0 +1,250 @@
+"""The Puzzle-CAM recipe: its step, its options, what it survives, and what it learns from two photos."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from pydantic import ValidationError
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import tiny
+from getam.engine import loop
+from getam.engine.loop import fit
+from getam.engine.model import load_model
+from getam.engine.runfolder import RunFolder
+from getam.errors import InputError
+from getam.nets.cam_network import CAMNetwork
+from getam.recipes.base import optimizer, total
+from getam.recipes.puzzle_cam import PRESETS, PuzzleCAMConfig, PuzzleCAMRecipe
+from getam.verbs.label import label
+from getam.verbs.train import train
+
+RECIPE = PuzzleCAMRecipe()
+SIZES: dict[str, Any] = {"backbone": "test_resnet", "weights": "", "size": 32}
+CONFIG = PuzzleCAMConfig(**SIZES)
+TAGS = torch.tensor([[1.0, 0, 1], [0, 1, 0], [0, 0, 0]])
+
+
+def network(config: PuzzleCAMConfig = CONFIG) -> CAMNetwork:
+    net = config.build(tiny.CLASSES)
+    nn.init.normal_(net.classifier.weight, 0, 0.5)
+    return net.eval()
+
+
+def test_a_step_is_made_of_its_published_parts() -> None:
+    """Photo by photo and tile by tile, of an odd batch, in eval mode, where photos do not interact."""
+    net = network()
+    images = tiny.photos(3, 64, 64, net)
+    scores, merged_scores, difference = [], [], torch.zeros(())
+    for b in range(3):
+        whole = net.classifier(net.body(net.normalised(images[b : b + 1])))[0]
+        merged = torch.zeros_like(whole)
+        for row in (0, 1):
+            for column in (0, 1):
+                part = images[b : b + 1, :, 32 * row : 32 * row + 32, 32 * column : 32 * column + 32]
+                merged[:, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2] = net.score_map(part)[0]
+        scores.append(whole.mean((1, 2)))
+        merged_scores.append(merged.mean((1, 2)))
+        difference = difference + ((whole - merged).abs() * TAGS[b][:, None, None]).sum() / (3 * 3 * 16)
+    for progress, weight in ((0.0, 0.0), (0.25, 2.0), (0.5, 4.0), (0.9, 4.0)):
+        found = RECIPE.losses(net, {"image": images, "tags": TAGS}, progress, CONFIG)
+        expected = {
+            "cls": F.multilabel_soft_margin_loss(torch.stack(scores), TAGS),
+            "p_cls": F.multilabel_soft_margin_loss(torch.stack(merged_scores), TAGS),
+            "re": weight * difference,
+        }
+        assert list(found) == list(expected)
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_every_option_of_the_loss_has_its_effect() -> None:
+    net = network()
+    batch = {"image": tiny.photos(3, 32, 32, net), "tags": TAGS}
+    changes: list[dict[str, Any]] = [
+        {},
+        {"distance": "l2"},
+        {"level": "normalised"},
+        {"alpha": 8.0},
+        {"ramp": 1.0},
+    ]
+    found = [RECIPE.losses(net, batch, 0.5, PuzzleCAMConfig(**SIZES, **c))["re"].item() for c in changes]
+    assert found[3] == pytest.approx(2 * found[0])
+    assert found[4] == pytest.approx(found[0] / 2)
+    assert len({round(value, 6) for value in found}) == 5
+    nine = PuzzleCAMConfig(**{**SIZES, "size": 48, "pieces": 9})
+    photos = tiny.photos(3, 48, 48, net)
+    assert network(nine).patch == 16
+    losses = RECIPE.losses(net, {"image": photos, "tags": TAGS}, 0.5, nine)
+    parts = [
+        net.score_map(photos[:, :, 16 * r : 16 * r + 16, 16 * c : 16 * c + 16])
+        for r in range(3)
+        for c in range(3)
+    ]
+    averaged = torch.stack([part.mean((2, 3)) for part in parts]).mean(0)
+    torch.testing.assert_close(losses["p_cls"], F.multilabel_soft_margin_loss(averaged, TAGS))
+
+
+def test_sizes_that_make_no_tiles_are_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"size 48 cannot be cut into 2×2 tiles .* 16 pixels that test_resnet .*: use 64"
+    ):
+        CONFIG.model_copy(update={"size": 48}).build(tiny.CLASSES)
+    with pytest.raises(InputError, match=r"size 64 cannot be cut into 3×3 tiles .*: use 48"):
+        CONFIG.model_copy(update={"size": 64, "pieces": 9}).build(tiny.CLASSES)
+    assert CONFIG.model_copy(update={"size": 48, "pieces": 9}).build(tiny.CLASSES).patch == 16
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        {"pieces": 5}, {"pieces": 1}, {"pieces": 0}, {"alpha": -0.1}, {"ramp": 1.1}, {"ramp": -0.1}, {"lr": 0.0},
+        {"distance": "l3"}, {"level": "cam"}, {"output_stride": 4},
+    ],
+)  # fmt: skip
+def test_options_out_of_range_are_refused(refused: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        PuzzleCAMConfig(**refused)
+    PuzzleCAMConfig(pieces=16, alpha=0.0, ramp=0.0, output_stride=8)
+
+
+def test_a_number_of_pieces_that_is_no_square_is_said_so() -> None:
+    with pytest.raises(ValidationError, match="5 pieces do not fill a square of tiles"):
+        PuzzleCAMConfig(pieces=5)
+
+
+def test_the_numbers_of_the_reference() -> None:
+    config = PuzzleCAMConfig(**PRESETS["paper-voc"])
+    assert (config.pieces, config.alpha, config.ramp, config.distance, config.level) == (
+        4,
+        4.0,
+        0.5,
+        "l1",
+        "raw",
+    )
+    assert (config.backbone, config.size, config.batch_size, config.output_stride) == (
+        "resnest101e",
+        512,
+        32,
+        16,
+    )
+    assert tuple(config.size * z for z in config.zoom) == (320, 640)
+    assert config.steps == 4950 == 15 * (10_582 // 32)
+    assert (config.optimizer, config.momentum, config.weight_decay) == ("sgd", 0.0, 1e-4)
+    assert (config.lr, config.pretrained_lr, config.warmup, config.poly_power) == (1.0, 0.1, 0.0, 0.9)
+    assert timm.is_model(config.backbone)
+    light = PuzzleCAMConfig(**PRESETS["light"])
+    assert (light.lr, light.pretrained_lr, light.output_stride, light.alpha) == (1e-3, 1e-4, 16, 4.0)
+    assert list(PRESETS) == ["light", "paper-voc"]
+    assert (RECIPE.name, RECIPE.needs, RECIPE.uses, RECIPE.config_type) == (
+        "puzzle-cam",
+        (),
+        (),
+        PuzzleCAMConfig,
+    )
+    assert RECIPE.labelled_by == "cam+pamr:completion"
+
+
+def test_a_photo_without_a_tag_does_no_harm() -> None:
+    net = network().train()
+    losses = RECIPE.losses(net, {"image": tiny.photos(2, model=net), "tags": torch.zeros(2, 3)}, 0.5, CONFIG)
+    assert losses["re"] == 0
+    total(losses.values()).backward()
+    assert all(p.grad.isfinite().all() for p in net.parameters() if p.grad is not None)
+
+
+def test_unknown_classes_are_not_learned() -> None:
+    net = network()
+    batch = {
+        "image": tiny.photos(3, model=net),
+        "tags": TAGS,
+        "known": torch.tensor([[True, False, True]] * 3),
+    }
+    batch["tags"] = TAGS * batch["known"]
+    losses = RECIPE.losses(net, batch, 0.5, CONFIG)
+    (gradient,) = torch.autograd.grad(total(losses.values()), [net.classifier.weight])
+    assert float(gradient[1].abs().max()) == 0
+    assert float(gradient[[0, 2]].abs().amax((1, 2, 3)).min()) > 0
+
+
+class Halves:
+    """Two photos, always the same: the left half red, or the right half blue."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def set_epoch(self, epoch: int) -> None: ...
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        image = torch.full((3, 32, 32), 120.0)
+        image[2 * index, :, 16 * index : 16 * (index + 1)] = 250
+        tags = F.one_hot(torch.tensor(index), 2).float()
+        return {"image": image, "tags": tags, "roi": torch.ones(32, 32, dtype=torch.bool)}
+
+
+def test_two_photos_are_learned_from_their_tags() -> None:
+    config = PuzzleCAMConfig(**SIZES, lr=1e-2)
+    net = config.build(("red", "blue"))
+    items = [Halves()[0], Halves()[1]]
+    given = {name: torch.stack([item[name] for item in items]) for name in items[0]}
+    optim, differences = optimizer(net, config), []
+    for _ in range(40):
+        losses = RECIPE.losses(net.train(), given, 0.5, config)
+        differences.append(losses["re"].item())
+        optim.zero_grad()
+        total(losses.values()).backward()
+        optim.step()
+    assert losses["cls"] < 0.1
+    assert losses["p_cls"] < 0.1
+    assert differences[-1] < 0.5 * max(differences)
+
+
+class StopError(Exception):
+    pass
+
+
+def trained(path: Path, config: PuzzleCAMConfig, stop_after: int = 0) -> Any:
+    def advance(step: int, losses: dict[str, float]) -> None:
+        if step == stop_after:
+            raise StopError
+
+    with RunFolder(path) as run:
+        record = config.model_dump(mode="json")
+        run.open(record)
+        return fit(RECIPE, config, Halves(), ("red", "blue"), run, record=record, advance=advance)
+
+
+def test_an_interrupted_run_ends_with_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = PuzzleCAMConfig(**SIZES, batch_size=2, steps=4)
+    whole = trained(tmp_path / "whole", config)
+    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", -1.0)
+    with pytest.raises(StopError):
+        trained(tmp_path / "parts", config, stop_after=2)
+    torch.rand(5)
+    resumed = trained(tmp_path / "parts", config)
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=1e-6, msg=name)
+
+
+def test_from_a_folder_of_photos_to_masks(scenes: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "backbone.safetensors"
+    save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), weights)
+    net = train(
+        data=scenes / "photos", tags=scenes / "tags.csv", out=tmp_path / "run", recipe="puzzle-cam",
+        backbone="test_resnet", weights=weights, size=32, batch_size=3, steps=2,
+    )  # fmt: skip
+    loaded = load_model(tmp_path / "run")
+    assert isinstance(loaded, CAMNetwork)
+    photos = tiny.photos(1, model=loaded)
+    torch.testing.assert_close(loaded.score_map(photos), net.score_map(photos))
+    label(
+        data=scenes / "photos", tags=scenes / "tags.csv", model=tmp_path / "run", method="cam", refine=(),
+        labels="threshold", out=tmp_path / "masks",
+    )  # fmt: skip
+    assert len(list((tmp_path / "masks").glob("scene*.png"))) == 6
