@@ -22,6 +22,7 @@ from getam.nets.embedded import embedded_model
 from getam.nets.network import Network
 from getam.nets.score_map import ScoreMapClassifier, build_score_map
 from getam.nets.segmenter import Segmenter
+from getam.nets.sipe import SIPENetwork, build_sipe
 from getam.nets.token_classifier import TokenClassifier, build_token_classifier
 from getam.nets.weights import read_weights
 
@@ -109,6 +110,11 @@ def _build(kind: str, classes: tuple[str, ...], config: dict[str, Any], file: Pa
         return build_boundaries(
             config["backbone"], classes, weights=FROM_NOTHING, output_stride=stride, frozen=frozen
         )
+    if kind == SIPENetwork.kind:
+        return build_sipe(
+            config["backbone"], classes, weights=FROM_NOTHING, output_stride=config["output_stride"],
+            branches=config["branches"],
+        )  # fmt: skip
     if kind == CosineClassifier.kind:
         return build_cosine(
             config["backbone"], classes, weights=FROM_NOTHING, output_stride=config["output_stride"],

@@ -15,6 +15,7 @@ from getam.recipes.irn import IRNRecipe
 from getam.recipes.mdba import MDBARecipe
 from getam.recipes.puzzle_cam import PuzzleCAMRecipe
 from getam.recipes.self_training import SelfTrainingRecipe
+from getam.recipes.sipe import SIPERecipe
 from getam.recipes.supervised import SupervisedRecipe
 from getam.recipes.um_cam import UMCAMRecipe
 from getam.registry import find
@@ -34,6 +35,7 @@ RECIPES: dict[str, Any] = {
         I2CRCRecipe(),
         MDBARecipe(),
         PuzzleCAMRecipe(),
+        SIPERecipe(),
     )
 }
 RECIPES["irn"] = IRNRecipe(RECIPES)  # goes on from any of those that give maps

@@ -72,14 +72,14 @@ def train(
             "afa" (end to end, by an affinity learned from attention); "i2crc" and "mdba" (from saliency maps, which
             they cannot do without: in five stages, and end to end); "um-cam" (three stages, made for grey medical
             slices); "irn" (class boundaries stop the maps of a first network, and a segmenter learns from them);
-            "supervised" (true masks: the ceiling to compare with); "classifier", "bas", "acr" and "puzzle-cam"
+            "supervised" (true masks: the ceiling to compare with); "classifier", "bas", "acr", "puzzle-cam" and "sipe"
             (networks for maps, without a decoder); "ecacl" (a classifier for photos of another domain, --options
             target=FOLDER).
-        preset: named options of the recipe; "light" for CPUs, "paper-voc" (of "afa", "acr" and "classifier" also
-            "paper-coco", of "ecacl" "paper", of "um-cam" "paper-fetal-brain") for the paper's, "vit" for a transformer
-            as "classifier".
-        backbone: timm name; a transformer as it is, a CNN as the stem of a light hybrid, or as it is for "classifier",
-            "bas" and "puzzle-cam"; "acr" takes transformers alone.
+        preset: named options of the recipe; "light" for CPUs, "paper-voc" (of "afa", "acr", "sipe" and "classifier"
+            also "paper-coco", of "ecacl" "paper", of "um-cam" "paper-fetal-brain") for the paper's, "vit" for a
+            transformer as "classifier".
+        backbone: timm name; a transformer as it is, a CNN as the stem of a light hybrid, or as it is for networks for
+            maps; "acr" takes transformers alone.
         weights: local safetensors file with the backbone's weights; embedded: start from the network that comes with
             the package, encoder and decoder, its classes anew; without it they come from timm's hub.
         saliency: folder with one saliency map per photo, or a provider that makes and caches them: img-focus, embedded,

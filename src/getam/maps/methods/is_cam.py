@@ -7,6 +7,7 @@ and the map is the resemblance of every position to that. The objective of SIPE 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,20 +29,26 @@ def is_cam(
     classes: Sequence[Sequence[int]] | Tensor,
     *,
     layers: Sequence[str] | None = None,
+    background: bool = False,
 ) -> Maps:
     """Image-specific maps of any classifier: Grad-CAM of the last layer, refined by features of several.
 
-    SIPE reads its features through side branches that its training learns. Without training they are the layers' own,
+    SIPE reads its features through side branches that its training learns: those of a network of recipe `sipe`, where
+    no layers are named. Without training they are the layers' own,
     L2-normalised per position, brought to the grid of the last layer but one and concatenated; and the first map is
     Grad-CAM, which on SIPE's network is its CAM. It takes that of every class of the model, a partial backward each, to
-    know the background, whose own map is left out (`image_specific_cam` has it).
+    know the background.
 
     Args: model, images, classes, layers and errors as `multi_layer.multi_layer_cam`; the last of `layers`
         gives the Grad-CAM.
+        background: subtract the background's map, down to 0: where anything is left, a class resembles its prototype
+            more than the background its own, and the largest rest is the arg-max over both, without a threshold.
 
     Returns:
         `Maps` with values in [0,1].
     """
+    if layers is None and callable(made := getattr(model, "prototype_maps", None)):
+        return _of_side_branches(model, images, classes, made, background)
     layers = list(layers) if layers is not None else default_layers(model, images)
     if not layers:
         raise InputError("0 layers were given: name at least one, the last for the Grad-CAM")
@@ -61,12 +68,34 @@ def is_cam(
         own = (F.one_hot(slots.clamp(min=0), scores.shape[1]) * valid[..., None]).any(1)
         same = [F.interpolate(F.normalize(f, dim=1), size=grid, mode="bilinear") for f in found]
         at = slots.clamp(min=0)[..., None, None].expand(-1, -1, *grid)
-        values = image_specific_cam(torch.cat(same, 1), cams, own)[:, 1:].gather(1, at)
+        values = _classes(image_specific_cam(torch.cat(same, 1), cams, own), background).gather(1, at)
     return Maps(values * valid[..., None, None], valid, slots, slot_scores(scores, slots), "is-cam", grid)
 
 
-def image_specific_cam(features: Tensor, cams: Tensor, own: Tensor) -> Tensor:
-    """Seeds by structure, prototypes of the seeds, resemblance to the prototypes.
+def _of_side_branches(
+    model: nn.Module, images: Tensor, classes: Sequence[Sequence[int]] | Tensor, made: Any, background: bool
+) -> Maps:
+    """Of a network that has learned its features: `prototype_maps` gives the maps of chosen classes."""
+    with torch.no_grad(), frozen(model):
+        scores = class_scores(model, images)
+        slots, valid = class_slots(classes, len(images), scores.shape[1], scores.device)
+        own = (F.one_hot(slots.clamp(min=0), scores.shape[1]) * valid[..., None]).any(1)
+        found = _classes(made(images, own), background)
+    at = slots.clamp(min=0)[..., None, None].expand(-1, -1, *found.shape[2:])
+    values = found.gather(1, at) * valid[..., None, None]
+    grid = (int(found.shape[2]), int(found.shape[3]))
+    return Maps(values, valid, slots, slot_scores(scores, slots), "is-cam", grid)
+
+
+def _classes(maps: Tensor, background: bool) -> Tensor:
+    """Maps (B,1+C,h,w), the background's first → those of the classes, above the background's on request."""
+    return (maps[:, 1:] - maps[:, :1]).relu() if background else maps[:, 1:]
+
+
+def image_specific_cam(
+    features: Tensor, cams: Tensor, own: Tensor, *, structure: Tensor | None = None
+) -> Tensor:
+    """Seeds by structure, prototypes of the seeds, resemblance to the prototypes; differentiable in `features`.
 
     J = `soft_iou` of relu(cos(F_p, F_q)) and the maps, the background (1 − max_c cam_c over all classes, first)
     counting half; a position is a seed of argmax J; P_c = mean of F over the seeds of c; IS-CAM = relu(cos(F_p, P_c)).
@@ -75,6 +104,7 @@ def image_specific_cam(features: Tensor, cams: Tensor, own: Tensor) -> Tensor:
         features: F (B,D,h,w).
         cams: (B,C,h,w) in [0,1], C ≥ 1, of all classes: what shows a class is not background, whether tagged or not.
         own: (B,C) bool, the photo's own classes; any other keeps no seed and gets a zero map.
+        structure: (B,D',h,w) features in whose place the seeds are found; None: `features`.
 
     Returns:
         (B,1+C,h,w) in [0,1], background first. A class without a seed has a zero map.
@@ -82,7 +112,8 @@ def image_specific_cam(features: Tensor, cams: Tensor, own: Tensor) -> Tensor:
     present = F.pad(own, (1, 0), value=True)
     cams = torch.cat([1 - cams.amax(1, keepdim=True), cams], 1).flatten(2) * present[..., None]
     unit = F.normalize(features.flatten(2), dim=1)
-    iou = soft_iou((unit.transpose(1, 2) @ unit).relu(), cams)
+    other = unit if structure is None else F.normalize(structure.flatten(2), dim=1)
+    iou = soft_iou((other.transpose(1, 2) @ other).relu(), cams)
     iou[:, 0] *= BACKGROUND_WEIGHT
     seeds = F.one_hot(iou.argmax(1), cams.shape[1]).to(unit) * present[:, None]  # (B,N,1+C)
     prototypes = F.normalize(features.flatten(2) @ seeds, dim=1)  # (B,D,1+C); the mean's scale drops out
