@@ -10,6 +10,7 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
+from halves import Halves, assert_resumed_exactly
 from pydantic import ValidationError
 from safetensors.torch import save_file
 from timm.models import register_model
@@ -19,10 +20,8 @@ from torch import Tensor, nn
 import getam
 import tiny
 from getam.attention.capture import capture, global_calls
-from getam.engine import loop
-from getam.engine.loop import fit
 from getam.engine.model import load_model
-from getam.engine.runfolder import RunFolder, save_model
+from getam.engine.runfolder import save_model
 from getam.errors import CaptureError, InputError
 from getam.maps.methods.acr import acr
 from getam.nets.token_classifier import TokenClassifier, build_token_classifier
@@ -265,47 +264,11 @@ def test_eighty_classes() -> None:
     assert RECIPE.losses(net, batch(torch.zeros(2, 80)), 0.0, config())["cls"].isfinite()
 
 
-class Halves:
-    """Two photos, always the same: the left half red, or the right half blue."""
-
-    def __len__(self) -> int:
-        return 2
-
-    def set_epoch(self, epoch: int) -> None: ...
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        image = torch.full((3, 32, 32), 120.0)
-        image[2 * index, :, 16 * index : 16 * (index + 1)] = 250
-        return {"image": image, "tags": F.one_hot(torch.tensor(index), 2).float()}
-
-
-class StopError(Exception):
-    pass
-
-
-def trained(path: Path, its: ACRConfig, stop_after: int = 0) -> Any:
-    def advance(step: int, losses: dict[str, float]) -> None:
-        if step == stop_after:
-            raise StopError
-
-    with RunFolder(path) as run:
-        record = its.model_dump(mode="json")
-        run.open(record)
-        return fit(RECIPE, its, Halves(), ("red", "blue"), run, record=record, advance=advance)
-
-
 def test_an_interrupted_run_ends_with_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     its = config(batch_size=2, steps=4)
-    whole = trained(tmp_path / "whole", its)
-    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", -1.0)
-    with pytest.raises(StopError):
-        trained(tmp_path / "parts", its, stop_after=2)
-    torch.rand(5)
-    resumed = trained(tmp_path / "parts", its)
-    for name, value in whole.state_dict().items():
-        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=1e-6, msg=name)
+    assert_resumed_exactly(RECIPE, its, Halves(), tmp_path, monkeypatch)
 
 
 def test_two_photos_are_learned_and_their_attention_becomes_consistent() -> None:

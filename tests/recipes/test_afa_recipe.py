@@ -6,15 +6,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from halves import Halves, assert_resumed_exactly
 from pydantic import ValidationError
 from torch import Tensor, nn
 
 import getam
 import tiny
-from getam.engine import loop
-from getam.engine.loop import fit
 from getam.engine.model import load_model
-from getam.engine.runfolder import RunFolder
 from getam.labels.double_threshold import afa_label, afa_walked_label
 from getam.losses.affinity import affinity_labels, affinity_loss
 from getam.nets.affinity import AffinitySegmenter
@@ -213,48 +211,11 @@ def test_eighty_classes_and_frozen_norms() -> None:
     assert all(p.requires_grad for p in AFAConfig(**SIZES).build(names).parameters())
 
 
-class Halves:
-    """Two photos, always the same: the left half red, or the right half blue."""
-
-    def __len__(self) -> int:
-        return 2
-
-    def set_epoch(self, epoch: int) -> None: ...
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        image = torch.full((3, 32, 32), 120.0)
-        image[2 * index, :, 16 * index : 16 * (index + 1)] = 250
-        tags = F.one_hot(torch.tensor(index), 2).float()
-        return {"image": image, "tags": tags, "roi": torch.ones(32, 32, dtype=torch.bool)}
-
-
-class StopError(Exception):
-    pass
-
-
-def trained(path: Path, config: AFAConfig, stop_after: int = 0) -> Any:
-    def advance(step: int, losses: dict[str, float]) -> None:
-        if step == stop_after:
-            raise StopError
-
-    with RunFolder(path) as run:
-        record = config.model_dump(mode="json")
-        run.open(record)
-        return fit(RECIPE, config, Halves(), ("red", "blue"), run, record=record, advance=advance)
-
-
 def test_an_interrupted_run_ends_with_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = AFAConfig(**SIZES, batch_size=2, steps=4, joint_from=0.25, walked_from=0.5, scales=(1.0,))
-    whole = trained(tmp_path / "whole", config)
-    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", -1.0)
-    with pytest.raises(StopError):
-        trained(tmp_path / "parts", config, stop_after=2)
-    torch.rand(5)
-    resumed = trained(tmp_path / "parts", config)
-    for name, value in whole.state_dict().items():
-        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=1e-6, msg=name)
+    assert_resumed_exactly(RECIPE, config, Halves(), tmp_path, monkeypatch)
 
 
 def test_two_photos_are_learned_from_their_tags() -> None:

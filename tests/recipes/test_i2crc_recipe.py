@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from halves import Halves, assert_resumed_exactly
 from PIL import Image
 from pydantic import ValidationError
 from torch import Tensor, nn
@@ -14,10 +15,7 @@ import getam
 import tiny
 from getam.data.collection import Collection, Sample
 from getam.data.masks import read_mask
-from getam.engine import loop
-from getam.engine.loop import fit
 from getam.engine.model import load_model
-from getam.engine.runfolder import RunFolder
 from getam.errors import InputError, WeightsError
 from getam.labels.enlarge import enlarged
 from getam.labels.fusion import object_guided_refinement, saliency_fusion
@@ -314,62 +312,18 @@ def test_large_photos_are_labelled_as_their_copy_of_500() -> None:
 # --- training ---
 
 
-class Halves:
-    """Two photos, always the same: the left half red, or the right half blue; what is coloured is salient."""
-
-    def __len__(self) -> int:
-        return 2
-
-    def set_epoch(self, epoch: int) -> None: ...
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        image, saliency = torch.full((3, 64, 64), 120.0), torch.zeros(64, 64)
-        half = slice(32 * index, 32 * (index + 1))
-        image[2 * index, :, half] = 250
-        saliency[:, half] = 1
-        tags = F.one_hot(torch.tensor(index), 2).float()
-        return {
-            "image": image,
-            "tags": tags,
-            "saliency": saliency,
-            "roi": torch.ones(64, 64, dtype=torch.bool),
-        }
-
-
-class StopError(Exception):
-    pass
-
-
-def trained(path: Path, config: RelationConfig, stop_after: int = 0) -> Any:
-    def advance(step: int, losses: dict[str, float]) -> None:
-        if step == stop_after:
-            raise StopError
-
-    with RunFolder(path) as run:
-        record = config.model_dump(mode="json")
-        run.open(record)
-        return fit(FIRST, config, Halves(), ("red", "blue"), run, record=record, advance=advance)
-
-
 def test_an_interrupted_run_ends_with_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = CONFIG.model_copy(update={"batch_size": 2, "steps": 4})
-    whole = trained(tmp_path / "whole", config)
-    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", -1.0)
-    with pytest.raises(StopError):
-        trained(tmp_path / "parts", config, stop_after=2)
-    torch.rand(5)
-    resumed = trained(tmp_path / "parts", config)
-    for name, value in whole.state_dict().items():
-        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=1e-6, msg=name)
+    assert_resumed_exactly(FIRST, config, Halves(64), tmp_path, monkeypatch)
 
 
 def test_two_photos_are_learned_and_their_maps_keep_to_the_saliency() -> None:
     torch.manual_seed(0)
     config = CONFIG.model_copy(update={"lr": 6e-3, "pretrained_lr": 1e-3, "between_weight": 1.0})
     net = config.build(("red", "blue"))
-    items = [Halves()[0], Halves()[1]]
+    items = [Halves(64)[0], Halves(64)[1]]
     given = {name: torch.stack([item[name] for item in items]) for name in items[0]}
     optim = optimizer(net, config)
     for step in range(25):

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from halves import Halves, assert_resumed_exactly
 from pydantic import ValidationError
 from torch import Tensor, nn
 
@@ -13,10 +14,7 @@ import getam
 import tiny
 from getam.data.collection import VOC_CLASSES, Collection, Sample
 from getam.data.cut_mix import cut_mix
-from getam.engine import loop
-from getam.engine.loop import fit
 from getam.engine.model import load_model
-from getam.engine.runfolder import RunFolder
 from getam.errors import InputError
 from getam.labels.single_tag import saliency_label
 from getam.losses.adversarial import one_hot_label
@@ -280,55 +278,11 @@ def test_the_embedded_model_is_a_start_and_eighty_classes_fit() -> None:
     assert many(tiny.photos(1, model=many)).logits.shape == (1, 81, 32, 32)
 
 
-class Halves:
-    """Two photos, always the same: the left half red, or the right half blue; what is coloured is salient."""
-
-    def __len__(self) -> int:
-        return 2
-
-    def set_epoch(self, epoch: int) -> None: ...
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        image, saliency = torch.full((3, 32, 32), 120.0), torch.zeros(32, 32)
-        half = slice(16 * index, 16 * (index + 1))
-        image[2 * index, :, half] = 250
-        saliency[:, half] = 1
-        tags = F.one_hot(torch.tensor(index), 2).float()
-        return {
-            "image": image,
-            "tags": tags,
-            "saliency": saliency,
-            "roi": torch.ones(32, 32, dtype=torch.bool),
-        }
-
-
-class StopError(Exception):
-    pass
-
-
-def trained(path: Path, config: MDBAConfig, stop_after: int = 0) -> Any:
-    def advance(step: int, losses: dict[str, float]) -> None:
-        if step == stop_after:
-            raise StopError
-
-    with RunFolder(path) as run:
-        record = config.model_dump(mode="json")
-        run.open(record)
-        return fit(RECIPE, config, Halves(), ("red", "blue"), run, record=record, advance=advance)
-
-
 def test_an_interrupted_run_ends_with_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = with_(batch_size=2, steps=4, cut_mix=0.5)
-    whole = trained(tmp_path / "whole", config)
-    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", -1.0)
-    with pytest.raises(StopError):
-        trained(tmp_path / "parts", config, stop_after=2)
-    torch.rand(5)
-    resumed = trained(tmp_path / "parts", config)
-    for name, value in whole.state_dict().items():
-        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=1e-6, msg=name)
+    assert_resumed_exactly(RECIPE, config, Halves(), tmp_path, monkeypatch)
 
 
 def test_two_photos_are_learned_from_their_tags_and_saliency() -> None:

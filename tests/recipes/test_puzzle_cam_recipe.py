@@ -7,15 +7,13 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
+from halves import Halves, assert_resumed_exactly
 from pydantic import ValidationError
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 import tiny
-from getam.engine import loop
-from getam.engine.loop import fit
 from getam.engine.model import load_model
-from getam.engine.runfolder import RunFolder
 from getam.errors import InputError
 from getam.nets.cam_network import CAMNetwork
 from getam.recipes.base import optimizer, total
@@ -171,21 +169,6 @@ def test_unknown_classes_are_not_learned() -> None:
     assert float(gradient[[0, 2]].abs().amax((1, 2, 3)).min()) > 0
 
 
-class Halves:
-    """Two photos, always the same: the left half red, or the right half blue."""
-
-    def __len__(self) -> int:
-        return 2
-
-    def set_epoch(self, epoch: int) -> None: ...
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        image = torch.full((3, 32, 32), 120.0)
-        image[2 * index, :, 16 * index : 16 * (index + 1)] = 250
-        tags = F.one_hot(torch.tensor(index), 2).float()
-        return {"image": image, "tags": tags, "roi": torch.ones(32, 32, dtype=torch.bool)}
-
-
 def test_two_photos_are_learned_from_their_tags() -> None:
     config = PuzzleCAMConfig(**SIZES, lr=1e-2)
     net = config.build(("red", "blue"))
@@ -203,33 +186,11 @@ def test_two_photos_are_learned_from_their_tags() -> None:
     assert differences[-1] < 0.5 * max(differences)
 
 
-class StopError(Exception):
-    pass
-
-
-def trained(path: Path, config: PuzzleCAMConfig, stop_after: int = 0) -> Any:
-    def advance(step: int, losses: dict[str, float]) -> None:
-        if step == stop_after:
-            raise StopError
-
-    with RunFolder(path) as run:
-        record = config.model_dump(mode="json")
-        run.open(record)
-        return fit(RECIPE, config, Halves(), ("red", "blue"), run, record=record, advance=advance)
-
-
 def test_an_interrupted_run_ends_with_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = PuzzleCAMConfig(**SIZES, batch_size=2, steps=4)
-    whole = trained(tmp_path / "whole", config)
-    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", -1.0)
-    with pytest.raises(StopError):
-        trained(tmp_path / "parts", config, stop_after=2)
-    torch.rand(5)
-    resumed = trained(tmp_path / "parts", config)
-    for name, value in whole.state_dict().items():
-        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=1e-6, msg=name)
+    assert_resumed_exactly(RECIPE, config, Halves(), tmp_path, monkeypatch)
 
 
 def test_from_a_folder_of_photos_to_masks(scenes: Path, tmp_path: Path) -> None:

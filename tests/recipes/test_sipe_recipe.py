@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from halves import Halves, assert_resumed_exactly
 from pydantic import ValidationError
 from torch import Tensor, nn
 
@@ -154,31 +155,11 @@ def test_the_network_is_built_again_from_its_file(scenes: Path, tmp_path: Path) 
     }  # all decided
 
 
-def test_an_interrupted_training_ends_the_same(
-    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_interrupted_run_ends_with_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from getam.engine import loop
-
-    given: dict[str, Any] = {
-        "data": scenes / "photos", "tags": scenes / "tags.csv", "recipe": "sipe", "backbone": "test_resnet",
-        "weights": "", "size": 32, "batch_size": 2, "steps": 3,
-    }  # fmt: skip
-    whole = getam.train(**given, out=tmp_path / "whole")
-    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", -1.0)
-    stepped, count = loop._train_step, []
-
-    def stop(*arguments: Any) -> Any:
-        count.append(1)
-        if len(count) == 3:
-            raise KeyboardInterrupt
-        return stepped(*arguments)
-
-    monkeypatch.setattr(loop, "_train_step", stop)
-    with pytest.raises(KeyboardInterrupt):
-        getam.train(**given, out=tmp_path / "parts")
-    again = getam.train(**given, out=tmp_path / "parts")
-    for name, value in whole.state_dict().items():
-        torch.testing.assert_close(again.state_dict()[name], value, rtol=0, atol=1e-6, msg=name)
+    config = SIPEConfig(**{**SIZES, "size": 32}, batch_size=2, steps=4)
+    assert_resumed_exactly(RECIPE, config, Halves(), tmp_path, monkeypatch)
 
 
 def test_photos_without_tags_and_unknown_classes_do_no_harm() -> None:
@@ -198,9 +179,8 @@ def test_two_photos_are_learned_from_their_tags() -> None:
     config = SIPEConfig(**{**SIZES, "size": 32}, lr=1e-2)
     torch.manual_seed(0)
     net = config.build(("red", "blue"))
-    images = torch.full((2, 3, 32, 32), 120.0)
-    images[0, 0, :, :16], images[1, 2, :, 16:] = 250, 250
-    given = {"image": images, "tags": torch.eye(2), "roi": torch.ones(2, 32, 32, dtype=torch.bool)}
+    items = [Halves()[0], Halves()[1]]
+    given = {name: torch.stack([item[name] for item in items]) for name in items[0]}
     optim, seen = optimizer(net, config), []
     for _ in range(40):
         losses = RECIPE.losses(net.train(), given, 0.5, config)
