@@ -91,7 +91,7 @@ def given(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]
         for sample, each, classes in zip(subject.collection.samples, maps, PRESENT)
     }
 
-    def find(self: Pipeline, net: Any, photo: Tensor, present: list[int]) -> Tensor:
+    def find(self: Pipeline, net: Any, photo: Tensor, present: list[int], **_: Any) -> Tensor:
         return torch.stack([known[photo.numpy().tobytes()][c] for c in present])[None]
 
     monkeypatch.setattr(Pipeline, "maps", find)
@@ -367,10 +367,13 @@ def test_a_photo_is_seen_at_the_size_of_the_bench(subject: Subject, monkeypatch:
             assert float(photos.max()) > 100
             return real.class_scores(photos)
 
+        def log_odds(self, scores: Tensor) -> Tensor:
+            return real.log_odds(scores)
+
         def parameters(self) -> Any:
             return real.parameters()
 
     net = Net(patch=real.patch, classes=real.classes)
-    monkeypatch.setattr(Pipeline, "maps", lambda *given: torch.rand(1, len(given[-1]), 4, 4))
+    monkeypatch.setattr(Pipeline, "maps", lambda *given, **_: torch.rand(1, len(given[-1]), 4, 4))
     measure(Subject(**{**vars(subject), "net": net, "size": 64}), "gradcam")
     assert set(sizes) == {fit_patches(40, 48, 64, real.patch)}
