@@ -299,7 +299,7 @@ def test_the_defaults() -> None:
         "backbone": "tf_efficientnet_lite0", "weights": None, "size": 224,
             "zoom": (0.9, 1 / 0.875), "colour_jitter": False, "batch_size": 16, "steps": 1000, "seed": 0,
         "optimizer": "adamw", "lr": 5e-4, "pretrained_lr": 1e-4, "weight_decay": 0.02, "momentum": 0.0,
-        "warmup": 0.05, "poly_power": 0.9, "channels": (48, 64, 128, 192), "width": 64, "enlarge": 1,
+        "warmup": 0.05, "poly_power": 0.9, "ema": 0.0, "channels": (48, 64, 128, 192), "width": 64, "enlarge": 1,
     }  # fmt: skip
     own = {
         "joint_from": 0.4, "joint_lr_factor": 1.0, "coupling": "attn_grad", "start": None, "pamr_scale": 0.5,

@@ -18,7 +18,8 @@ def test_maps_are_those_of_the_head_in_the_order_asked() -> None:
     torch.testing.assert_close(maps.values[0], expected[0, [2, 0]].detach())
     torch.testing.assert_close(maps.values[1, 0], expected[1, 1].detach())
     assert float(maps.values[1, 1].abs().max()) == 0
-    torch.testing.assert_close(maps.scores[0], net.class_scores(PHOTOS)[0, [2, 0]].detach())
+    scores = net.log_odds(net.class_scores(PHOTOS))  # of each class against all others
+    torch.testing.assert_close(maps.scores[0], scores[0, [2, 0]].detach())
     assert maps.valid.tolist() == [[True, True], [True, False]]
     assert maps.grid == (4, 2)
     assert maps.method == "bas"
