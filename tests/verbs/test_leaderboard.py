@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 import getam
 from getam.data.masks import read_mask
@@ -303,3 +305,19 @@ def test_training_photos_without_masks_are_not_scored(
 
 def test_times() -> None:
     assert [verb.read_time(text) for text in ("90s", "1.5h", " 2m ")] == [90, 5400, 120]
+
+
+def test_records_name_the_weights_and_not_where_they_lie(
+    scenes: Path, tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "somewhere" / "w.safetensors"
+    weights.parent.mkdir()
+    save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), weights)
+    monkeypatch.setattr(verb, "draw_curves", lambda rows: b"<svg/>")
+    out = tmp_path / "out"
+    rows = (f"classifier[backbone=test_resnet,weights={weights}]/gradcam:threshold",)
+    content = run(scenes, tables, out, recipes=rows, steps=1, second_steps=1)
+    assert content["rows"][0]["options"]["weights"] == "w.safetensors"
+    folders = verb.folders_of(out, read_entry(rows[0]))
+    for folder in (folders.network, folders.row):
+        assert "\nweights: w.safetensors\n" in (folder / "config.yaml").read_text()

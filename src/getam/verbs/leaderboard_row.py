@@ -33,7 +33,7 @@ from getam.verbs.exam import Exam
 from getam.verbs.leaderboard_entry import SECOND, Entry
 from getam.verbs.predict import segment
 from getam.verbs.progress import progress
-from getam.verbs.train_config import configure
+from getam.verbs.train_config import configure, recorded
 
 PLAN = "plan.json"  # beside a row's folder: its steps and what they cost
 RANKED, MIOU = "tags right", "mIoU"  # what is followed while training
@@ -104,7 +104,7 @@ def measure_system(contest: Contest, entry: Entry, folders: Folders) -> SystemRo
     config, costs = _planned(contest, entry, folders.row)
     stages = entry.stages(config, contest.train)
     second = entry.second_stage(stages, contest.second)
-    record = {"recipe": entry.training, **config.model_dump(mode="json")}
+    record = {"recipe": entry.training, **recorded(config)}
     networks: dict[str, Path] = {}
     trained = stage_folders((*stages, second), folders.row)
     if entry.pipeline is not None:
@@ -113,7 +113,7 @@ def measure_system(contest: Contest, entry: Entry, folders: Folders) -> SystemRo
         networks = {first.name: folders.network / MODEL}
         trained = stage_folders((first,), folders.network) | stage_folders((*rest, second), folders.row)
         stages = tuple(rest)
-    record |= {"labelled_by": entry.labelled_by, "second_stage": second.config.model_dump(mode="json")}
+    record |= {"labelled_by": entry.labelled_by, "second_stage": recorded(second.config)}
     net = _run(contest, (*stages, second), folders.row, record, networks)
     segmented = _scored(contest.test, _segment(contest, net, folders.masks))
     labels = None
@@ -123,7 +123,7 @@ def measure_system(contest: Contest, entry: Entry, folders: Folders) -> SystemRo
     begun = next(iter(steps), SECOND)
     return SystemRow(
         name=entry.name,
-        options=config.model_dump(mode="json"),
+        options=recorded(config),
         labelled_by=entry.labelled_by,
         steps={**steps, SECOND: second.config.steps},
         miou=segmented.scores.miou,

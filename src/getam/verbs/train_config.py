@@ -99,14 +99,17 @@ def with_weights(config: CommonConfig, classes: Sequence[str], out: Path) -> Com
     return config
 
 
+def recorded(config: CommonConfig) -> dict[str, Any]:
+    """The options as a record has them: of the weights' file the name, wherever it lies."""
+    options = config.model_dump(mode="json")
+    return {**options, "weights": Path(options["weights"]).name} if options.get("weights") else options
+
+
 def run_record(recipe: str, collection: Collection, config: Any) -> dict[str, Any]:
     """What config.yaml says: the recipe, its options, and the protocol of the data."""
-    options = config.model_dump(mode="json")
-    if options.get("weights"):
-        options["weights"] = Path(options["weights"]).name
     return {
         "recipe": recipe,
-        **options,
+        **recorded(config),
         "data": {
             "photos": len(collection.samples),
             "split": collection.split,
