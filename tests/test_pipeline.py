@@ -35,7 +35,8 @@ from getam.maps.multiscale import multiscale
 from getam.maps.registry import REGISTRY
 from getam.nets.affinity import AffinitySegmenter
 from getam.nets.boundary import build_boundaries
-from getam.pipeline import Evidence, Pipeline, parse_pipeline
+from getam.pipeline import Evidence, Pipeline
+from getam.pipeline_text import parse_pipeline
 from getam.refine.boundary import boundary_walk
 from getam.refine.pamr import normalise_maps, pamr
 from getam.refine.par import par

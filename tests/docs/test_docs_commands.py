@@ -14,7 +14,7 @@ from getam.data.mask_formats.registry import FORMATS as MASK_FORMATS
 from getam.engine.device import KINDS
 from getam.labels.registry import LABELLERS
 from getam.maps.registry import REGISTRY
-from getam.pipeline import parse_pipeline
+from getam.pipeline_text import parse_pipeline
 from getam.recipes import RECIPES
 from getam.refine.registry import REFINERS
 from pages import README, WRITTEN_BY_HAND, commands

@@ -22,7 +22,7 @@ from getam.maps.methods import is_cam as room
 from getam.maps.methods.is_cam import image_specific_cam, is_cam
 from getam.maps.registry import find_method
 from getam.nets.sipe import BRANCHES, SIPENetwork, build_sipe
-from getam.pipeline import parse_pipeline
+from getam.pipeline_text import parse_pipeline
 from getam.recipes.base import optimizer, total
 from getam.recipes.sipe import PRESETS, SIPEConfig, SIPERecipe
 

@@ -23,7 +23,8 @@ from getam.metrics.boundary import BoundaryScore
 from getam.metrics.confusion import ConfusionMatrix
 from getam.metrics.thresholds import DEFAULT_THRESHOLDS
 from getam.nets.embedded import embedded_model
-from getam.pipeline import Pipeline, parse_pipeline
+from getam.pipeline import Pipeline
+from getam.pipeline_text import parse_pipeline
 from getam.report.bench_photos import from_lines
 from getam.verbs import bench as verb
 from getam.verbs.bench_row import enlarge

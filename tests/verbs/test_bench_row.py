@@ -23,7 +23,8 @@ from getam.metrics.cost import Seconds
 from getam.metrics.deletion import STEPS, blurred, deletion_insertion
 from getam.metrics.thresholds import DEFAULT_THRESHOLDS
 from getam.nets.inference import fit_patches
-from getam.pipeline import Pipeline, parse_pipeline
+from getam.pipeline import Pipeline
+from getam.pipeline_text import parse_pipeline
 from getam.report.bench_photos import from_lines
 from getam.report.bench_table import BenchRow
 from getam.verbs import bench_row

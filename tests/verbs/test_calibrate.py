@@ -20,7 +20,8 @@ from getam.data.photos import as_tensor, read_photo
 from getam.engine.runfolder import save_model
 from getam.errors import InputError
 from getam.metrics.cross_validation import CrossValidated
-from getam.pipeline import Pipeline, parse_pipeline
+from getam.pipeline import Pipeline
+from getam.pipeline_text import parse_pipeline
 from getam.verbs.calibrate import Calibration
 from getam.verbs.label import label
 

@@ -6,7 +6,7 @@ import pytest
 
 from getam.data.collection import Collection
 from getam.errors import InputError
-from getam.pipeline import parse_pipeline
+from getam.pipeline_text import parse_pipeline
 from getam.recipes import RECIPES
 from getam.recipes.self_training import SelfTrainingConfig
 from getam.recipes.stages import LabelStage, StagedRecipe, TrainStage

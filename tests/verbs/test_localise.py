@@ -16,7 +16,7 @@ from getam.data.photos import as_tensor, read_photo
 from getam.errors import InputError
 from getam.metrics.localisation import LocalisationScore
 from getam.nets.inference import fit_patches
-from getam.pipeline import parse_pipeline
+from getam.pipeline_text import parse_pipeline
 
 SIZE = 32
 ROWS = ("getam", "gradcam+pamr")

@@ -12,7 +12,8 @@ import getam
 import tiny
 from getam.engine.runfolder import save_model
 from getam.errors import InputError, WeightsError
-from getam.pipeline import Pipeline, parse_pipeline
+from getam.pipeline import Pipeline
+from getam.pipeline_text import parse_pipeline
 from getam.recipes import RECIPES
 from getam.verbs.usual_chain import chosen_chain, usual_chain
 

@@ -18,7 +18,8 @@ from getam.errors import InputError
 from getam.labels.double_threshold import IRN_HIGH, IRN_LOW
 from getam.losses.boundary import RADIUS
 from getam.nets.build import FROM_NOTHING
-from getam.pipeline import LABEL_SCALES, Pipeline, parse_pipeline
+from getam.pipeline import LABEL_SCALES, Pipeline
+from getam.pipeline_text import parse_pipeline
 from getam.recipes.base import EMBEDDED, CommonConfig
 from getam.recipes.boundaries import BoundariesRecipe
 from getam.recipes.labelling import label_stage

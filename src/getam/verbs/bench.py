@@ -26,7 +26,8 @@ from getam.metrics.confusion import mean_iou
 from getam.metrics.deletion import BLUR, STEPS
 from getam.metrics.thresholds import DEFAULT_THRESHOLDS
 from getam.nets.embedded import embedded_model
-from getam.pipeline import Pipeline, parse_pipeline
+from getam.pipeline import Pipeline
+from getam.pipeline_text import parse_pipeline
 from getam.report.bench_photos import from_lines
 from getam.report.bench_plots import CURVES, TRADEOFF, draw, plotting_missing
 from getam.report.bench_table import BenchRow, markdown

@@ -10,7 +10,8 @@ from typing import Any
 from getam.data.collection import Collection
 from getam.errors import InputError
 from getam.named import read_named, split_outside
-from getam.pipeline import Pipeline, parse_pipeline
+from getam.pipeline import Pipeline
+from getam.pipeline_text import parse_pipeline
 from getam.recipes import RECIPES, find_recipe
 from getam.recipes.base import CommonConfig
 from getam.recipes.labelling import label_stage

@@ -28,7 +28,8 @@ from getam.metrics.bootstrap import DEFAULT, difference_interval, interval
 from getam.metrics.localisation import HALF, LocalisationScore, hit_counts
 from getam.nets.embedded import embedded_model
 from getam.nets.inference import fit_patches
-from getam.pipeline import Pipeline, parse_pipeline
+from getam.pipeline import Pipeline
+from getam.pipeline_text import parse_pipeline
 from getam.report.localise_table import LocaliseRow, markdown, rows_table
 from getam.verbs.kept_rows import KeptRows
 from getam.verbs.loading import load_and_say

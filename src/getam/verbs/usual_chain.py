@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from getam.engine.runfolder import MODEL, read_metadata
-from getam.pipeline import Pipeline, parse_labels, parse_pipeline
+from getam.pipeline import Pipeline
+from getam.pipeline_text import parse_labels, parse_pipeline
 from getam.recipes import RECIPES
 from getam.verbs.lists import without_none
 
