@@ -167,7 +167,7 @@ def slug(name: str) -> str:
     """A name as a folder: itself where that is possible, else readable and with a hash.
 
     >>> slug("afa"), slug("classifier/cam:irn")
-    ('afa', 'classifier-cam-irn-de8ea0')
+    ('afa', 'classifier-cam-irn-0635f4')
     """
     plain = re.sub(r"[^\w.=-]+", "-", name).strip("-.")
     return plain if plain == name else f"{plain[:60]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
