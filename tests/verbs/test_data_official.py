@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
@@ -99,8 +100,7 @@ def expected_hash(out: Path, folder: str, names: list[str]) -> str:
 def test_voc(archives: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], unpacked: bool) -> None:
     if unpacked:
         for each in list(archives.iterdir()):
-            with tarfile.open(each) as packed:
-                packed.extractall(archives, filter="data")
+            subprocess.run(["tar", "-xf", str(each), "-C", str(archives)], check=True)
             each.unlink()
     out = tmp_path / "voc"
     assert cli.main(["data", "voc", "--from", str(archives), "--out", str(out)]) == 0

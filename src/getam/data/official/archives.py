@@ -76,7 +76,13 @@ def _untar(archive: Path, into: Path, wanted: Callable[[str], bool]) -> None:
             if not (member.isreg() or member.isdir()):
                 raise InputError(f"archive {archive}: {member.name} is a link or device: {_REMEDY}")
             if member.isreg() and wanted(str(PurePosixPath(member.name))):
-                packed.extract(member, into, filter="data")
+                source = packed.extractfile(member)
+                assert source is not None  # of a regular file
+                target = into / PurePosixPath(member.name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                # `extract` would set owners and modes; its filter against that is missing before Python 3.11.4
+                with source, target.open("wb") as file:
+                    shutil.copyfileobj(source, file)
 
 
 def _unzip(archive: Path, into: Path, wanted: Callable[[str], bool]) -> None:
