@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from getam.losses.prototypes import class_maps, consistency_loss
+from getam.losses.prototypes import consistency_loss
+from getam.maps.methods.is_cam import class_maps
 
 
 def by_loops(cams: Tensor, specific: Tensor, own: Tensor, inside: Tensor | None) -> float:

@@ -17,9 +17,9 @@ import tiny
 from getam.data.masks import read_mask
 from getam.engine.model import load_model
 from getam.errors import InputError
-from getam.losses.prototypes import class_maps, consistency_loss
+from getam.losses.prototypes import consistency_loss
 from getam.maps.methods import is_cam as room
-from getam.maps.methods.is_cam import image_specific_cam, is_cam
+from getam.maps.methods.is_cam import class_maps, image_specific_cam, is_cam
 from getam.maps.registry import find_method
 from getam.nets.sipe import BRANCHES, SIPENetwork, build_sipe
 from getam.pipeline_text import parse_pipeline
@@ -48,7 +48,7 @@ def test_side_branches_read_each_stage_and_teach_none() -> None:
     net = network()
     images = tiny.photos(2, 64, 64, net)
     features, parts = net.normalised(images), []
-    for stage, branch in zip(net.stages, net.branches):
+    for stage, branch in zip(net.body, net.branches):
         features = stage(features)
         parts.append(F.normalize(branch(features), dim=1))
     grid = parts[-2].shape[-2:]
@@ -59,9 +59,9 @@ def test_side_branches_read_each_stage_and_teach_none() -> None:
     torch.testing.assert_close(net.class_scores(images), found.score_map.mean((2, 3)))
     assert found.side.shape[1] == 4 + 5 + 6 + 7
     found.side.sum().backward()
-    assert all(parameter.grad is None for parameter in net.stages.parameters())
+    assert all(parameter.grad is None for parameter in net.body.parameters())
     assert all(branch.weight.grad is not None for branch in net.branches)
-    assert {id(p) for p in net.pretrained_parameters()} == {id(p) for p in net.stages.parameters()}
+    assert {id(p) for p in net.pretrained_parameters()} == {id(p) for p in net.body.parameters()}
 
 
 def test_a_step_is_made_of_its_published_parts() -> None:
@@ -121,7 +121,7 @@ def test_is_cam_reads_the_side_branches_and_the_background_when_asked() -> None:
     order = torch.stack([found[0, 0] + 1e-9, found[0, 3], found[0, 1]]).argmax(0)
     assert torch.equal(winner, order)  # arg-max over background and classes
     assert not maps.values.requires_grad
-    named = is_cam(net, image, [[2, 0]], layers=["stages.2", "stages.3"])
+    named = is_cam(net, image, [[2, 0]], layers=["body.2", "body.3"])
     assert not torch.allclose(named.values, maps.values)
 
 
@@ -131,7 +131,7 @@ def test_any_classifier_has_a_background_too(monkeypatch: pytest.MonkeyPatch) ->
     maps = torch.rand(1, 4, 4, 4)
     monkeypatch.setattr(room, "image_specific_cam", lambda features, cams, own: maps)
     make = find_method("is-cam").make
-    layers = ["stages.2", "stages.3"]  # its own features, as of a network without side branches
+    layers = ["body.2", "body.3"]  # its own features, as of a network without side branches
     plain, above = (make(net, image, [[0, 2]], layers=layers, background=b).values[0] for b in (False, True))
     assert torch.equal(plain, maps[0, [1, 3]])
     assert torch.equal(above, (maps[0, [1, 3]] - maps[0, :1]).relu())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -40,6 +41,14 @@ def launched() -> Fabric:
     Under torchrun the processes of a machine take its accelerators in turn, or share its CPU (gloo).
     """
     from lightning_fabric import Fabric  # takes a second to load, and every verb asks for its rank
+
+    return Fabric(accelerator="auto", devices=1) if world() == 1 else _one_of_several()
+
+
+@cache
+def _one_of_several() -> Fabric:
+    """Made once: every exchange asks for it."""
+    from lightning_fabric import Fabric
     from lightning_fabric.strategies import DDPStrategy
 
     class Unwrapped(DDPStrategy):
@@ -48,8 +57,6 @@ def launched() -> Fabric:
         def setup_module(self, module: nn.Module) -> Any:
             return module
 
-    if world() == 1:
-        return Fabric(accelerator="auto", devices=1)
     here = int(os.environ.get("LOCAL_WORLD_SIZE", world()))
     fabric = Fabric(accelerator="auto", devices=here, num_nodes=world() // here, strategy=Unwrapped())
     fabric.launch()

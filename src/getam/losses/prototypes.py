@@ -11,12 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-PEAK = 1e-5  # beside the peak a map is divided by (reference)
-
-
-def class_maps(score_map: Tensor) -> Tensor:
-    """relu(A) / (max relu(A) + 1e-5), map by map: (B,C,h,w) of either sign → (B,C,h,w) in [0,1)."""
-    return _over_peak(score_map.float().relu())
+from getam.maps.methods.is_cam import over_peak
 
 
 def consistency_loss(cams: Tensor, specific: Tensor, own: Tensor, inside: Tensor | None = None) -> Tensor:
@@ -35,9 +30,5 @@ def consistency_loss(cams: Tensor, specific: Tensor, own: Tensor, inside: Tensor
     there = torch.nn.functional.pad(own, (1, 0), value=True)[..., None, None].to(cams.dtype)
     if inside is not None:
         there = there * inside[:, None]
-    difference = (torch.cat([background, cams], 1) * there - _over_peak(specific * there)).abs()
+    difference = (torch.cat([background, cams], 1) * there - over_peak(specific * there)).abs()
     return difference.sum() / max(1, difference.numel())
-
-
-def _over_peak(maps: Tensor) -> Tensor:
-    return maps / (maps.amax((2, 3), keepdim=True) + PEAK)

@@ -7,18 +7,17 @@ of the last stage but one and put side by side they are the features in which a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Final, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from getam.losses.prototypes import class_maps
-from getam.maps.methods.is_cam import image_specific_cam
+from getam.maps.methods.is_cam import class_maps, image_specific_cam
+from getam.nets.cam_network import CAMNetwork
 from getam.nets.classifier import OUTPUT_STRIDE, timm_body
 from getam.nets.encoder import photo_statistics
-from getam.nets.network import Network
 from getam.nets.stages import channels, in_stages
 
 BRANCHES: Final = (128, 128, 256, 256)  # channels of the side branches (reference)
@@ -35,8 +34,8 @@ class SIPEOutputs(NamedTuple):
     side: Tensor
 
 
-class SIPENetwork(Network):
-    """Photos in 0–255 → class score maps, and features for prototypes.
+class SIPENetwork(CAMNetwork):
+    """`CAMNetwork` with side branches: class score maps, and features for prototypes.
 
     Args:
         stages: normalised photos → features, one after the other; four of them.
@@ -59,34 +58,15 @@ class SIPENetwork(Network):
         mean: Sequence[float],
         std: Sequence[float],
     ) -> None:
-        super().__init__(classes, mean, std)
-        self._patch = patch
-        self.stages = nn.ModuleList(stages)
+        super().__init__(nn.Sequential(*stages), dims[-1], classes, patch, mean, std)
         self.branches = nn.ModuleList(
             nn.Conv2d(given, made, 1, bias=False) for given, made in zip(dims, branches, strict=True)
         )
-        self.classifier = nn.Conv2d(dims[-1], len(self.classes), 1, bias=False)
 
-    @property
-    def patch(self) -> int:
-        """As of every network."""
-        return self._patch
-
-    def pretrained_parameters(self) -> Iterator[nn.Parameter]:
-        """Those of the stages."""
-        return self.stages.parameters()
-
-    def class_scores(self, images: Tensor) -> Tensor:
-        """(B,C) class logits alone."""
-        found = self.normalised(images)
-        for stage in self.stages:
-            found = stage(found)
-        return self.classifier(found).mean((2, 3))
-
-    def forward(self, images: Tensor) -> SIPEOutputs:
+    def forward(self, images: Tensor) -> SIPEOutputs:  # type: ignore[override]
         """One forward for everything; images (B,3,H,W) float in 0–255, H and W multiples of `patch`."""
         features = [self.normalised(images)]
-        for stage in self.stages:
+        for stage in self.body.children():
             features.append(stage(features[-1]))
         grid = features[-2].shape[-2:]
         side = [F.normalize(branch(f.detach()), dim=1) for branch, f in zip(self.branches, features[1:])]

@@ -15,8 +15,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from getam.losses.classification import classification_loss
-from getam.losses.prototypes import class_maps, consistency_loss
-from getam.maps.methods.is_cam import image_specific_cam
+from getam.losses.prototypes import consistency_loss
+from getam.maps.methods.is_cam import class_maps, image_specific_cam
 from getam.nets.classifier import OUTPUT_STRIDE
 from getam.nets.sipe import BRANCHES, SIPENetwork, build_sipe, on_side_grid
 from getam.recipes.base import CommonConfig

@@ -33,7 +33,7 @@ from getam.report.bench_plots import CURVES, TRADEOFF, draw, plotting_missing
 from getam.report.bench_table import BenchRow, markdown
 from getam.verbs.bench_row import Subject, measure_row
 from getam.verbs.kept_rows import KeptRows
-from getam.verbs.loading import load_and_say
+from getam.verbs.loading import load_and_say, require_background
 from getam.verbs.outputs import weights_hash
 from getam.verbs.progress import say
 from getam.verbs.saliency import load_with_saliency
@@ -206,11 +206,7 @@ def _select(collection: Collection, photos: int | None) -> Collection:
             f"{len(bare)} of {len(samples)} photos have no true mask, the first is {bare[0].photo}: add their masks to"
             " the folder of --truth, or list the others in a split file (--split)"
         )
-    if collection.void and not collection.background:
-        raise InputError(
-            "the true masks have no background (their classes.txt begins with 'void'): name the classes that count as"
-            f" background with --background, of {', '.join(collection.mask_classes)}"
-        )
+    require_background(collection)
     return replace(collection, samples=tuple(samples))
 
 

@@ -27,9 +27,9 @@ from getam.report.bench_plots import plotting_missing
 from getam.report.leaderboard_pictures import CURVES, SHEET, as_array, draw_curves, sheet
 from getam.report.leaderboard_table import SystemRow, markdown
 from getam.verbs.kept_rows import KeptRows
-from getam.verbs.leaderboard_entry import Entry, read_entries
+from getam.verbs.leaderboard_entry import Entry, read_entries, read_entry
 from getam.verbs.leaderboard_row import Contest, Folders, measure_system
-from getam.verbs.loading import load_and_say
+from getam.verbs.loading import load_and_say, require_background
 from getam.verbs.predict import SINGLE_SCALE
 from getam.verbs.progress import say
 from getam.verbs.saliency import AUTO_PROVIDER, load_with_saliency
@@ -232,9 +232,9 @@ class _Results(KeptRows[SystemRow]):
         shown = _some(test, min(SHOWN, len(test.samples))).samples
         photos = [as_array(read_photo(sample.photo)) for sample in shown]
         truths = [load_sample_mask(s, test, (p.shape[0], p.shape[1])) for s, p in zip(shown, photos)]
-        places = [self.path / ROWS / slug(row.name) for row in rows]
+        places = [folders_of(self.path, read_entry(row.name)).masks for row in rows]
         masks = [
-            [truth, *(read_mask(mask_file(Folders(place, place).masks, sample)) for place in places)]
+            [truth, *(read_mask(mask_file(place, sample)) for place in places)]
             for sample, truth in zip(shown, truths)
         ]
         return sheet(["true mask", *(row.name for row in rows)], photos, masks)
@@ -296,8 +296,4 @@ def _require_apart(train: Collection, test: Collection) -> None:
             f"{len(bare)} of {len(test.samples)} test photos have no true mask, the first is {bare[0].photo}: add their"
             " masks to the folder of --truth"
         )
-    if test.void and not test.background:
-        raise InputError(
-            "the true masks have no background (their classes.txt begins with 'void'): name the classes that count as"
-            f" background with --background, of {', '.join(test.mask_classes)}"
-        )
+    require_background(test)

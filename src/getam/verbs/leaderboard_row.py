@@ -104,6 +104,7 @@ def measure_system(contest: Contest, entry: Entry, folders: Folders) -> SystemRo
     config, costs = _planned(contest, entry, folders.row)
     stages = entry.stages(config, contest.train)
     second = entry.second_stage(stages, contest.second)
+    steps = {stage.name: stage.config.steps for stage in _training(stages)}
     record = {"recipe": entry.training, **recorded(config)}
     networks: dict[str, Path] = {}
     trained = stage_folders((*stages, second), folders.row)
@@ -119,7 +120,6 @@ def measure_system(contest: Contest, entry: Entry, folders: Folders) -> SystemRo
     labels = None
     if second.labels and contest.train.has_masks:
         labels = _scored(contest.train, lambda sample: mask_file(trained[second.labels], sample))
-    steps = {stage.name: stage.config.steps for stage in _training(entry.stages(config, contest.train))}
     begun = next(iter(steps), SECOND)
     return SystemRow(
         name=entry.name,

@@ -64,7 +64,7 @@ def is_cam(
             model, images, every, layers=layers[-1:], weighting="pooled", aggregate="none"
         )
         cams = F.interpolate(first.values, size=grid, mode="bilinear")
-        cams = cams / (cams.amax((2, 3), keepdim=True) + EPSILON)
+        cams = over_peak(cams)
         own = (F.one_hot(slots.clamp(min=0), scores.shape[1]) * valid[..., None]).any(1)
         same = [F.interpolate(F.normalize(f, dim=1), size=grid, mode="bilinear") for f in found]
         at = slots.clamp(min=0)[..., None, None].expand(-1, -1, *grid)
@@ -118,6 +118,16 @@ def image_specific_cam(
     seeds = F.one_hot(iou.argmax(1), cams.shape[1]).to(unit) * present[:, None]  # (B,N,1+C)
     prototypes = F.normalize(features.flatten(2) @ seeds, dim=1)  # (B,D,1+C); the mean's scale drops out
     return (prototypes.transpose(1, 2) @ unit).relu().unflatten(2, features.shape[2:])
+
+
+def class_maps(score_map: Tensor) -> Tensor:
+    """relu(A) / (max relu(A) + 1e-5), map by map: (B,C,h,w) of either sign → (B,C,h,w) in [0,1)."""
+    return over_peak(score_map.float().relu())
+
+
+def over_peak(maps: Tensor) -> Tensor:
+    """Maps (B,C,h,w) ≥ 0, each divided by its peak + 1e-5."""
+    return maps / (maps.amax((2, 3), keepdim=True) + EPSILON)
 
 
 def soft_iou(correlation: Tensor, cams: Tensor) -> Tensor:
