@@ -5,6 +5,7 @@
     label     tagged photos → pseudo labels
     predict   photos → masks
     evaluate  masks against truth
+    report    masks → a page to look through them, compare them and see what a training has learned
     convert   masks → another tool's import format, and back
     saliency  photos → saliency maps, to look at and to pass on
     data_check  photos, tags and masks → every problem, with file and remedy
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from getam.verbs.methods import methods
     from getam.verbs.models import models
     from getam.verbs.predict import predict
+    from getam.verbs.report import report
     from getam.verbs.saliency import saliency
     from getam.verbs.train import train
 
@@ -78,6 +80,7 @@ _WHERE = {  # loaded when first asked for: torch takes seconds
     "methods": "getam.verbs.methods",
     "models": "getam.verbs.models",
     "predict": "getam.verbs.predict",
+    "report": "getam.verbs.report",
     "saliency": "getam.verbs.saliency",
     "train": "getam.verbs.train",
 }
@@ -113,6 +116,7 @@ __all__ = [
     "methods",
     "models",
     "predict",
+    "report",
     "saliency",
     "train",
 ]
