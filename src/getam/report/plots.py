@@ -28,14 +28,14 @@ class Bar:
 
     Attributes:
         name: what stands before it.
-        value: its length; None where there is nothing to measure.
+        value: its length, counted or measured; None where there is nothing to measure.
         interval: where a whisker goes from and to.
         note: what stands behind its number.
         colour: of the bar, "#RRGGBB".
     """
 
     name: str
-    value: float | None
+    value: int | float | None
     interval: tuple[float, float] | None = None
     note: str = ""
     colour: str = LINE_COLOURS[0]
@@ -147,16 +147,17 @@ def bar_plot(title: str, bars: Sequence[Bar], *, highest: float = 1.0) -> str:
         )
         if bar.interval is not None:
             low, high = (left + across * min(end, highest) / highest for end in bar.interval)
-            drawn.append(
-                f'<path class="whisker" d="M{low:.1f},{middle}H{high:.1f}m0,-3v6M{low:.1f},{middle - 3}v6"/>'
-            )
+            path = f"M{low:.1f},{middle}H{high:.1f}m0,-3v6M{low:.1f},{middle - 3}v6"
+            drawn.append(f'<path class="whisker halo" d="{path}"/><path class="whisker" d="{path}"/>')
     drawn.append(f'<path class="axis" d="M{left:.1f},{TOP}V{bottom}"/>')
     said = "; ".join(f"{bar.name} {_behind(bar)}" for bar in bars)
     return _svg(bottom + 24, title, said, drawn)
 
 
 def _behind(bar: Bar) -> str:
-    number = "–" if bar.value is None else f"{bar.value:.2f}" if bar.value < 10 else f"{bar.value:.0f}"
+    number = (
+        "–" if bar.value is None else f"{bar.value:,}" if isinstance(bar.value, int) else f"{bar.value:.2f}"
+    )
     return f"{number} {bar.note}".strip()
 
 

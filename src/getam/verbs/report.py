@@ -67,7 +67,7 @@ def report(
     _refuse_others(out, overwrite=overwrite)
     run = run_of(source)
     if run == source and photos is None:
-        return _write(out, f"Run {source.resolve().name}", ["Give --photos to see what it makes of them."],
+        return _write(out, "/".join(source.resolve().parts[-2:]), ["Give --photos to see what it makes of them."],
                       training_plots(run), overwrite=overwrite)  # fmt: skip
     if run == source:
         where = Path(photos or "")
@@ -129,7 +129,7 @@ def _write_gallery(
                 advance(place + 1, name)
         measures = {name: entry.measures for name, entry in entries.items()}
         text = page(
-            title=f"Masks of {folders[0].path.resolve().name}",
+            title="/".join(folders[0].path.resolve().parts[-2:]),
             said=sentences(list(measures.values()), rival),
             plots=[
                 *class_plots(list(measures.values()), classes, rival),

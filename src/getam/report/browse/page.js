@@ -81,6 +81,7 @@ const select = () => {
 
 const grid = $("grid"), tiles = new Map();
 const TILE = 190, WORDS = 46, NEAR = 2;  // least width of a tile, height of its words, rows kept beyond the window
+const AT_ONCE = 8;  // tiles made in one frame: more would keep a slow machine from scrolling
 let columns = 1, width = TILE, height = TILE;
 
 const measure = () => {
@@ -89,12 +90,11 @@ const measure = () => {
   height = Math.round(width * 0.75) + WORDS;
 };
 
-const described = (photo) => {
-  const found = photo.classes.filter((each) => each[1] > 0).map((each) => `${classes[each[0]]} ${percent(each[1])}`);
-  return `${photo.name}: ${found.join(", ") || "background only"}`;
-};
+const inside = (photo) => photo.classes.filter((each) => each[1] > 0)
+  .map((each) => `${classes[each[0]]} ${percent(each[1])}`).join(", ") || "background only";
+const described = (photo) => `${photo.name}: ${inside(photo)}`;
 const underName = (photo) => {
-  if (["look", "name"].includes(state.sort)) return photo.doubts;
+  if (["look", "name"].includes(state.sort)) return photo.doubts || inside(photo);
   const its = valueOf(photo, state.sort), sort = sorts.find((each) => each.key === state.sort);
   return `${sort.short} ${state.sort === "covers" ? percent(its) : written(its)}`;
 };
@@ -129,15 +129,19 @@ const draw = () => {
   const last = Math.min(state.shown.length, (Math.ceil((top + innerHeight) / height) + NEAR) * columns);
   for (const [index, item] of tiles)
     if ((index < first || index >= last) && !item.contains(document.activeElement)) { item.remove(); tiles.delete(index); }
+  const seen = Math.floor(top / height) * columns;  // what is in the window comes before what is near it
+  const missing = [];
+  for (let index = first; index < last; index++) if (!tiles.has(index)) missing.push(index);
+  missing.sort((a, b) => (a < seen) - (b < seen) || a - b);
   const added = document.createDocumentFragment();
-  for (let index = first; index < last; index++)
-    if (!tiles.has(index)) {
-      const item = tile(index);
-      put(item, index);
-      tiles.set(index, item);
-      added.append(item);
-    }
+  for (const index of missing.slice(0, AT_ONCE)) {
+    const item = tile(index);
+    put(item, index);
+    tiles.set(index, item);
+    added.append(item);
+  }
   grid.append(added);
+  if (missing.length > AT_ONCE) soon();
 };
 const redraw = () => {
   for (const item of tiles.values()) item.remove();
@@ -167,6 +171,11 @@ const focusTile = (index) => {
   const covered = getComputedStyle($("controls")).position === "sticky" ? $("controls").offsetHeight : 0;
   if (top < covered) scrollBy(0, top - covered - 8);
   else if (top + height > innerHeight) scrollBy(0, top + height - innerHeight + 8);
+  if (!tiles.has(to)) {
+    tiles.set(to, tile(to));
+    put(tiles.get(to), to);
+    grid.append(tiles.get(to));
+  }
   draw();
   const button = tiles.get(to).firstChild;
   button.setAttribute("tabindex", 0);
@@ -180,7 +189,7 @@ grid.addEventListener("click", (event) => {
 // ---- one photo, closely
 
 const view = $("view");
-const nameOf = (layer) => layer === -1 ? "Photo" : layers[layer];
+const nameOf = (layer) => layer === -1 ? "photo" : layers[layer];
 const fill = (box, choices, value) => {
   box.replaceChildren(...choices.map((each) => make("option", { value: each, textContent: nameOf(each) })));
   box.value = value;

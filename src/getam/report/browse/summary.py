@@ -9,11 +9,11 @@ import numpy as np
 from getam.data.tags import BACKGROUND
 from getam.metrics.bootstrap import interval
 from getam.metrics.confusion import Counts, mean_iou
-from getam.metrics.plausibility import NOTHING
-from getam.report.browse.measures import Measures
+from getam.report.browse.measures import Measures, occurring
 from getam.report.palette import css_colour
 from getam.report.plots import Bar, bar_plot
 
+GREY = "#888888"  # background's bar
 Of = Callable[[Measures], Counts | None]
 
 
@@ -26,52 +26,47 @@ def sentences(measures: Sequence[Measures], other: str | None) -> list[str]:
         counts = stacked(measures, of)
         if against is None or not len(counts):
             continue
-        miou, ends = float(mean_iou(counts.sum(0))), interval(counts)
+        ends = interval(counts)
         between = f" (95 % interval {ends[0]:.3f}–{ends[1]:.3f})" if ends else ""
-        said.append(
-            f"mIoU with {against}: {miou:.3f}{between}, background included, on {counted(len(counts), 'photo')}."
-        )
+        on = "" if len(counts) == len(measures) else f", on {counted(len(counts), 'photo')}"
+        said.append(f"mIoU with {against} {float(mean_iou(counts.sum(0))):.3f}{between}{on}.")
     return said
 
 
 def class_plots(measures: Sequence[Measures], classes: Sequence[str], other: str | None) -> list[str]:
-    """SVG of the bars there is something for: IoU, agreement, confidence, photos; a bar a class."""
-    photos = {
-        name: sum(its.alone.covered[place + 1] >= NOTHING for its in measures)
-        for place, name in enumerate(classes)
-    }
+    """SVG of the bars there is something for: IoU, agreement, confidence, photos; a bar for each class that occurs."""
+    photos = [sum(place in occurring(its, classes) for its in measures) for place in range(len(classes))]
+    there = [place for place, count in enumerate(photos) if count]
     plots = []
     for title, of in (("IoU with the true masks", _truth), (f"IoU with {other}", _other)):
         counts = stacked(measures, of)
         if len(counts):
             plots.append(bar_plot(title, iou_bars(counts.sum(0), classes)))
-    sure = {name: [its.confidences[name] for its in measures if name in its.confidences] for name in classes}
-    if any(sure.values()):
-        bars = [
-            Bar(
-                name,
-                float(np.median(found)) if found else None,
-                (float(np.quantile(found, 0.25)), float(np.quantile(found, 0.75))) if found else None,
-                colour=css_colour(label),
-            )
-            for label, (name, found) in enumerate(sure.items(), start=1)
-        ]
-        plots.append(bar_plot("Confidence: median, middle half of the photos", bars))
-    counted_bars = [
-        Bar(name, count, colour=css_colour(label))
-        for label, (name, count) in enumerate(photos.items(), start=1)
-    ]
-    plots.append(bar_plot("Photos with the class", counted_bars, highest=max(1, *photos.values())))
+    sure = {place: [its.confidences.get(classes[place]) for its in measures] for place in there}
+    if bars := [
+        _spread(classes[place], place + 1, known)
+        for place, found in sure.items()
+        if (known := [value for value in found if value is not None])
+    ]:
+        plots.append(bar_plot("Confidence: median, and the middle half of the photos", bars))
+    if there:
+        counts_of = [Bar(classes[place], photos[place], colour=css_colour(place + 1)) for place in there]
+        plots.append(bar_plot("Photos with the class", counts_of, highest=max(photos)))
     return plots
 
 
+def _spread(name: str, label: int, values: Sequence[float]) -> Bar:
+    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75)).tolist()
+    return Bar(name, middle, (low, high), colour=css_colour(label))
+
+
 def iou_bars(counts: Counts, classes: Sequence[str]) -> list[Bar]:
-    """A bar for background and each class of (2, C+1) hits and unions; without a number where there is no pixel."""
-    bars = []
-    for label, name in enumerate((BACKGROUND, *classes)):
-        value = float(counts[0, label] / counts[1, label]) if counts[1, label] else None
-        bars.append(Bar(name, value, colour=css_colour(label) if label else "#888888"))
-    return bars
+    """A bar for background and each class of (2, C+1) hits and unions that has a pixel."""
+    return [
+        Bar(name, float(counts[0, label] / counts[1, label]), colour=css_colour(label) if label else GREY)
+        for label, name in enumerate((BACKGROUND, *classes))
+        if counts[1, label]
+    ]
 
 
 def stacked(measures: Sequence[Measures], of: Of) -> Counts:
