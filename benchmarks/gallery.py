@@ -132,7 +132,7 @@ def main() -> None:
         if not (out / "photos").is_dir():
             write_data(given.data, out, given.photos)
         began = time.monotonic()
-        page = getam.report(
+        page = getam.gallery(
             out / "masks", photos=out / "photos", truth=out / "truth", against=out / "other", out=out / "report",
             overwrite=True,
         )  # fmt: skip

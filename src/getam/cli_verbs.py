@@ -127,7 +127,7 @@ VERBS: dict[str, Verb] = {
         ),
     ),
     "report": Verb(
-        "getam.verbs.report", "report",
+        "getam.verbs.report", "gallery",
         "Make a page of photos and their masks, to sort, filter and compare, and of what a training has learned.",
         (
             ("getam report masks --truth truth --against other_masks", "report/index.html"),

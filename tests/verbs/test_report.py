@@ -43,7 +43,7 @@ def masks_of(
 def test_masks_are_measured_against_the_truth_and_each_other(scenes: Path, tmp_path: Path) -> None:
     masks = masks_of(scenes, tmp_path / "masks", lambda mask: np.roll(mask, 3, 0))
     other = masks_of(scenes, tmp_path / "other", lambda mask: np.where(mask == 2, 0, mask).astype(np.uint8))
-    page = getam.report(
+    page = getam.gallery(
         masks, photos=scenes / "photos", truth=scenes / "truth", against=other, out=tmp_path / "report"
     )
     assert page == tmp_path / "report" / "index.html"
@@ -75,7 +75,7 @@ def test_photos_without_a_true_mask_are_shown_all_the_same(scenes: Path, tmp_pat
     masks = masks_of(scenes, tmp_path / "masks")
     truth = masks_of(scenes, tmp_path / "truth")
     (truth / "scene3.png").unlink()
-    data = told(getam.report(masks, photos=scenes / "photos", truth=truth, out=tmp_path / "report"))
+    data = told(getam.gallery(masks, photos=scenes / "photos", truth=truth, out=tmp_path / "report"))
     without = {photo["name"] for photo in data["photos"] if photo["layers"] == [True, False]}
     assert without == {"scene3"}
     assert [photo["truth"] for photo in data["photos"] if photo["name"] == "scene3"] == [None]
@@ -88,31 +88,31 @@ def test_the_least_sure_come_first_and_confidences_are_told(scenes: Path, tmp_pa
         mask = read_mask(masks / f"scene{number}.png")
         sure = {name: 0.9 - number / 10 for label, name in ((1, "blue"), (2, "red")) if (mask == label).any()}
         (masks / f"scene{number}.png").write_bytes(with_confidences(encode_mask(mask), sure))
-    data = told(getam.report(masks, photos=scenes / "photos", out=tmp_path / "report"))
+    data = told(getam.gallery(masks, photos=scenes / "photos", out=tmp_path / "report"))
     assert [photo["name"] for photo in data["photos"]] == [f"scene{number}" for number in reversed(range(6))]
     assert [photo["sure"] for photo in data["photos"]] == pytest.approx([0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
 
 
 def test_photos_are_where_the_protocol_says(scenes: Path, trained: Path, tmp_path: Path) -> None:
     masks = getam.predict(scenes / "photos", model=trained, out=tmp_path / "masks", crf=False)
-    page = getam.report(masks, out=tmp_path / "report")
+    page = getam.gallery(masks, out=tmp_path / "report")
     assert len(told(page)["photos"]) == 6
     assert "Losses" in page.read_text()  # of the run that made them
     moved = tmp_path / "moved"
     lines = (masks / "protocol.jsonl").read_text().replace(str(scenes / "photos"), str(moved))
     (masks / "protocol.jsonl").write_text(lines)
     with pytest.raises(InputError, match=re.escape(f"says the photos are in {moved}, which is not there")):
-        getam.report(masks, out=tmp_path / "again")
+        getam.gallery(masks, out=tmp_path / "again")
     (masks / "protocol.jsonl").write_text("{}\nnot json\n")
     with pytest.raises(InputError, match="does not say where its photos are"):
-        getam.report(masks, out=tmp_path / "again")
+        getam.gallery(masks, out=tmp_path / "again")
     assert not (tmp_path / "again").exists()
 
 
 def test_a_run_with_photos_shows_its_segmenter_beside_its_maps(
     scenes: Path, trained: Path, tmp_path: Path
 ) -> None:
-    page = getam.report(
+    page = getam.gallery(
         trained,
         photos=scenes / "photos",
         tags=scenes / "tags.csv",
@@ -132,47 +132,47 @@ def test_a_run_with_photos_shows_its_segmenter_beside_its_maps(
         assert photo["other"] == pytest.approx(expected, abs=1e-4)
     assert "Losses" in page.read_text()
     with pytest.raises(InputError, match="look exists: choose another --out, or replace it with --overwrite"):
-        getam.report(trained, photos=scenes / "photos", tags=scenes / "tags.csv", out=tmp_path / "look")
-    again = getam.report(trained, photos=scenes / "photos", out=tmp_path / "look", overwrite=True)
+        getam.gallery(trained, photos=scenes / "photos", tags=scenes / "tags.csv", out=tmp_path / "look")
+    again = getam.gallery(trained, photos=scenes / "photos", out=tmp_path / "look", overwrite=True)
     assert told(again)["layers"] == ["segmenter"]  # there are no tags beside the photos
 
 
 def test_a_run_may_be_what_masks_are_compared_with(scenes: Path, trained: Path, tmp_path: Path) -> None:
     masks = masks_of(scenes, tmp_path / "masks")
-    data = told(getam.report(masks, photos=scenes / "photos", against=trained, out=tmp_path / "look"))
+    data = told(getam.gallery(masks, photos=scenes / "photos", against=trained, out=tmp_path / "look"))
     assert data["layers"] == ["masks", "look-against"]
     assert (tmp_path / "look-against" / "scene0.png").is_file()
 
 
 def test_a_run_without_photos_has_a_page_of_curves(trained: Path, tmp_path: Path) -> None:
-    text = getam.report(trained, out=tmp_path / "curves").read_text()
+    text = getam.gallery(trained, out=tmp_path / "curves").read_text()
     assert "Losses" in text
     assert 'id="grid"' not in text
     blank = tmp_path / "blank"
     blank.mkdir()
     shutil.copy(trained / "config.yaml", blank)
     with pytest.raises(InputError, match="the run has logged nothing yet"):
-        getam.report(blank, out=tmp_path / "nothing")
+        getam.gallery(blank, out=tmp_path / "nothing")
     with pytest.raises(InputError, match="has saved no model yet"):
-        getam.report(blank, photos=tmp_path, out=tmp_path / "nothing")
+        getam.gallery(blank, photos=tmp_path, out=tmp_path / "nothing")
 
 
 def test_nothing_but_a_page_of_ours_is_replaced(scenes: Path, tmp_path: Path) -> None:
     masks = masks_of(scenes, tmp_path / "masks")
     out = tmp_path / "out"
-    page = getam.report(masks, photos=scenes / "photos", out=out)
+    page = getam.gallery(masks, photos=scenes / "photos", out=out)
     (masks / "scene5.png").unlink()
     with pytest.raises(InputError, match="out exists: choose another --out, or replace it with --overwrite"):
-        getam.report(masks, photos=scenes / "photos", out=out)
+        getam.gallery(masks, photos=scenes / "photos", out=out)
     assert len(told(page)["photos"]) == 6
-    getam.report(masks, photos=scenes / "photos", out=out, overwrite=True)
+    getam.gallery(masks, photos=scenes / "photos", out=out, overwrite=True)
     assert len(told(page)["photos"]) == 5
     for text in ("<html>somebody's</html>", None):
         page.unlink(missing_ok=True)
         if text is not None:
             page.write_text(text)
         with pytest.raises(InputError, match="exists and is no page of `getam report`"):
-            getam.report(masks, photos=scenes / "photos", out=out, overwrite=True)
+            getam.gallery(masks, photos=scenes / "photos", out=out, overwrite=True)
     assert (out / "thumbs").is_dir()
 
 
@@ -192,14 +192,14 @@ def test_what_does_not_fit_is_refused_and_nothing_is_left(
     masks = masks_of(scenes, tmp_path / "masks")
     break_it(masks)
     with pytest.raises(InputError, match=message):
-        getam.report(masks, photos=scenes / "photos", out=tmp_path / "report")
+        getam.gallery(masks, photos=scenes / "photos", out=tmp_path / "report")
     assert {file.name for file in tmp_path.iterdir()} == {"masks"}
 
 
 def test_tags_belong_to_a_run(scenes: Path, tmp_path: Path) -> None:
     masks = masks_of(scenes, tmp_path / "masks")
     with pytest.raises(InputError, match="--tags belongs to a run folder"):
-        getam.report(masks, photos=scenes / "photos", tags=scenes / "tags.csv", out=tmp_path / "report")
+        getam.gallery(masks, photos=scenes / "photos", tags=scenes / "tags.csv", out=tmp_path / "report")
 
 
 # ---- in a browser
@@ -233,7 +233,7 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
             mask[:] = 3  # covers everything, and is no cup
         sure = {CLASSES[label - 1]: float(random.uniform(0.3, 1))}
         (folder / "masks" / name).write_bytes(with_confidences(encode_mask(mask), sure))
-    return getam.report(
+    return getam.gallery(
         folder / "masks", photos=folder / "photos", truth=folder / "truth", against=folder / "other",
         out=folder / "report",
     )  # fmt: skip

@@ -130,7 +130,7 @@ def bar_plot(title: str, bars: Sequence[Bar], *, highest: float = 1.0) -> str:
     behind = 14 + CHARACTER * max((len(_behind(bar)) for bar in bars), default=0)
     across, bottom = WIDTH - left - behind, TOP + BAR * len(bars)
     drawn = []
-    for x in ticks(0, highest, 5):
+    for x in ticks(0, highest):
         at = left + across * x / highest
         drawn.append(f'<path class="grid" d="M{at:.1f},{TOP}V{bottom}"/>')
         drawn.append(_text(at, bottom + 15, _number(x), "middle"))

@@ -31,7 +31,7 @@ from getam.verbs.report_masks import (
 PAGE = "index.html"
 
 
-def report(
+def gallery(
     source: Path,
     /,
     *,

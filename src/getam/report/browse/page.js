@@ -44,6 +44,7 @@ const valueOf = (photo, key) => {
   const value = its ? its[place] : photo[key];
   return value === undefined ? null : value;
 };
+const whole = (number) => number.toLocaleString("en-US");
 const written = (value) => value === null ? "–" : value.toFixed(2);
 const percent = (share) => share === null ? "–" : share >= 0.01 || share === 0 ? `${Math.round(100 * share)} %` : "< 1 %";
 
@@ -72,8 +73,8 @@ const select = () => {
   state.shown = found;
   state.at = 0;
   $("count").textContent = found.length === photos.length
-    ? `${photos.length} photos`
-    : `${found.length} of ${photos.length} photos`;
+    ? `${whole(photos.length)} photos`
+    : `${whole(found.length)} of ${whole(photos.length)} photos`;
   if (!found.length) $("count").textContent += ": choose fewer classes, or a wider range";
 };
 
@@ -206,7 +207,7 @@ const side = (image, photo, layer) => {
 const show = () => {
   const photo = state.shown[state.at];
   $("name").textContent = photo.name;
-  $("place").textContent = `${state.at + 1} of ${state.shown.length}`;
+  $("place").textContent = `${whole(state.at + 1)} of ${whole(state.shown.length)}`;
   $("doubts").textContent = photo.doubts;
   $("compare").style.setProperty("--shape", photo.width / photo.height);
   $("compare").classList.toggle("exact", photo.exact);
