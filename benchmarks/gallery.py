@@ -93,9 +93,8 @@ def _altered(mask: np.ndarray[Any, Any], chance: random.Random) -> np.ndarray[An
 def measure(page: Path) -> dict[str, Any]:
     """First paint of three loads, and the longest task of scrolling from top to bottom, of jumps, and of sorting.
 
-    Tasks are in milliseconds of the clock, as the page sees them (`PerformanceObserver`); the longest of all, also while
-    loading, in those of the processor, as Chromium's tracing has them: where a machine does other things too, the clock
-    counts those as well.
+    Tasks are in milliseconds of the clock, as the page sees them (`PerformanceObserver`); the longest of all, loading
+    included, in those of the processor, as Chromium's tracing has them: on a busy machine the clock counts more.
     """
     driver = start(trace="toplevel")
     try:

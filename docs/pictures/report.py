@@ -25,8 +25,9 @@ SIZE = (1180, 760)
 def main(out: Path) -> None:
     """Make the page, and a picture of it."""
     with tempfile.TemporaryDirectory() as scratch:
-        photos = Path(scratch) / "photos"
-        photos.mkdir()
+        folder = Path(scratch) / "example"
+        photos = folder / "photos"
+        photos.mkdir(parents=True)
         for name, count in CROPS.items():
             whole = Image.fromarray(getattr(skimage.data, name)()).convert("RGB")
             for number in range(count):
@@ -35,9 +36,9 @@ def main(out: Path) -> None:
                 (ImageOps.mirror(crop) if number % 2 else crop).save(
                     photos / f"{name} {number + 1}.jpg", quality=92
                 )
-        masks = getam.predict(photos, out=Path(scratch) / "masks")
-        coarse = getam.predict(photos, out=Path(scratch) / "no CRF", scales=(224,), crf=False)
-        page = getam.gallery(masks, photos=photos, against=coarse, out=Path(scratch) / "report")
+        masks = getam.predict(photos, out=folder / "masks")
+        coarse = getam.predict(photos, out=folder / "coarse", scales=(224,), crf=False)
+        page = getam.gallery(masks, photos=photos, against=coarse, out=folder / "report")
         driver = start()
         try:
             resize(driver, SIZE)

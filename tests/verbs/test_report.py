@@ -17,6 +17,7 @@ import getam
 from browser import DESKTOP, PHONE, browser, complaints, prefer, resize
 from getam.data.confidences import with_confidences
 from getam.data.masks import encode_mask, read_mask, write_classes, write_mask
+from getam.data.photos import find_photos
 from getam.errors import InputError
 from getam.metrics.confusion import ConfusionMatrix
 
@@ -194,6 +195,17 @@ def test_what_does_not_fit_is_refused_and_nothing_is_left(
     with pytest.raises(InputError, match=message):
         getam.gallery(masks, photos=scenes / "photos", out=tmp_path / "report")
     assert {file.name for file in tmp_path.iterdir()} == {"masks"}
+
+
+def test_its_pictures_are_nobody_s_photos(scenes: Path, trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(scenes / "photos", tmp_path / "photos")
+    masks = masks_of(scenes, tmp_path / "masks")
+    getam.gallery(masks, photos=tmp_path / "photos", out=tmp_path / "photos" / "report")
+    getam.gallery(trained, out=tmp_path / "photos" / "curves")
+    assert [file.parent for file in find_photos(tmp_path / "photos")] == [tmp_path / "photos"] * 6
+    for folder, photos in (("report", 6), ("curves", 0)):
+        noted = json.loads((tmp_path / "photos" / folder / "protocol.jsonl").read_text())
+        assert (noted["verb"], noted["photos"]) == ("report", photos)
 
 
 def test_tags_belong_to_a_run(scenes: Path, tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from getam.data.confidences import read_confidences
 from getam.data.masks import LabelMap, read_mask
 from getam.data.new_folder import new_folder
 from getam.data.overlap import read_ahead
-from getam.data.photos import read_photo_near
+from getam.data.photos import PROTOCOL, read_photo_near
 from getam.errors import InputError
 from getam.report.browse.measures import Layer, measured, order_to_look
 from getam.report.browse.page import MARK, Entry, page
@@ -140,6 +143,7 @@ def _write_gallery(
             entries=[entries[name] for name in order_to_look(measures)],
         )
         (making / PAGE).write_bytes(text.encode(errors="surrogateescape"))
+        _note(making, {"photos": len(entries), "masks": [layer.name for layer in layers]})
     return out / PAGE
 
 
@@ -193,4 +197,11 @@ def _write(out: Path, title: str, said: list[str], plots: Sequence[str], *, over
         raise InputError("the run has logged nothing yet: train on, or give --photos")
     with new_folder(out, replace=overwrite) as making:
         (making / PAGE).write_text(page(title=title, said=said, plots=plots), encoding="utf-8")
+        _note(making, {"photos": 0})
     return out / PAGE
+
+
+def _note(folder: Path, facts: Mapping[str, Any]) -> None:
+    """A protocol says that the pictures in here are results: no verb takes them for photos."""
+    finished = datetime.now(UTC).isoformat(timespec="seconds")
+    (folder / PROTOCOL).write_text(json.dumps({"verb": "report", "finished": finished, **facts}) + "\n")
