@@ -91,7 +91,7 @@ class RunFolder:
         """What config.yaml says; None where there is none, or none of a run."""
         try:
             found = yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, yaml.YAMLError):
+        except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
             return None
         return found if isinstance(found, dict) else None
 
