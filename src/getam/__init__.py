@@ -5,6 +5,7 @@
     label     tagged photos → pseudo labels
     predict   photos → masks
     evaluate  masks against truth
+    gallery   masks → a page to look through them, compare them and see what a training has learned
     convert   masks → another tool's import format, and back
     saliency  photos → saliency maps, to look at and to pass on
     data_check  photos, tags and masks → every problem, with file and remedy
@@ -16,7 +17,7 @@
     doctor    this machine and this installation: what is in the way, and what to do
     demo      all of it on scenes of handwritten digits
 
-The command line has the same verbs with the same options; `getam --help` shows them.
+The command line has the same verbs with the same options (`getam report` is `gallery`); `getam --help` shows them.
 """
 
 from importlib import import_module
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from getam.verbs.methods import methods
     from getam.verbs.models import models
     from getam.verbs.predict import predict
+    from getam.verbs.report import gallery
     from getam.verbs.saliency import saliency
     from getam.verbs.train import train
 
@@ -71,6 +73,7 @@ _WHERE = {  # loaded when first asked for: torch takes seconds
     "evaluate": "getam.verbs.evaluate",
     "explain": "getam.verbs.explain_python",
     "fiftyone_samples": "getam.data.fiftyone_samples",
+    "gallery": "getam.verbs.report",
     "label": "getam.verbs.label",
     "leaderboard": "getam.verbs.leaderboard",
     "load_model": "getam.engine.model",
@@ -106,6 +109,7 @@ __all__ = [
     "evaluate",
     "explain",
     "fiftyone_samples",
+    "gallery",
     "label",
     "leaderboard",
     "load_model",

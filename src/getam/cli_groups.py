@@ -30,7 +30,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "background", "bench.size", "localise.size", "fixed", "bench.photos", "localise.photos", "leaderboard.photos",
         "test_photos", "perturbed",
     ),
-    "running": ("device", "workers", "seed", "overwrite"),
+    "running": ("device", "workers", "seed", "track", "overwrite"),
     "image–text model": ("words", "background_words", "label.weights"),
     "getam, acr, ad-cam, legrad, last-stage": ("coupling", "start", "rows"),
     "CAM": ("layers",),

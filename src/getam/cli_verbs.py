@@ -126,6 +126,16 @@ VERBS: dict[str, Verb] = {
             ("getam evaluate masks truth --against other_masks --out scores.json", "is one better than the other?"),
         ),
     ),
+    "report": Verb(
+        "getam.verbs.report", "gallery",
+        "Make a page of photos and their masks, to sort, filter and compare, and of what a training has learned.",
+        (
+            ("getam report masks --truth truth --against other_masks", "report/index.html"),
+            ("getam report runs/a --photos photos --tags tags.csv --out look",
+             "what a network makes of photos, and where its masks and its maps disagree"),
+            ("getam report runs/a --out curves", "its learning curves"),
+        ),
+    ),
     "convert": Verb(
         "getam.verbs.convert", "convert",
         "Bring masks into another tool's import format, or back into palette PNGs.",
