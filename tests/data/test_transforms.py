@@ -94,7 +94,7 @@ def test_optional_keys_are_absent_without_their_source(collection: Collection) -
 
 
 @pytest.mark.parametrize(
-    ("classes", "undecided"), [(("disc", "other"), 255), (tuple("c%d" % i for i in range(255)), 65535)]
+    ("classes", "undecided"), [(("disc", "other"), 255), (tuple(map(str, range(255))), 65535)]
 )
 def test_of_a_photo_without_a_mask_every_pixel_is_undecided(
     collection: Collection, classes: tuple[str, ...], undecided: int

@@ -87,8 +87,8 @@ class TagDataset(Dataset[dict[str, torch.Tensor]]):
     - `roi` (H, W) bool, true where the crop shows the photo and not padding.
     - `index` () int64, the position in `collection.samples`.
     - `saliency` (H, W) float32 in [0, 1], 0 in the padding; only when the collection has saliency maps.
-    - `mask` (H, W) int64, 0 background, 1..C classes, `ignore_label` undecided and padding; only with `with_masks`. Of a
-      photo without a mask every pixel is undecided.
+    - `mask` (H, W) int64, 0 background, 1..C classes, `ignore_label` undecided and padding; only with `with_masks`.
+      Of a photo without a mask every pixel is undecided.
     - `belief` (H, W) float32 in [0, 1], 0 in the padding; only with masks that all have beliefs beside them.
 
     Crops depend on (seed, epoch, index) alone. `size` is the crop: a number for a square, or (height, width); `zoom` is

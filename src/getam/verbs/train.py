@@ -75,9 +75,9 @@ def train(
             "afa" (end to end, by an affinity learned from attention); "i2crc" and "mdba" (from saliency maps, which
             they cannot do without: in five stages, and end to end); "um-cam" (three stages, made for grey medical
             slices); "irn" (class boundaries stop the maps of a first network, and a segmenter learns from them);
-            "supervised" (true masks, of all photos or of some beside the tags of all); "classifier", "bas", "acr", "puzzle-cam" and "sipe"
-            (networks for maps, without a decoder); "ecacl" (a classifier for photos of another domain, --options
-            target=FOLDER).
+            "supervised" (true masks, of all photos or of some beside the tags of all); "classifier", "bas", "acr",
+            "puzzle-cam" and "sipe" (networks for maps, without a decoder); "ecacl" (a classifier for photos of another
+            domain, --options target=FOLDER).
         preset: named options of the recipe; "light" for CPUs, "paper-voc" (of "afa", "acr", "sipe" and "classifier"
             also "paper-coco", of "ecacl" "paper", of "um-cam" "paper-fetal-brain") for the paper's, "vit" for a
             transformer as "classifier".
