@@ -142,6 +142,7 @@ def test_tags_of_the_folder_are_corrected_beside(tmp_path: Path, done: Finished)
         ["a.png", "0", "1", "1"],
         ["c.png", "0", "1", "?"],
     ]
+    assert (kept.path / "masks/classes.txt").read_text() == "background\ncow\ndog\ncat\n"
     collection = load_collection(folder, kept.path / "corrected-tags.csv", masks=kept.path / "masks")
     assert {sample.name: sample.mask for sample in collection.samples} == {
         "a": kept.path / "masks/a.png",

@@ -90,7 +90,7 @@ class KeptSet:
     def keep(self, done: Finished) -> str:
         """Add a photo, its mask and its tags, or replace those of the same photo; returns the name it has.
 
-        Classes are only ever added at the end, so that masks which are there keep their meaning. Each file is written
+        Classes, those of the folder's tags first, are only ever added at the end, so that masks which are there keep their meaning. Each file is written
         whole, the table last: whatever stops it, every photo of the table has its photo and its mask.
 
         Raises:
@@ -104,7 +104,8 @@ class KeptSet:
             before = read_classes(self.path / MASKS) if (self.path / MASKS / CLASSES_FILE).is_file() else ()
             shown = [c for i, c in enumerate(done.classes, start=1) if (done.label == i).any()]
             tags = tuple(dict.fromkeys((*done.tags, *shown)))
-            classes = (*before, *(tag for tag in tags if tag not in before))
+            of_folder = () if self.table is None else self.table.classes
+            classes = tuple(dict.fromkeys((*before, *of_folder, *tags)))
             if not classes:
                 raise InputError(
                     "a data set needs a class: choose a tag for this photo, or keep one with a tag first"
