@@ -213,7 +213,7 @@ def brush(classes: Sequence[str], name: str | None) -> Any:
 def _drawn(look: Look, one: Found, two: Found | None, threshold: float, shown: str | None) -> list[Any]:
     """Row of the second, map, mask, second map, second mask, legend, note."""
     label, classes = mask_of(look, one, threshold)
-    text = "A mask was painted: it is what is kept. " if look.fixed is not None else ""
+    text = "The mask is the one that was painted or kept before. " if look.fixed is not None else ""
     if two is not None:
         size = shown_size(look.photo.size, SHOWN)
         all_classes = tuple(dict.fromkeys((*one.classes, *two.classes)))
@@ -230,7 +230,7 @@ def _drawn(look: Look, one: Found, two: Found | None, threshold: float, shown: s
             gr.Image(value=mask_picture(look, found, threshold), label=f"{found.source}: mask"),
         ]
     if look.fixed is not None:
-        pictures[1] = gr.Image(value=label_over(look, look.fixed, SHOWN), label="painted mask")
+        pictures[1] = gr.Image(value=label_over(look, look.fixed, SHOWN), label="mask: painted or kept")
     return [
         gr.Row(visible=two is not None),
         *pictures,

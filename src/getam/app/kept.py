@@ -21,6 +21,7 @@ from getam.data.masks import (
     LabelMap,
     encode_mask,
     read_classes,
+    read_mask,
     remap,
     write_atomically,
     write_classes,
@@ -71,6 +72,13 @@ class KeptSet:
         """Name → tags of the photos that are kept."""
         return {_name(row.image): row.tags for row in self._rows()}
 
+    def mask(self, name: str, photo: Path) -> tuple[LabelMap, tuple[str, ...]] | None:
+        """The mask that is kept of a photo, and its classes; None where none is, or another photo has the name."""
+        image = next((row.image for row in self._rows() if _name(row.image) == name), None)
+        if image is None or (self.path / PHOTOS / image).read_bytes() != photo.read_bytes():
+            return None
+        return read_mask(self.path / MASKS / f"{name}.png"), read_classes(self.path / MASKS)
+
     def check(self) -> None:
         """Refuse a folder that is no data set of the app's, before anyone works on masks.
 
@@ -90,8 +98,9 @@ class KeptSet:
     def keep(self, done: Finished) -> str:
         """Add a photo, its mask and its tags, or replace those of the same photo; returns the name it has.
 
-        Classes, those of the folder's tags first, are only ever added at the end, so that masks which are there keep their meaning. Each file is written
-        whole, the table last: whatever stops it, every photo of the table has its photo and its mask.
+        Classes, those of the folder's tags first, are only ever added at the end, so that masks which are there keep
+        their meaning. Each file is written whole, the table last: whatever stops it, every photo of the table has its
+        file and its mask.
 
         Raises:
             InputError: the photo's mask has another class list than fits, or there are too many classes.
@@ -119,8 +128,7 @@ class KeptSet:
             image = f"{name}{suffix_of(done.photo)}"
             if classes != before:
                 write_classes(self.path / MASKS, classes)
-            if not (self.path / PHOTOS / image).is_file():
-                write_atomically(self.path / PHOTOS / image, content)
+            write_atomically(self.path / PHOTOS / image, content)
             write_atomically(self.path / MASKS / f"{name}.png", encode_mask(np.ascontiguousarray(label)))
             row = TagRow(image, tags, 0)
             rows = [row if _name(old.image) == name else old for old in rows]

@@ -93,6 +93,8 @@ def drop(visit: Visit, files: Sequence[Path]) -> tuple[Visit, str | None]:
 def open_title(app: App, visit: Visit, title: str, model: str) -> Visit:
     """Open a photo, with its tags: those it was kept with, else the folder's, else those the network finds.
 
+    Its mask is the one that was kept of it, where one was.
+
     Raises:
         InputError: there is no such photo, it is too large, or cannot be read.
     """
@@ -105,11 +107,21 @@ def open_title(app: App, visit: Visit, title: str, model: str) -> Visit:
     else:
         raise InputError(f"there is no photo {title!r}: drop one, or choose one of the list")
     look = open_photo(name, file, app.limits.read(file, Path(title).name.removeprefix("dropped: ")))
-    if app.kept is not None and title not in visit.dropped:
-        tags = app.kept.tags().get(name, tags)
+    before = None if app.kept is None else app.kept.mask(name, file)
+    if app.kept is not None and before is not None:
+        tags = app.kept.tags()[name]
     if tags is None:
         tags = found_tags(app.models.open(model), look.photo.pixels)
-    return replace(visit, title=title, look=look.with_tags(tags[:MOST]))
+    look = look.with_tags(tags[:MOST])
+    if before is not None:
+        classes = tuple(dict.fromkeys((*look.tags, *_shown(*before))))
+        look = look.with_fixed(in_numbers_of(*before, classes), classes, touched=True)
+    return replace(visit, title=title, look=look)
+
+
+def _shown(label: LabelMap, classes: Sequence[str]) -> list[str]:
+    """The classes that a mask has pixels of."""
+    return [name for number, name in enumerate(classes, start=1) if (label == number).any()]
 
 
 def beside(app: App, visit: Visit, step: int) -> str | None:
