@@ -162,7 +162,7 @@ def test_what_a_network_cannot_do_is_said(run: Opened, photo: Look) -> None:
     bare = Opened("vit", torch.nn.Linear(1, 1), Pipeline())
     with pytest.raises(InputError, match="vit has no decoder"):
         find_out(bare, photo.photo.pixels, ("red",), PREDICT)
-    with pytest.raises(InputError, match="there is no .*'nonsense'|no .*nonsense"):
+    with pytest.raises(InputError, match="nonsense"):
         find_out(run, photo.photo.pixels, ("red",), "nonsense")
 
 
