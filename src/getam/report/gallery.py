@@ -23,9 +23,9 @@ from getam.report.overlay import (
     data_uri,
     heat_colours,
     heat_overlay,
-    label_colours,
     label_overlay,
 )
+from getam.report.palette import css_colour
 
 SMALL_SIDE, LARGE_SIDE = 256, 640
 """Photos are shown with a longer side between these: small ones magnified whole times, large ones shrunk."""
@@ -133,9 +133,7 @@ def _row(row: ReportRow, number: int, class_names: Sequence[str]) -> dict[str, o
         raise InputError(f'row {number} of the report ("{caption}"): {error}') from None
     labels = sorted({int(label) for mask in found.values() for label in np.unique(mask)} - {0})
     ignore = ignore_label(len(class_names))
-    legend = [
-        (_css(label_colours()[label % 256]), class_names[label - 1]) for label in labels if label != ignore
-    ]
+    legend = [(css_colour(label), class_names[label - 1]) for label in labels if label != ignore]
     return {
         "caption": caption,
         "figures": shown,
