@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from getam.app.look import Found, Look, resized, shown_size
 from getam.data.masks import LabelMap
-from getam.report.overlay import heat_overlay, label_colours, label_overlay
+from getam.label_numbers import IGNORE
+from getam.report.overlay import heat_overlay, label_overlay
+from getam.report.palette import colour_table
 
 SHOWN = 640  # long side of pictures on the page, pixels
 EDITED = 1000  # of a mask that is painted
@@ -42,16 +44,14 @@ def label_over(look: Look, label: LabelMap, long_side: int) -> NDArray[np.uint8]
 
 def brushes(classes: Sequence[str]) -> dict[str, tuple[int, tuple[int, int, int]]]:
     """What can be painted: name → label and colour; the classes first, then background and undecided."""
-    colours = label_colours()
-    named: dict[str, tuple[int, tuple[int, int, int]]] = {
-        name: (number, _rgb(colours[number])) for number, name in enumerate(classes, start=1)
-    }
-    return {**named, "background": (0, (0, 0, 0)), "undecided": (255, UNDECIDED)}
+    colours = [(red, green, blue) for red, green, blue in colour_table().tolist()]
+    named = {name: (number, colours[number]) for number, name in enumerate(classes, start=1)}
+    return {**named, "background": (0, colours[0]), "undecided": (IGNORE, UNDECIDED)}
 
 
 def css(colour: tuple[int, int, int]) -> str:
     """`#rrggbb`."""
-    return "#" + "".join(f"{part:02x}" for part in colour)
+    return "#" + bytes(colour).hex()
 
 
 def legend(classes: Sequence[str], shares: Sequence[float], unknown: Sequence[str] = ()) -> str:
@@ -71,8 +71,3 @@ def shares(label: LabelMap, classes: Sequence[str]) -> list[float]:
     """Of the photo's pixels, class by class."""
     count = np.bincount(label.ravel(), minlength=256)
     return [float(count[number] / label.size) for number in range(1, len(classes) + 1)]
-
-
-def _rgb(colour: NDArray[np.uint8]) -> tuple[int, int, int]:
-    red, green, blue = colour.tolist()
-    return red, green, blue
