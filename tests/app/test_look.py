@@ -170,6 +170,9 @@ def test_tags_are_single_and_few() -> None:
     look = open_photo("a", Path("a.png"), Image.new("RGB", (4, 4)))
     assert look.with_tags([" cat", "dog", "cat", ""]).tags == ("cat", "dog")
     assert len(look.with_tags([f"c{i}" for i in range(20)]).tags) == 20
+    for name in ("background", "undecided"):
+        with pytest.raises(InputError, match=f"'{name}' is what pixels without a class are called"):
+            look.with_tags(["cat", name])
     with pytest.raises(InputError, match="21 tags are too many"):
         look.with_tags([f"c{i}" for i in range(21)])
 

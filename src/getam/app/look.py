@@ -18,6 +18,7 @@ from torch import Tensor
 from getam.app.models import Opened
 from getam.data.masks import LabelMap, remap
 from getam.data.photos import as_tensor
+from getam.data.tags import BACKGROUND
 from getam.errors import InputError
 from getam.maps.base import check_threshold
 from getam.maps.registry import find_method
@@ -29,6 +30,7 @@ from getam.verbs.saliency import open_provider
 
 LABEL, PREDICT = "pseudo label", "segmenter"
 """Sources of a mask beside the map methods: as `getam label` and `getam predict` make it."""
+UNDECIDED = "undecided"
 MOST = 20  # classes of one photo: so many have colours that can be told apart
 
 
@@ -113,6 +115,10 @@ class Look:
     def with_tags(self, tags: Sequence[str]) -> Look:
         """Other tags: what was found for the ones before stays at hand."""
         chosen = tuple(dict.fromkeys(tag.strip() for tag in tags if tag.strip()))
+        if reserved := {BACKGROUND, UNDECIDED} & set(chosen):
+            raise InputError(
+                f"{min(reserved)!r} is what pixels without a class are called: leave that tag out"
+            )
         if len(chosen) > MOST:
             raise InputError(f"{len(chosen)} tags are too many for one photo: choose {MOST} at most")
         return replace(self, tags=chosen)

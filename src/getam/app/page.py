@@ -9,6 +9,7 @@ import gradio as gr
 
 from getam.app.answers import FIX, LOOK, NOTHING, Answers, brush
 from getam.app.pictures import EDITED
+from getam.app.server import only_uploads
 from getam.app.visit import App, Visit, titles
 
 THRESHOLD = 0.4  # as in `maps.to_masks(0.4)` of the README
@@ -106,6 +107,8 @@ def build(app: App, place: Path) -> Any:
                     label="Download", file_count="multiple", interactive=False, visible=False, elem_id="files"
                 )
 
+        for part in (dropped, editor):
+            only_uploads(part)
         asked = [visit, model, source, other, threshold, shown]
         one = [visit, model, source, threshold]
         drawn = [second[0], *first, *second[1:], legend, note]

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from getam.app.look import Found, Look, resized, shown_size
+from getam.app.look import UNDECIDED, Found, Look, resized, shown_size
 from getam.data.masks import LabelMap
+from getam.data.tags import BACKGROUND
 from getam.label_numbers import IGNORE
 from getam.report.overlay import heat_overlay, label_overlay
-from getam.report.palette import colour_table
+from getam.report.palette import colour_rows, colour_table
 
 SHOWN = 640  # long side of pictures on the page, pixels
 EDITED = 1000  # of a mask that is painted
-UNDECIDED = (150, 150, 150)  # the brush for 255, which is drawn hatched
+GREY = (150, 150, 150)  # the brush for undecided pixels, which are drawn hatched
 
 
 def map_picture(look: Look, found: Found, tag: str | None) -> NDArray[np.uint8] | None:
@@ -44,9 +45,10 @@ def label_over(look: Look, label: LabelMap, long_side: int) -> NDArray[np.uint8]
 
 def brushes(classes: Sequence[str]) -> dict[str, tuple[int, tuple[int, int, int]]]:
     """What can be painted: name → label and colour; the classes first, then background and undecided."""
-    colours = [(red, green, blue) for red, green, blue in colour_table().tolist()]
+    rows = colour_table()[colour_rows(np.arange(len(classes) + 1))].tolist()
+    colours = [(red, green, blue) for red, green, blue in rows]
     named = {name: (number, colours[number]) for number, name in enumerate(classes, start=1)}
-    return {**named, "background": (0, colours[0]), "undecided": (IGNORE, UNDECIDED)}
+    return {**named, BACKGROUND: (0, colours[0]), UNDECIDED: (IGNORE, GREY)}
 
 
 def css(colour: tuple[int, int, int]) -> str:
@@ -57,13 +59,11 @@ def css(colour: tuple[int, int, int]) -> str:
 def legend(classes: Sequence[str], shares: Sequence[float], unknown: Sequence[str] = ()) -> str:
     """HTML: a patch of colour, name and share of the photo for each class."""
     entries = []
-    for (name, (number, colour)), share in zip(brushes(classes).items(), shares, strict=False):
-        note = " · no map, paint it" if name in unknown else f" · {share:.0%}"
-        entries.append(
-            f'<span class="getam-class"><i style="background:{css(colour)}"></i>{html.escape(name)}{note}</span>'
-            if number
-            else ""
-        )
+    colours = brushes(classes)
+    for name, share in zip(classes, shares, strict=True):
+        patch = f'<i style="background:{css(colours[name][1])}"></i>'
+        note = "no map, paint it" if name in unknown else f"{share:.0%}"
+        entries.append(f'<span class="getam-class">{patch}{html.escape(name)} · {note}</span>')
     return f'<div class="getam-legend">{"".join(entries)}</div>'
 
 

@@ -154,9 +154,16 @@ def begin_fixing(look: Look, found: Found, threshold: float) -> Look:
     """The source's mask as the one that is worked on, all tags paintable; one that is worked on already stays.
 
     Tags that came since are added to its classes.
+
+    Raises:
+        InputError: there are too many classes.
     """
     label, classes = mask_of(look, found, threshold)
     more = (*classes, *(tag for tag in look.tags if tag not in classes))
+    if len(more) > MOST:
+        raise InputError(
+            f"{len(more)} classes are too many to paint: {MOST} have colours that can be told apart"
+        )
     return look.with_fixed(in_numbers_of(label, classes, more), more, touched=look.touched)
 
 
