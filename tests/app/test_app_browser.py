@@ -1,4 +1,4 @@
-"""The app where a user would use it: a Chromium that drops, chooses, moves, paints, downloads and keeps, then trains."""
+"""The app where a user would use it: a Chromium drops, chooses, moves, paints, downloads and keeps; then trains."""
 
 import json
 import shutil
@@ -72,8 +72,8 @@ class Page:
             tag.text.strip() for tag in self.driver.find_elements("css selector", "#tags .token") if tag.text
         ]
 
-    def choose(self, part: str, text: str) -> None:
-        """Type into a list and press Enter."""
+    def choose(self, part: str, text: str, *, listed: bool = True) -> None:
+        """Type into a list and click what it offers; where it offers nothing (`listed`), press Enter."""
         from selenium.webdriver.common.keys import Keys
 
         field = self.one(f"#{part} input")
@@ -81,8 +81,16 @@ class Page:
         if part != "tags":
             field.send_keys(Keys.CONTROL, "a")
         field.send_keys(text)
-        self.until(lambda: self.one("ul.options li"))
-        field.send_keys(Keys.ENTER)
+        if not listed:
+            field.send_keys(Keys.ENTER)
+            return
+
+        def click_option() -> bool:
+            options = self.driver.find_elements("css selector", f"#{part} [role=option]")
+            next(option for option in options if option.get_attribute("aria-label") == text).click()
+            return True
+
+        self.until(click_option)
 
     def legend(self) -> str:
         return str(self.one("#legend").text)
@@ -198,18 +206,19 @@ def test_a_photo_is_dropped_looked_at_mended_kept_and_learned_from(
     page.until(lambda: len(page.driver.find_elements("css selector", "#paint label")) == 4)
     time.sleep(3)  # the editor draws itself
     page.paint("dog", -100, -60)
-    page.paint("background", -30, 0)
+    page.paint("background", 90, -130)  # over what is left of the cat
     page.click("#put")
     page.until(lambda: "painted or kept before" in page.one("#note").text)
 
     page.click("#offer")
     links = page.until(lambda: page.driver.find_elements("css selector", "#files a[href*='file=']"))
     assert len(links) == 3
-    for link in links:
-        page.driver.execute_script("arguments[0].click()", link)
-        time.sleep(0.5)
     downloads = tmp_path / "downloads"
-    page.until(lambda: {f.name for f in downloads.iterdir()} == {"my cat.png", "my cat.npz", "classes.txt"})
+    for count, link in enumerate(links, start=1):
+        page.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", link)
+        link.click()
+        page.until(lambda: len([f for f in downloads.iterdir() if f.suffix != ".crdownload"]) == count)  # noqa: B023
+    assert {f.name for f in downloads.iterdir()} == {"my cat.png", "my cat.npz", "classes.txt"}
 
     page.click("#keep")
     page.until(lambda: "Kept as my cat: 1 in" in page.one("#note").text)
@@ -289,7 +298,7 @@ def test_tags_change_the_pseudo_label_and_an_error_is_said(page: Page, asked: As
     page.until(
         lambda: ("pseudo label", "blue", "red", "cat", "horse") in asked and page.picture("mask-one") != first
     )
-    page.choose("model", "no_such_model")
+    page.choose("model", "no_such_model", listed=False)
     page.until(lambda: "there is no model 'no_such_model' here" in page.one("body").text)
 
 

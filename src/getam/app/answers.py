@@ -128,10 +128,12 @@ class Answers:
         self, now: Visit, model: str, source: str, other: str, threshold: float, shown: str | None
     ) -> list[Any]:
         """A threshold or the map that is shown was moved: masks alone are made anew. → as `_drawn`."""
-        if now.look is None:
-            return [gr.skip()] * 7
-        now, one, two = self._both(now, model, source, other)
-        return _drawn(now.open, one, two, threshold, shown)
+        one = two = None
+        if now.look is not None:
+            one, two = (now.look.known(model.strip(), name) for name in (source, other))
+        if now.look is None or one is None or (two is None and other != NOTHING):
+            return [gr.skip()] * 7  # what is being found out draws itself when it is there
+        return _drawn(now.look, one, two, threshold, shown)
 
     @said
     def fix(self, now: Visit, model: str, source: str, threshold: float) -> list[Any]:

@@ -129,14 +129,22 @@ class Look:
         Raises:
             InputError, CaptureError: the network cannot be read so; the message says why.
         """
-        key = (opened.name, source, () if source == PREDICT else self.tags)
-        if key in self.found:
-            return self, _with_tags(self.found[key], self.tags)
+        if (known := self.known(opened.name, source)) is not None:
+            return self, known
         look = self
         if source == LABEL and self.saliency is None and opened.usual.uses_saliency:
             look = replace(self, saliency=open_provider("embedded").saliency(self.photo.pixels).cpu())
         made = find_out(opened, look.photo.pixels, look.tags, source, look.saliency)
-        return replace(look, found={**look.found, key: made}), _with_tags(made, self.tags)
+        found = {**look.found, self._key(opened.name, source): made}
+        return replace(look, found=found), _with_tags(made, self.tags)
+
+    def known(self, model: str, source: str) -> Found | None:
+        """What a source has said of the photo with these tags; None where it was not asked yet."""
+        found = self.found.get(self._key(model, source))
+        return None if found is None else _with_tags(found, self.tags)
+
+    def _key(self, model: str, source: str) -> tuple[str, str, tuple[str, ...]]:
+        return model, source, () if source == PREDICT else self.tags
 
     def with_fixed(
         self, label: LabelMap | None, classes: tuple[str, ...] = (), *, touched: bool = False
