@@ -144,6 +144,16 @@ VERBS: dict[str, Verb] = {
             ("getam convert export.json --from label-studio --photos photos --out corrected", "and back"),
         ),
     ),
+    "app": Verb(
+        "getam.verbs.app", "app",
+        "Look at maps and masks in the browser, mend them with a brush, and keep those that are right.",
+        (
+            ("getam app", "then open http://127.0.0.1:7860 and drop a photo"),
+            ("getam app --folder photos --model runs/a --keep kept", "mend the masks of a folder"),
+            ("getam train --data photos --tags kept/corrected-tags.csv --masks kept/masks --recipe supervised "
+             "--out runs/b", "and learn from them"),
+        ),
+    ),
     "saliency": Verb(
         "getam.verbs.saliency", "saliency",
         "Write one saliency map per photo: to look at, to repair, and to pass as `--saliency FOLDER`.",
