@@ -14,11 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
-
 HERE = Path(__file__).resolve().parent
-SCHEMA = SchemaVersion.V1_6
+VERSION = "1.6"  # of CycloneDX
 NAME = "getam"
 
 
@@ -57,15 +54,18 @@ def canonical(name: str) -> str:
 
 
 def main(python: str, out: str) -> int:
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
     needed = output(python, str(HERE / "installed.py"), NAME)
     lister = str(Path(sys.executable).parent / "cyclonedx-py")
     bom = output(
         lister, "environment", "--pyproject", str(HERE.parent / "pyproject.toml"), "--mc-type", "library",
-        "--output-reproducible", "--spec-version", SCHEMA.to_version(), python,
+        "--output-reproducible", "--spec-version", VERSION, python,
     )  # fmt: skip
     kept = only(json.loads(bom), json.loads(needed))
     text = json.dumps(kept, indent=1)
-    if wrong := JsonStrictValidator(SCHEMA).validate_str(text):
+    if wrong := JsonStrictValidator(SchemaVersion.from_version(VERSION)).validate_str(text):
         print(f"not as CycloneDX's schema wants it: {wrong}", file=sys.stderr)
         return 1
     Path(out).write_text(text + "\n")
