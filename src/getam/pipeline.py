@@ -30,7 +30,7 @@ from getam.maps.methods.multi_layer import min_max
 from getam.maps.multiscale import multiscale
 from getam.maps.registry import REGISTRY, check_options, find_method
 from getam.named import write_named
-from getam.nets.inference import fit_patches
+from getam.photo_size import fit_patches
 from getam.refine.inputs import require_finite
 from getam.refine.neighbours import photo_sized
 from getam.refine.registry import REFINERS, Refiner, find_chain, find_refiner, refine

@@ -27,7 +27,7 @@ from getam.maps.registry import REGISTRY
 from getam.metrics.bootstrap import DEFAULT, difference_interval, interval
 from getam.metrics.localisation import HALF, LocalisationScore, hit_counts
 from getam.nets.embedded import embedded_model
-from getam.nets.inference import fit_patches
+from getam.photo_size import fit_patches
 from getam.pipeline import Pipeline
 from getam.pipeline_text import parse_pipeline
 from getam.report.localise_table import LocaliseRow, markdown, rows_table

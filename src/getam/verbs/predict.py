@@ -14,11 +14,12 @@ from getam.engine.device import AUTO, choose_device
 from getam.engine.model import load_segmenter
 from getam.errors import InputError
 from getam.nets.embedded import embedded_model
-from getam.nets.inference import WORK_SIDE, enlarged_labels, photo_logits, shrunk_photo
+from getam.nets.inference import enlarged_labels, photo_logits, shrunk_photo
 from getam.nets.segmenter import Segmenter
+from getam.photo_size import WORK_SIDE
 from getam.refine.crf import DEEPLAB, dense_crf
 from getam.refine.scaled import shrunk
-from getam.verbs.export import check_export, export
+from getam.verbs.export_masks import check_export, export
 from getam.verbs.first_look import end_with_first_look
 from getam.verbs.outputs import Job, OutputFolder, weights_hash
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo

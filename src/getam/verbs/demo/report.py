@@ -11,8 +11,8 @@ from torch import Tensor
 
 from getam.errors import InputError
 from getam.maps.methods.getam import getam
-from getam.nets.inference import fit_patches
 from getam.nets.segmenter import Segmenter
+from getam.photo_size import fit_patches
 from getam.recipes.getam import GetamConfig
 from getam.refine.scaled import refine_maps
 from getam.report.gallery import ReportRow
