@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+SINGLE_SCALE = (320,)
+"""Long side that segmenters see by default; chosen on tune, and on other classes of MSRC (docs/results.md)."""
+
 WORK_SIDE = 1000
 """Larger photos are shrunk to this long side, or to the largest scale; their masks are enlarged."""
+
+REFINED_SIDE = 500
+"""Long side of what refiners and CRFs see of a larger photo: VOC's, for which their published numbers in pixels were
+found."""
 
 
 def fit_patches(height: int, width: int, long_side: int, patch: int) -> tuple[int, int]:
@@ -26,3 +33,14 @@ def fit_long_side(height: int, width: int, long_side: int) -> tuple[int, int]:
     if scale >= 1:
         return height, width
     return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def seen_size(height: int, width: int, scale: float = 1.0) -> tuple[int, int]:
+    """(h, w) of a photo brought to a long side of `REFINED_SIDE` if larger, then to `scale` of its sides.
+
+    The scale rounds down, but never to nothing.
+    """
+    longest = max(height, width)
+    if longest > REFINED_SIDE:
+        height, width = (max(1, round(side * REFINED_SIDE / longest)) for side in (height, width))
+    return max(1, int(height * scale)), max(1, int(width * scale))

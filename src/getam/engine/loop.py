@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from getam.engine.average import begin_average, move_average
 from getam.engine.pace import seconds_a_step
-from getam.engine.processes import average_buffers, average_gradients, launched, mean_of, rank, world
+from getam.engine.processes import average_buffers, average_gradients, launched, mean_of
+from getam.engine.ranks import rank, world
 from getam.engine.runfolder import RunFolder
 from getam.engine.state import random_state, restore_random
 from getam.errors import GetamError, InputError

@@ -36,7 +36,8 @@ from getam.photo_size import fit_patches
 from getam.recipes.base import EMBEDDED, CommonConfig, require_saliency
 from getam.recipes.stages import LabelStage, Networks, Stage, TrainStage
 from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe
-from getam.refine.crf import DEEPLAB, dense_crf
+from getam.refine.crf import dense_crf
+from getam.refine.crf_parameters import DEEPLAB
 from getam.refine.scaled import shrunk
 
 NAME = "i2crc"

@@ -84,8 +84,8 @@ def export(
     content = onnx_bytes(program, about) if to == "onnx" else torch_bytes(program, about)
     difference = keep_if_close(target, content, net, seen, run_onnx if to == "onnx" else run_torch)
     say(
-        f"{target}: {len(content) / 1e6:.1f} MB; largest difference from the original {difference:.2g}, over {len(seen)}"
-        f" {where}"
+        f"{target}: {len(content) / 1e6:.1f} MB; largest difference from the original {difference:.2g}, over "
+        f"{len(seen)} {where}"
     )
     return target
 

@@ -19,8 +19,8 @@ from getam.data.masks import LabelMap, write_atomically
 from getam.data.photos import as_tensor, read_photo
 from getam.data.tags import BACKGROUND
 from getam.engine.device import choose_device
+from getam.engine.environment import environment
 from getam.engine.model import load_model
-from getam.engine.runfolder import environment
 from getam.errors import GetamError, InputError
 from getam.maps.methods.multi_layer import min_max
 from getam.maps.registry import REGISTRY

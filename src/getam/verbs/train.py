@@ -10,7 +10,7 @@ from getam.data.class_map import read_class_map
 from getam.data.fingerprint import take_fingerprint
 from getam.data.hold_out import HELD_OUT, divided
 from getam.engine.loop import fit, in_words
-from getam.engine.processes import rank
+from getam.engine.ranks import rank
 from getam.engine.runfolder import RunFolder
 from getam.engine.stages import run_stages
 from getam.errors import InputError

@@ -28,7 +28,8 @@ from getam.nets.embedded import embedded_model
 from getam.nets.segmenter import Segmenter
 from getam.photo_size import fit_patches
 from getam.recipes.getam import GetamConfig
-from getam.refine.crf import DEEPLAB, dense_crf
+from getam.refine.crf import dense_crf
+from getam.refine.crf_parameters import DEEPLAB
 from getam.refine.scaled import refine_maps
 from getam.verbs.demo import report as demo_report
 from getam.verbs.demo import run as demo_verb
