@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,17 @@ from PIL import Image
 
 import getam
 from getam import cli
+from getam.data.masks import write_classes, write_mask
 from getam.errors import InputError, WeightsError
 from getam.exported.onnx_segmenter import OnnxSegmenter
 from getam.nets.embedded import embedded_model
 from getam.nets.segmenter import Segmenter
 from getam.verbs import export_model
+from getam.verbs.evaluate import classes_of
+from getam.verbs.export_int8 import miou, with_truth
 from getam.verbs.export_model import check_photos, export
 from getam.verbs.outputs import weights_hash
+from getam.verbs.predict import predict
 
 
 @pytest.fixture
@@ -75,12 +80,8 @@ def test_the_embedded_model_has_its_own_name_and_licence(
     assert export(Path("embedded"), photos=photo) == Path("embedded.onnx")
     about = OnnxSegmenter(Path("embedded.onnx")).about
     assert (about.licence, about.weights_sha256) == ("Apache-2.0", weights_hash(embedded_model()))
-    assert (
-        OnnxSegmenter(
-            export(Path("embedded"), photos=photo, licence="mine", out=Path("b.onnx"))
-        ).about.licence
-        == "mine"
-    )
+    other = export(Path("embedded"), photos=photo, licence="mine", out=Path("b.onnx"))
+    assert OnnxSegmenter(other).about.licence == "mine"
 
 
 @pytest.mark.usefixtures("quick")
@@ -103,8 +104,7 @@ def test_what_is_there_is_replaced_on_request_only(trained: Path, scenes: Path, 
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("to", ["onnx", "torch"])
-@pytest.mark.parametrize("shift", [0.002, float("nan")])
+@pytest.mark.parametrize(("to", "shift"), [("onnx", 0.002), ("onnx", float("nan")), ("torch", 0.002)])
 def test_a_file_that_differs_is_not_left(
     to: Any, shift: float, tiny_network: Segmenter, trained: Path, scenes: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -139,24 +139,88 @@ def test_a_network_without_a_decoder_is_refused(
 def test_photos_of_a_folder_are_taken_all_over_it(tmp_path: Path) -> None:
     for number in range(20):
         Image.new("RGB", (20 + number, 10)).save(tmp_path / f"{number:02}.png")
-    found, words = check_photos(tmp_path)
-    assert [photo.shape[2] - 20 for photo in found] == [0, 2, 5, 7, 10, 12, 15, 17]
-    assert words == f"photos of {tmp_path}"
-    found, words = check_photos(tmp_path / "03.png")
-    assert [photo.shape for photo in found] == [(3, 10, 23)]
-    assert words == f"photo of {tmp_path / '03.png'}"
+    found = check_photos(tmp_path)
+    assert [photo.shape[2] - 20 for photo in found.photos] == [0, 2, 5, 7, 10, 12, 15, 17]
+    assert [file.stem for file in found.files] == ["00", "02", "05", "07", "10", "12", "15", "17"]
+    assert found.words == f"photos of {tmp_path}"
+    found = check_photos(tmp_path / "03.png")
+    assert [photo.shape for photo in found.photos] == [(3, 10, 23)]
+    assert found.words == f"photo of {tmp_path / '03.png'}"
 
 
 def test_without_photos_there_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    found, words = check_photos(None)
-    assert len(found) == 4
-    assert words == "photos of scikit-image"
-    assert all(photo.dtype == torch.uint8 and photo.shape[0] == 3 for photo in found)
+    found = check_photos(None)
+    assert (len(found.photos), found.words, found.files) == (4, "photos of scikit-image", ())
+    assert all(photo.dtype == torch.uint8 and photo.shape[0] == 3 for photo in found.photos)
     monkeypatch.setitem(sys.modules, "skimage.data", None)
-    noise, words = check_photos(None)
-    assert words.startswith("pictures of noise")
-    assert len({photo.shape for photo in noise}) == len(noise) == 4
-    assert all(float(photo.min()) >= 0 and float(photo.max()) <= 255 and photo.std() > 20 for photo in noise)
+    found = check_photos(None)
+    assert found.words.startswith("pictures of noise")
+    assert len({photo.shape for photo in found.photos}) == 4
+    assert all(float(photo.min()) >= 0 and float(photo.max()) <= 255 for photo in found.photos)
+    assert all(photo.std() > 20 for photo in found.photos)
+
+
+@pytest.mark.usefixtures("quick")
+def test_int8_keeps_what_changes_less_and_says_what_it_loses(
+    trained: Path, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    masks = tmp_path / "truth"
+    write_classes(masks, ["cat", "dog"])
+    for number in (0, 2):
+        label = np.full((40, 48), 1 + number // 2, np.uint8)
+        write_mask(masks / f"scene{number}.png", label)
+    line = ["export", str(trained), "--int8", "--photos", str(scenes / "photos"), "--truth", str(masks)]
+    exact, out = tmp_path / "exact.onnx", tmp_path / "net.onnx"
+    assert cli.main([*line[:2], *line[3:5], "--out", str(exact)]) == 0
+    assert cli.main([*line, "--out", str(out)]) == 0
+    said = capsys.readouterr().err
+    assert "before quantisation, over 6 photos of" in said
+    found = re.search(
+        r"int8, (\w+): ([\d.]+)% of the pixels of 6 photos of .* label \((\w+): ([\d.]+)%\)", said
+    )
+    assert found is not None
+    assert {found[1], found[3]} == {"static", "dynamic"}
+    assert 0 < float(found[2]) <= float(found[4]) < 60
+    assert re.search(
+        r"mIoU 0\.\d{3} where float32 has 0\.\d{3}, on 2 photos with truth \(long side 320, no CRF\)", said
+    )
+    about = OnnxSegmenter(out).about
+    assert about.quantised.startswith(f"int8, {found[1]}")
+    kinds = {tensor.data_type for tensor in onnx.load(out).graph.initializer}
+    assert onnx.TensorProto.INT8 in kinds
+    assert onnx.TensorProto.INT8 not in {tensor.data_type for tensor in onnx.load(exact).graph.initializer}
+    pairs = [(scenes / "photos" / f"scene{number}.png", masks / f"scene{number}.png") for number in (0, 2)]
+    assert f"float32 has {miou(exact, pairs, classes_of(masks)):.3f}" in said
+    assert f"mIoU {miou(out, pairs, classes_of(masks)):.3f} where" in said
+
+
+def test_miou_is_that_of_the_masks(tiny_onnx: Path, scenes: Path, tmp_path: Path) -> None:
+    own = predict(scenes / "photos", model=tiny_onnx, out=tmp_path / "own", crf=False)
+    pairs = [(scenes / "photos" / f"scene{number}.png", own / f"scene{number}.png") for number in range(3)]
+    assert miou(tiny_onnx, pairs, classes_of(own)) == 1
+
+
+def test_photos_that_ranges_come_from_are_not_scored(tmp_path: Path) -> None:
+    write_classes(tmp_path / "truth", ["cat"])
+    files = [tmp_path / "photos" / f"{name}.jpg" for name in "abc"]
+    for name in "ab":
+        write_mask(tmp_path / "truth" / f"{name}.png", np.ones((4, 4), np.uint8))
+    (tmp_path / "photos").mkdir()
+    found = with_truth(files, tmp_path / "photos", tmp_path / "truth", files[:1])
+    assert found == [(files[1], tmp_path / "truth" / "b.png")]
+    assert len(with_truth(files, tmp_path / "photos", tmp_path / "truth", files)) == 2  # there are no others
+    with pytest.raises(
+        InputError, match=r"no photo of .* has a mask in .*: masks are PNGs called as their photos"
+    ):
+        with_truth(files[2:], tmp_path / "photos", tmp_path / "truth", [])
+
+
+def test_int8_is_for_onnx_and_truth_for_int8(trained: Path, scenes: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--int8 is for --to onnx, not torch"):
+        export(trained, to="torch", int8=True, out=tmp_path / "a")
+    for options in ({"photos": scenes}, {"int8": True}):
+        with pytest.raises(InputError, match="--truth says what --int8 loses on --photos: give all three"):
+            export(trained, truth=scenes / "truth", out=tmp_path / "a", **options)  # type: ignore[arg-type]
 
 
 def test_it_is_a_function_too() -> None:

@@ -36,7 +36,7 @@ def averaged(values: Floats, size: tuple[int, int]) -> Floats:
     if values.shape[1:] == size:
         return values
     down, across = (_areas(length, wanted) for length, wanted in zip(values.shape[1:], size, strict=True))
-    return down @ values @ across.T
+    return np.matmul(np.matmul(down, values), across.T, dtype=np.float32)
 
 
 def _areas(length: int, wanted: int) -> Floats:
@@ -61,8 +61,9 @@ def dense_crf(photo: Floats, beliefs: Floats) -> Floats:
     classes, height, width = beliefs.shape
     unary = np.log(np.maximum(beliefs, np.float32(SMALLEST_PROBABILITY))).reshape(classes, -1).T
     lattice = Lattice(bilateral_features(photo, DEEPLAB.bilateral_sigma_xy, DEEPLAB.bilateral_sigma_rgb))
-    root = 1 / np.sqrt(lattice.filter(np.ones((height * width, 1), np.float32)))
-    around = 1 / np.sqrt(_blurred(np.ones((height, width, 1), np.float32), DEEPLAB.spatial_sigma))
+    one = np.float32(1)
+    root: Floats = one / np.sqrt(lattice.filter(np.ones((height * width, 1), np.float32)))
+    around: Floats = one / np.sqrt(_blurred(np.ones((height, width, 1), np.float32), DEEPLAB.spatial_sigma))
     Q = _softmax(unary)
     for _ in range(ITERATIONS):
         spatial = around * _blurred(around * Q.reshape(height, width, classes), DEEPLAB.spatial_sigma)

@@ -26,7 +26,7 @@ def onnx_bytes(program: ExportedProgram, about: About) -> bytes:
         InputError: onnx or onnxscript are not installed, or the network has an operation that ONNX lacks.
     """
     try:
-        import onnx
+        import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError:
         raise InputError(NEED_ONNX) from None
@@ -49,6 +49,14 @@ def onnx_bytes(program: ExportedProgram, about: About) -> bytes:
             if side.dim_param:
                 side.dim_param = ("photos", "", "height", "width")[place]
     del model.graph.value_info[:]  # sizes in between, under torch's names
+    return with_about(model.SerializeToString(), about)
+
+
+def with_about(content: bytes, about: About) -> bytes:
+    """An ONNX file with this metadata and no other."""
+    import onnx
+
+    model = onnx.load_from_string(content)
     model.producer_name, model.producer_version = "getam", about.version
     onnx.helper.set_model_props(model, about.as_metadata())
     return model.SerializeToString()

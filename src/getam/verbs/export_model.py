@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from getam.data.masks import replacing
+from getam.data.masks import replacing, write_atomically
 from getam.data.photos import as_tensor, find_photos, read_photo_near
 from getam.engine.model import load_segmenter
 from getam.engine.runfolder import MODEL
 from getam.errors import InputError
 from getam.exported.about import UNKNOWN_LICENCE, About
-from getam.exported.check import Run, compare, require_close, run_onnx, run_torch
+from getam.exported.check import Run, compare, inputs, require_close, run_onnx, run_torch
 from getam.exported.program import program_of
 from getam.exported.write import onnx_bytes, torch_bytes
 from getam.nets.embedded import embedded_model
 from getam.nets.inference import shrunk_photo
 from getam.nets.segmenter import Segmenter
 from getam.photo_size import WORK_SIDE
+from getam.verbs.export_int8 import smaller, with_truth
 from getam.verbs.outputs import identities, refuse_input, weights_hash
 from getam.verbs.progress import say
 
@@ -32,7 +36,8 @@ SUFFIXES: dict[str, str] = {"onnx": ".onnx", "torch": ".pt2"}
 EMBEDDED = "embedded"
 EMBEDDED_LICENCE = "Apache-2.0"  # docs/model-card.md
 CHECKED_ON = 8  # photos of a folder that a file is compared on, spread over it
-SYNTHETIC = 4
+SKIMAGE_PHOTOS = ("chelsea", "astronaut", "coffee", "rocket")  # inside its wheel
+NOISE_SIZES = ((360, 480), (480, 360), (320, 320), (200, 500))
 
 
 def export(
@@ -42,6 +47,8 @@ def export(
     to: Target = "onnx",
     out: Path | None = None,
     photos: Path | None = None,
+    int8: bool = False,
+    truth: Path | None = None,
     licence: str | None = None,
     overwrite: bool = False,
 ) -> Path:
@@ -56,6 +63,9 @@ def export(
         out: the file; when left out the model's name with .onnx or .pt2, in the current folder.
         photos: a photo, or a folder of which up to 8 are taken, to compare file and original on; photos of scikit-image
             when left out, or noise where that is not installed.
+        int8: write 8-bit weights and activations: a quarter of the size. Static and dynamic quantisation are tried, the
+            one that loses less is kept, and what it loses is said. ONNX only; `photos` should be like those to come.
+        truth: folder of true masks of `photos`, with classes.txt: `int8` says what it loses in mIoU.
         licence: of the weights, for the metadata; when left out "not stated", of the embedded model its own.
         overwrite: replace the file if it exists.
 
@@ -68,6 +78,10 @@ def export(
     """
     if to not in SUFFIXES:
         raise InputError(f"--to {to}: choose {' or '.join(SUFFIXES)}")
+    if int8 and to != "onnx":
+        raise InputError(f"--int8 is for --to onnx, not {to}: leave one of them out")
+    if truth is not None and not (int8 and photos is not None):
+        raise InputError("--truth says what --int8 loses on --photos: give all three, or leave it out")
     is_embedded = str(model) == EMBEDDED
     source = embedded_model() if is_embedded else Path(model)
     target = Path((EMBEDDED if is_embedded else named(source)) + SUFFIXES[to]) if out is None else Path(out)
@@ -77,16 +91,28 @@ def export(
     if target.exists() and not overwrite:
         raise InputError(f"{target} exists: choose another --out, or replace it with --overwrite")
     net = load_segmenter(source)
-    seen, where = check_photos(photos)
+    seen = check_photos(photos)
     own_licence = EMBEDDED_LICENCE if is_embedded else UNKNOWN_LICENCE
     about = about_of(net, weights_hash(source), own_licence if licence is None else licence)
+    pairs = (
+        [] if truth is None or photos is None else with_truth(find_photos(photos), photos, truth, seen.files)
+    )
     program = program_of(net)
     content = onnx_bytes(program, about) if to == "onnx" else torch_bytes(program, about)
-    difference = keep_if_close(target, content, net, seen, run_onnx if to == "onnx" else run_torch)
+    if int8:
+        with TemporaryDirectory() as folder:
+            difference = keep_if_close(Path(folder) / target.name, content, net, seen.photos, run_onnx)
+        images = [image.numpy() for image in inputs(seen.photos, net.patch) if len(image) == 1]
+        content, lost = smaller(content, about, images, f"{len(seen.photos)} {seen.words}", pairs, truth)
+        write_atomically(target, content)
+    else:
+        difference = keep_if_close(target, content, net, seen.photos, run_onnx if to == "onnx" else run_torch)
     say(
-        f"{target}: {len(content) / 1e6:.1f} MB; largest difference from the original {difference:.2g}, over "
-        f"{len(seen)} {where}"
+        f"{target}: {len(content) / 1e6:.1f} MB; largest difference from the original {difference:.2g}"
+        f"{' before quantisation' if int8 else ''}, over {len(seen.photos)} {seen.words}"
     )
+    if int8:
+        say(lost)
     return target
 
 
@@ -130,32 +156,33 @@ def keep_if_close(
     return found.difference
 
 
-def check_photos(photos: Path | None) -> tuple[list[Tensor], str]:
-    """Photos (3,H,W) uint8 to compare on, and what they are, in words.
+@dataclass(frozen=True)
+class CheckPhotos:
+    """Photos (3,H,W) to compare on, their files if they have any, and what they are, in words."""
 
-    Those of a folder are taken at equal distances; without one, scikit-image's, or noise where it is not installed.
-    """
+    photos: list[Tensor]
+    words: str
+    files: tuple[Path, ...] = ()
+
+
+def check_photos(photos: Path | None) -> CheckPhotos:
+    """Photos to compare on: of a folder some at equal distances; without one scikit-image's, or noise without that."""
     if photos is not None:
         files = find_photos(photos)
         taken = min(len(files), CHECKED_ON)
-        chosen = [files[number * len(files) // taken] for number in range(taken)]
+        chosen = tuple(files[number * len(files) // taken] for number in range(taken))
         read = [shrunk_photo(as_tensor(read_photo_near(file, WORK_SIDE)[0]), WORK_SIDE) for file in chosen]
-        return read, f"photo{'' if taken == 1 else 's'} of {photos}"
+        return CheckPhotos(read, f"photo{'' if taken == 1 else 's'} of {photos}", chosen)
     try:
         import skimage.data
     except ImportError:
-        random = np.random.default_rng(0)
-        coarse = [
-            random.integers(0, 256, (3, 12 + number, 16)).astype(np.float32) for number in range(SYNTHETIC)
-        ]
-        sizes = [(360, 480), (480, 360), (320, 320), (200, 500)]
+        random = torch.Generator().manual_seed(0)
         noise = [
-            torch.nn.functional.interpolate(torch.from_numpy(each)[None], size=size, mode="bicubic")[0].clamp(
-                0, 255
-            )
-            for each, size in zip(coarse, sizes, strict=True)
+            F.interpolate(torch.rand(1, 3, 12, 16, generator=random) * 255, size=size, mode="bilinear")[0]
+            for size in NOISE_SIZES
         ]
-        return noise, "pictures of noise (with --photos, or scikit-image installed, over photos)"
-    names = ("chelsea", "astronaut", "coffee", "rocket")
-    found = [torch.from_numpy(np.array(getattr(skimage.data, name)())).permute(2, 0, 1) for name in names]
-    return found, "photos of scikit-image"
+        return CheckPhotos(noise, "pictures of noise (give photos with --photos, or install scikit-image)")
+    found = [
+        torch.from_numpy(np.array(getattr(skimage.data, name)())).permute(2, 0, 1) for name in SKIMAGE_PHOTOS
+    ]
+    return CheckPhotos(found, "photos of scikit-image")
