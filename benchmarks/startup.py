@@ -15,7 +15,6 @@ from tempfile import TemporaryDirectory
 
 import skimage.data
 from PIL import Image
-
 from rows import Row
 from scene import Scale
 
@@ -71,9 +70,8 @@ def measured(commands: dict[str, tuple[list[str], float | None]], repeats: int) 
 def processor_seconds(arguments: list[str]) -> float:
     """User and system time of `python ARGUMENTS`."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(
-        [sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True, env=environment()
-    )  # fmt: skip
+    quiet = subprocess.DEVNULL
+    subprocess.run([sys.executable, *arguments], stdout=quiet, stderr=quiet, check=True, env=environment())
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
