@@ -61,9 +61,9 @@ def dense_crf(photo: Floats, beliefs: Floats) -> Floats:
     classes, height, width = beliefs.shape
     unary = np.log(np.maximum(beliefs, np.float32(SMALLEST_PROBABILITY))).reshape(classes, -1).T
     lattice = Lattice(bilateral_features(photo, DEEPLAB.bilateral_sigma_xy, DEEPLAB.bilateral_sigma_rgb))
-    one = np.float32(1)
-    root: Floats = one / np.sqrt(lattice.filter(np.ones((height * width, 1), np.float32)))
-    around: Floats = one / np.sqrt(_blurred(np.ones((height, width, 1), np.float32), DEEPLAB.spatial_sigma))
+    root = np.reciprocal(np.sqrt(lattice.filter(np.ones((height * width, 1), np.float32))), dtype=np.float32)
+    gathered = _blurred(np.ones((height, width, 1), np.float32), DEEPLAB.spatial_sigma)
+    around = np.reciprocal(np.sqrt(gathered), dtype=np.float32)
     Q = _softmax(unary)
     for _ in range(ITERATIONS):
         spatial = around * _blurred(around * Q.reshape(height, width, classes), DEEPLAB.spatial_sigma)
