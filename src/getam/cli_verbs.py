@@ -154,6 +154,14 @@ VERBS: dict[str, Verb] = {
              "--out runs/b", "and learn from them"),
         ),
     ),
+    "export": Verb(
+        "getam.verbs.export_model", "export",
+        "Write a trained segmenter as one file that runs without getam: ONNX, or a program of torch.export.",
+        (
+            ("getam export runs/a --photos photos", "a.onnx, for getam predict --model a.onnx, without torch"),
+            ("getam export embedded --to torch --out animals.pt2", "for torch.export.load"),
+        ),
+    ),
     "saliency": Verb(
         "getam.verbs.saliency", "saliency",
         "Write one saliency map per photo: to look at, to repair, and to pass as `--saliency FOLDER`.",

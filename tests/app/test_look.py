@@ -25,9 +25,9 @@ from getam.app.look import (
 )
 from getam.app.models import EMBEDDED, Models, Opened
 from getam.errors import InputError
+from getam.nets.masks import segment
 from getam.nets.preprocess import Preprocessing
 from getam.pipeline import Pipeline
-from getam.verbs.predict import segment
 
 
 @pytest.fixture(scope="module")

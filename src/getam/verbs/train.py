@@ -12,7 +12,7 @@ from getam.data.collection import Collection, Sample
 from getam.data.fingerprint import take_fingerprint
 from getam.data.hold_out import HELD_OUT, divided
 from getam.engine.loop import fit, in_words
-from getam.engine.processes import rank
+from getam.engine.ranks import rank
 from getam.engine.runfolder import RunFolder
 from getam.engine.stages import run_stages
 from getam.engine.tracking.base import find_tracker
