@@ -30,6 +30,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "background", "bench.size", "localise.size", "fixed", "bench.photos", "localise.photos", "leaderboard.photos",
         "test_photos", "perturbed",
     ),
+    "service": ("host", "port", "places", "timeout", "batch", "max_megabytes", "max_megapixels"),
     "running": ("device", "workers", "seed", "overwrite"),
     "image–text model": ("words", "background_words", "label.weights"),
     "getam, acr, ad-cam, legrad, last-stage": ("coupling", "start", "rows"),

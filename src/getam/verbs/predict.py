@@ -83,11 +83,7 @@ def predict(
 
     def make(job: Job, found: tuple[Tensor, tuple[int, int]]) -> Encode:
         photo, size = found
-        logits = photo_logits(net, photo, scales, flip=flip)
-        beliefs = logits.softmax(0)
-        if crf:
-            beliefs = shrunk(beliefs[None])[0]
-        values = sharpened(beliefs, photo) if crf else logits
+        beliefs, values = decisive(photo_logits(net, photo, scales, flip=flip), photo, crf=crf)
         label = enlarged_labels(values, size)
         sure = confidences(beliefs, values.argmax(0), net.classes)
         return lambda: {job.results[0]: with_confidences(encode_mask(label.cpu().numpy()), sure)}
@@ -123,6 +119,18 @@ def decide(
     """
     values = sharpened(logits.softmax(0), photo) if crf else logits
     return enlarged_labels(values, size or (photo.shape[-2], photo.shape[-1]))
+
+
+def decisive(logits: Tensor, photo: Tensor, *, crf: bool) -> tuple[Tensor, Tensor]:
+    """Logits (C+1,H,W) of a photo (3,H,W) → the network's probabilities, and the values of which the largest wins.
+
+    Both (C+1,h,w): with a CRF of the photo's size or 500 at most, else of the photo's size.
+    """
+    beliefs = logits.softmax(0)
+    if not crf:
+        return beliefs, logits
+    beliefs = shrunk(beliefs[None])[0]
+    return beliefs, sharpened(beliefs, photo)
 
 
 def sharpened(beliefs: Tensor, photo: Tensor) -> Tensor:
