@@ -6,6 +6,7 @@ import ast
 import inspect
 import json
 import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -20,6 +21,7 @@ from PIL import Image
 
 import getam
 from getam import cli
+from getam.engine.stopping import Stopped
 from getam.errors import InputError, SkippedError, WeightsError
 from getam.verbs.explain import explain_photos
 
@@ -357,6 +359,7 @@ def test_a_bug_stays_a_traceback(error: Exception, monkeypatch: pytest.MonkeyPat
     [
         (SkippedError("2 were left out"), 1, "getam: 2 were left out"), (InputError("no"), 2, "getam: no"),
         (WeightsError("no"), 2, "getam: no"), (KeyboardInterrupt(), 130, "getam: interrupted"),
+        (Stopped("saved", signal.SIGTERM), 143, "getam: saved"), (Stopped("saved", signal.SIGINT), 130, "getam: saved"),
         (PermissionError(13, "Permission denied", "a.jpg"), 2, "getam: a.jpg: Permission denied"),
         (OSError("disk full"), 2, "getam: disk full"),
     ],
@@ -375,6 +378,22 @@ def test_exit_codes(
     monkeypatch.setattr(cli, "VERBS", {"predict": there(verb), "label": there(verb)})
     assert cli.main(["predict", "photo.jpg"]) == code
     assert capsys.readouterr() == ("", said + "\n")
+
+
+def test_sigterm_is_as_ctrl_c(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    cleaned = []
+
+    def verb(photos: Path, /) -> None:
+        """Wait to be ended."""
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            cleaned.append(photos)
+
+    monkeypatch.setattr(cli, "VERBS", {"predict": there(verb), "label": there(verb)})
+    assert cli.main(["predict", "photo.jpg"]) == 143
+    assert capsys.readouterr().err == "getam: stopped by SIGTERM\n"
+    assert cleaned == [Path("photo.jpg")]
 
 
 @pytest.mark.parametrize(

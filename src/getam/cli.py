@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import re
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 import tyro
 
 from getam.cli_verbs import VERBS, parsed, unloaded
+from getam.engine.stopping import terminated_is_interrupted
 from getam.errors import GetamError, SkippedError
 from getam.named import split_outside
 
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb.
 
     Returns 0; 1 when it is done but for photos that were skipped on request, or has found problems; 2 after a mistake
-    of the user's. Either is said.
+    of the user's; 130 after Ctrl-C and 143 after SIGTERM. All are said.
 
     Raises:
         SystemExit: with 0, after `--help`.
@@ -62,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"getam: {one_sentence(complaint.getvalue())}", file=sys.stderr)
         return 2
     try:
-        with warnings.catch_warnings():
+        with terminated_is_interrupted(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", LARGE_PHOTO)  # `read_photo` has a limit of its own
             result = call()
     except SkippedError as error:
@@ -80,9 +82,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"getam: {where}{error.strerror or error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("getam: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        print(f"getam: {str(stop) or 'interrupted'}", file=sys.stderr)
+        return 128 + getattr(
+            stop, "number", signal.SIGINT
+        )  # what a shell says of a command that a signal ended
     if callable(as_json := getattr(result, "as_json", None)):  # of `evaluate`
         print(as_json())
     elif isinstance(result, (Path, str)):

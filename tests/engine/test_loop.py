@@ -4,45 +4,26 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from noisy_halves import CONFIG, SIZES, Halves
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from getam.engine import loop
-from getam.engine.loop import _batches, fit
+from getam.engine.loop import fit
 from getam.engine.runfolder import RunFolder, read_metadata
+from getam.engine.stopping import Stopped
 from getam.errors import InputError
 from getam.nets.segmenter import Segmenter
 from getam.recipes.base import optimizer
 from getam.recipes.getam import GetamConfig, GetamRecipe
-
-SIZES: dict[str, Any] = {"backbone": "small-hybrid", "size": 32, "channels": (8, 8, 8, 8), "width": 8}
-CONFIG = GetamConfig(**SIZES, batch_size=2, steps=7, joint_from=0.5, pamr_iterations=1, warmup=0.0)
-
-
-class Halves:
-    """Photos whose left half is red or blue, and the tag that says so; every epoch adds its own noise."""
-
-    def __init__(self, count: int = 5) -> None:
-        self.count, self.epoch = count, 0
-
-    def __len__(self) -> int:
-        return self.count
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        generator = torch.Generator().manual_seed(1000 * self.epoch + index)
-        image = torch.rand(3, 32, 32, generator=generator) * 60 + 90
-        image[2 * (index % 2), :, :16] = 230
-        tags = torch.nn.functional.one_hot(torch.tensor(index % 2), 2).float()
-        return {"image": image, "tags": tags, "roi": torch.ones(32, 32, dtype=torch.bool)}
 
 
 class StopError(Exception):
@@ -335,7 +316,7 @@ def test_a_run_that_diverges_stops_and_leaves_finite_weights(
     monkeypatch.setattr(loop, "LOG_EVERY", 1)
     config = CONFIG.model_copy(update={"lr": lr, "steps": 40})
     with pytest.raises(
-        InputError, match=r"(not finite|is (nan|inf)), .* nothing more can be learned; "
+        InputError, match=r"(not finite|is (nan|inf)).*, .* nothing more can be learned; "
     ) as caught:
         train(tmp_path / "run", config)
     assert f"train with a smaller --lr than {lr:g} and another --out" in str(caught.value)
@@ -371,7 +352,8 @@ class Breaking(GetamRecipe):
         (
             "loss",
             1e9,
-            "loss sal of step 3 is -?(inf|nan), so that nothing more can be learned; nothing had been saved",
+            r"loss sal of step 3 is -?(inf|nan) \(photos of this step: photo \d, photo \d\), so that nothing more can "
+            "be learned; nothing had been saved",
         ),
         (
             "loss",
@@ -381,7 +363,8 @@ class Breaking(GetamRecipe):
         (
             "gradient",
             -1.0,
-            r"gradients of the loss of step 3 \(cls .*, sal 0\) are not finite, .* saved after step 2 is kept",
+            r"gradients of the loss of step 3 \(cls .*, sal 0\) are not finite, first that of encoder.* \(photos of "
+            r"this step: photo \d, photo \d\), .* saved after step 2 is kept",
         ),
         ("weights", -1.0, "weights after step 3 are not finite, .*; what was saved after step 2 is kept"),
     ],
@@ -400,6 +383,19 @@ def test_what_is_not_finite_is_named_and_the_last_good_state_kept(
         assert state["step"] == 2
         assert all(bool(value.isfinite().all()) for value in state["model"].values())
         assert (tmp_path / "run" / "model.safetensors").is_file()
+
+
+def test_the_part_of_the_network_that_broke_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Overflowing(GetamRecipe):
+        def losses(self, net: Any, batch: Any, progress: float, config: Any) -> dict[str, Tensor]:
+            if progress:
+                with torch.no_grad():
+                    net.classifier.bias[0] = torch.inf
+            return super().losses(net, batch, progress, config)
+
+    monkeypatch.setitem(globals(), "GetamRecipe", Overflowing)
+    with pytest.raises(InputError, match="is inf; classifier was the first part of the network to give it"):
+        train(tmp_path / "run")
 
 
 def test_a_resumed_run_that_diverges_says_what_it_began_with(
@@ -442,27 +438,6 @@ def test_the_network_is_in_training_mode_while_it_trains(
     assert modes
     assert all(modes)
     assert not any(module.training for module in net.modules())
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_broken_photo_is_one_sentence_with_workers_too(workers: int) -> None:
-    class Broken(Halves):
-        def __getitem__(self, index: int) -> dict[str, Tensor]:
-            if index == 3:
-                raise InputError("photo 3 cannot be read")
-            return super().__getitem__(index)
-
-    with pytest.raises(InputError) as caught:
-        list(_batches(Broken(5), CONFIG, 0, workers))
-    assert str(caught.value) == "photo 3 cannot be read"
-
-
-def test_workers_give_the_same_batches() -> None:
-    alone, shared = (list(_batches(Halves(5), CONFIG, 1, workers)) for workers in (0, 2))
-    assert [step for step, _ in alone] == [step for step, _ in shared] == [1, 2, 3, 4, 5, 6]
-    for (_, one), (_, other) in zip(alone, shared):
-        assert one.keys() == other.keys()
-        assert all(torch.equal(one[key], other[key]) for key in one)
 
 
 def test_the_learning_rates_follow_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -593,17 +568,6 @@ def test_photos_are_loaded_by_as_many_workers_as_asked(tmp_path: Path) -> None:
             fit(GetamRecipe(), CONFIG, Telling(), ("red", "blue"), run, record={}, workers=workers)
 
 
-def test_finite_means_every_number_of_every_tensor() -> None:
-    good = [torch.tensor([1.0, -2.0]), torch.tensor(3), torch.zeros(0), torch.full((70000,), 60000.0).half()]
-    assert loop._finite(good)
-    assert loop._finite([])
-    assert loop._finite([torch.tensor(3)])
-    for bad in (torch.nan, torch.inf, -torch.inf):
-        assert not loop._finite([*good, torch.tensor([0.0, bad, 1.0])])
-        assert not loop._finite([torch.tensor([bad]), *good])
-    assert not loop._finite([torch.tensor([torch.inf, -torch.inf])])
-
-
 def test_a_resumed_run_asks_for_no_backbone_weights(tmp_path: Path) -> None:
     asked = []
 
@@ -620,29 +584,55 @@ def test_a_resumed_run_asks_for_no_backbone_weights(tmp_path: Path) -> None:
     assert asked == [None, ""]
 
 
-def test_batches_are_a_permutation_each_epoch_and_can_be_skipped() -> None:
-    class Indices(Halves):
-        def __getitem__(self, index: int) -> dict[str, Tensor]:
-            return {"index": torch.tensor(index), "epoch": torch.tensor(self.epoch)}
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_after_its_step(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], number: signal.Signals
+) -> None:
+    whole, _ = train(tmp_path / "whole")
+    before = signal.getsignal(number)
+    with RunFolder(tmp_path / "run") as run:
+        record = CONFIG.model_dump(mode="json")
+        run.open(record)
 
-    config = CONFIG.model_copy(update={"steps": 7})
-    whole = [
-        (step, b["index"].tolist(), b["epoch"].tolist()) for step, b in _batches(Indices(5), config, 0, 0)
-    ]
-    assert [step for step, _, _ in whole] == list(range(7))
-    for first in range(0, 6, 2):  # 5 photos make two batches of 2 an epoch
-        seen = whole[first][1] + whole[first + 1][1]
-        assert len(set(seen)) == 4
-        assert whole[first][2] == whole[first + 1][2] == [first // 2] * 2
-    assert whole[0][1:2] + whole[1][1:2] != whole[2][1:2] + whole[3][1:2]
-    later = [
-        (step, b["index"].tolist(), b["epoch"].tolist()) for step, b in _batches(Indices(5), config, 3, 0)
-    ]
-    assert later == whole[3:]
-    other = config.model_copy(update={"seed": 1})
-    assert [b["index"].tolist() for _, b in _batches(Indices(5), other, 0, 0)] != [i for _, i, _ in whole]
+        def advance(step: int, losses: dict[str, float]) -> None:
+            if step == 3:
+                os.kill(os.getpid(), number)
+
+        with pytest.raises(
+            Stopped, match="was stopped after step 3 of 7 and saved: the same command goes on"
+        ) as caught:
+            fit(GetamRecipe(), CONFIG, Halves(), ("red", "blue"), run, record=record, advance=advance)
+        assert caught.value.number == number
+        assert (run.state() or {})["step"] == 3
+    assert signal.getsignal(number) == before
+    assert "getam: stopping after this step" in capfd.readouterr().err
+    again, steps = train(tmp_path / "run")
+    assert steps == [4, 5, 6, 7]
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), again.state_dict().values()))
 
 
-def test_fewer_photos_than_a_batch_make_one_batch() -> None:
-    config = CONFIG.model_copy(update={"batch_size": 16, "steps": 2})
-    assert [len(b["image"]) for _, b in _batches(Halves(3), config, 0, 0)] == [3, 3]
+def test_a_signal_in_the_last_step_is_not_lost(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "run") as run:
+        record = CONFIG.model_dump(mode="json")
+        run.open(record)
+        with pytest.raises(Stopped, match="after step 7 of 7"):
+            fit(
+                GetamRecipe(), CONFIG, Halves(), ("red", "blue"), run, record=record,
+                advance=lambda step, _: os.kill(os.getpid(), signal.SIGTERM) if step == 7 else None,
+            )  # fmt: skip
+        assert (run.state() or {})["step"] == 7
+
+
+def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "run") as run:
+        record = CONFIG.model_dump(mode="json")
+        run.open(record)
+
+        def advance(step: int, losses: dict[str, float]) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        with pytest.raises(Stopped, match="stopped at once") as caught:
+            fit(GetamRecipe(), CONFIG, Halves(), ("red", "blue"), run, record=record, advance=advance)
+        assert caught.value.number == signal.SIGTERM
+        assert run.state() is None

@@ -303,6 +303,21 @@ def test_a_model_file_is_enough(tmp_path: Path, net: Segmenter, half: bool) -> N
     assert torch.equal(load_model(tmp_path)(images).scores, loaded(images).scores)  # the folder will do
 
 
+def test_equal_networks_are_equal_files(tmp_path: Path, net: Segmenter) -> None:
+    files = [
+        tmp_path / f"{number}.safetensors" for number in range(8)
+    ]  # the library's metadata come in any order
+    for file in files:
+        save_model(file, net, {**CONFIG, "größe": 1})
+    assert len({file.read_bytes() for file in files}) == 1
+    data = files[0].read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    assert length % 8 == 0
+    assert json.loads(data[8 : 8 + length])["__metadata__"]["network"] == "segmenter"
+    tensors = load_file(files[0])
+    assert all(torch.equal(tensors[name], value) for name, value in net.state_dict().items())
+
+
 def test_what_is_no_model_is_refused(tmp_path: Path, net: Segmenter) -> None:
     with pytest.raises(InputError, match="does not exist"):
         load_model(tmp_path / "none")

@@ -47,6 +47,9 @@ class Pairs:
     def set_epoch(self, epoch: int) -> None:
         pass
 
+    def name(self, index: int) -> str:
+        return f"photo {index}"
+
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         photo = index // 2 if self.alike else index
         generator = torch.Generator().manual_seed(photo)

@@ -28,6 +28,9 @@ class Halves:
 
     def set_epoch(self, epoch: int) -> None: ...
 
+    def name(self, index: int) -> str:
+        return f"photo {index}"
+
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         side, half = self.side, self.side // 2
         image, saliency = torch.full((3, side, side), 120.0), torch.zeros(side, side)

@@ -137,6 +137,10 @@ class TagDataset(Dataset[dict[str, torch.Tensor]]):
         """Draw the crops of this epoch from now on; call it before every pass through the loader."""
         self._epoch.fill_(epoch)
 
+    def name(self, index: int) -> str:
+        """Of a photo, as messages call it."""
+        return self.collection.samples[index].name
+
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         sample = self.collection.samples[index]
         generator = crop_generator(self.seed, int(self._epoch), index)

@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
 
 from getam.engine.average import begin_average, move_average
+from getam.engine.batches import EpochDataset, batches
+from getam.engine.not_finite import all_finite, first_bad_gradient, first_bad_output
 from getam.engine.pace import seconds_a_step
-from getam.engine.processes import average_buffers, average_gradients, launched, mean_of, rank, world
+from getam.engine.processes import any_of, average_buffers, average_gradients, launched, mean_of
 from getam.engine.runfolder import RunFolder
 from getam.engine.state import random_state, restore_random
-from getam.errors import GetamError, InputError
+from getam.engine.stopping import Stopped, stop_request
+from getam.errors import InputError
 from getam.nets.build import FROM_NOTHING
 from getam.nets.network import Network
-from getam.recipes.base import CommonConfig, Recipe, optimizer, total
+from getam.recipes.base import CommonConfig, Recipe, optimizer, total, unwrap
 
 LOG_EVERY = 20  # steps
 SAVE_EVERY_SECONDS = 120.0
 CHECKS = 10  # in a training
-
-
-class EpochDataset(Protocol):
-    """A map-style data set whose augmentation follows the epoch."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int) -> dict[str, Tensor]: ...
-    def set_epoch(self, epoch: int) -> None: ...
+SHOWN = 16  # photos of a step that a message names
 
 
 def fit(
@@ -70,6 +67,7 @@ def fit(
     Raises:
         InputError: a photo cannot be read, everything that was saved is damaged, or losses, gradients or weights are
             no longer finite; what was saved before is then still there, and whole.
+        Stopped: Ctrl-C or SIGTERM came; the step was finished and saved. A second one stops at once.
     """
     fabric = launched()
     torch.manual_seed(config.seed)
@@ -91,7 +89,7 @@ def fit(
 
     def keep(done: int) -> None:
         nonlocal kept
-        if not _finite(net.state_dict().values()):
+        if not all_finite(net.state_dict().values()):
             raise FloatingPointError(f"weights after step {done} are not finite")
         state = {"optimizer": optim.state_dict(), "step": done, "random": random_state()}
         run.save(net, record, {**state, "average": average} if config.ema else state)
@@ -99,8 +97,8 @@ def fit(
 
     saved_at, began = time.monotonic(), time.monotonic()
     checked: dict[str, float] = {}
-    try:
-        for step, batch in _batches(data, config, start, workers):
+    with stop_request() as stop, _explained(run, config, lambda: kept):
+        for step, photos, batch in batches(data, config, start, workers):
             if fabric.global_rank:  # draws of its own, also when resumed
                 torch.manual_seed(
                     (config.seed * config.steps + step) * fabric.world_size + fabric.global_rank
@@ -110,7 +108,7 @@ def fit(
                 each = seconds_a_step(recipe, config, net, fabric.to_device(batch))
                 pace((config.steps - start) * (each if workers else each + loaded))
                 began = time.monotonic()
-            numbers = _train_step(recipe, config, fabric, model, optim, batch, step)
+            numbers = _train_step(recipe, config, fabric, model, optim, batch, step, photos)
             if config.ema:
                 move_average(average, net.state_dict(), config.ema, step + 1)
             if (
@@ -130,17 +128,36 @@ def fit(
                 keep(step + 1)
                 saved_at = time.monotonic()
             advance(step + 1, numbers | checked)
+            if any_of(stop.number is not None) and step + 1 < config.steps:
+                keep(step + 1)
+                raise _stopped(run, step + 1, config, stop.number)
         if start < config.steps:
             if config.ema:  # from here on, this is the network
                 net.load_state_dict(average)
             keep(config.steps)
+        if any_of(stop.number is not None):
+            raise _stopped(run, config.steps, config, stop.number)
+    return net.eval()
+
+
+@contextmanager
+def _explained(run: RunFolder, config: CommonConfig, kept: Callable[[], int]) -> Iterator[None]:
+    """Numbers that are no longer finite end the training with one sentence."""
+    try:
+        yield
     except FloatingPointError as error:
-        there = f"what was saved after step {kept} is kept" if kept else "nothing had been saved yet"
+        there = f"what was saved after step {kept()} is kept" if kept() else "nothing had been saved yet"
         raise InputError(
             f"{run.path}: the {error}, so that nothing more can be learned; {there}: train with a smaller --lr than "
             f"{config.lr:g} and another --out"
         ) from None
-    return net.eval()
+
+
+def _stopped(run: RunFolder, done: int, config: CommonConfig, number: int | None) -> Stopped:
+    return Stopped(
+        f"{run.path} was stopped after step {done} of {config.steps} and saved: the same command goes on from there",
+        number or signal.SIGTERM,  # where another of several processes was told
+    )
 
 
 def in_words(losses: Mapping[str, float]) -> str:
@@ -153,7 +170,14 @@ def in_words(losses: Mapping[str, float]) -> str:
 
 
 def _train_step(
-    recipe: Recipe, config: CommonConfig, fabric: Fabric, model: Any, optim: Any, batch: Any, step: int
+    recipe: Recipe,
+    config: CommonConfig,
+    fabric: Fabric,
+    model: Any,
+    optim: Any,
+    batch: Any,
+    step: int,
+    photos: Sequence[str],
 ) -> dict[str, float]:
     """One step of the optimiser; the losses by name.
 
@@ -168,13 +192,18 @@ def _train_step(
     numbers = mean_of({name: float(value.detach()) for name, value in losses.items()})
     for name, number in numbers.items():
         if not math.isfinite(number):
-            raise FloatingPointError(f"loss {name} of step {step + 1} is {number}")
+            bad = first_bad_output(unwrap(model), lambda: recipe.losses(model, batch, progress, config))
+            first = f"; {bad} was the first part of the network to give it" if bad else ""
+            raise FloatingPointError(f"loss {name} of step {step + 1} is {number}{first} ({_shown(photos)})")
     fabric.backward(total(losses.values()))
     average_gradients(model)
     average_buffers(model)
-    if not _finite(p.grad for p in model.parameters() if p.grad is not None):
+    if not all_finite(p.grad for p in model.parameters() if p.grad is not None):
         found = ", ".join(f"{name} {number:.3g}" for name, number in numbers.items())
-        raise FloatingPointError(f"gradients of the loss of step {step + 1} ({found}) are not finite")
+        raise FloatingPointError(
+            f"gradients of the loss of step {step + 1} ({found}) are not finite, first that of "
+            f"{first_bad_gradient(unwrap(model))} ({_shown(photos)})"
+        )
     optim.step()
     optim.zero_grad(set_to_none=True)
     return numbers
@@ -189,59 +218,7 @@ def _resume(net: Network, optim: Any, saved: dict[str, Any]) -> int:
     return int(saved["step"])
 
 
-def _finite(tensors: Iterable[Tensor]) -> bool:
-    """Whether all floating-point numbers are finite; asks the device once."""
-    sums = [t.detach().sum(dtype=torch.float32) for t in tensors if t.is_floating_point()]
-    return not sums or bool(torch.stack(sums).isfinite().all())
-
-
-def _batches(
-    data: Any, config: CommonConfig, start: int, workers: int
-) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    """(step, batch) from `start` on: every epoch a permutation drawn from (seed, epoch), incomplete batches dropped.
-
-    Of several processes each has its share of every batch.
-    """
-    size, among = min(config.batch_size, len(data)), world()
-    if size % among:
-        raise InputError(
-            f"a batch of {size} photos cannot be dealt to {among} processes: give a multiple of {among}"
-        )
-    per_epoch = len(data) // size
-    step = start
-    while step < config.steps:
-        epoch, skipped = divmod(step, per_epoch)
-        data.set_epoch(epoch)
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(data), generator=generator).tolist()
-        batches = [order[i * size : (i + 1) * size] for i in range(skipped, per_epoch)]
-        todo = [batch[rank() :: among] for batch in batches][: config.steps - step]
-        loader = DataLoader(
-            _ErrorsAsItems(data), batch_sampler=todo, num_workers=workers, collate_fn=_collate,
-            # With its own generator the loader leaves the global one alone, which a resumed run continues exactly.
-            generator=generator,
-        )  # fmt: skip
-        for batch in loader:
-            if isinstance(batch, GetamError):
-                raise batch
-            yield step, batch
-            step += 1
-
-
-class _ErrorsAsItems(Dataset[Any]):
-    """The same data, its errors handed over instead of raised: a worker's would arrive as the text of a traceback."""
-
-    def __init__(self, data: EpochDataset) -> None:
-        self.data = data
-
-    def __getitem__(self, index: int) -> dict[str, Tensor] | GetamError:
-        try:
-            return self.data[index]
-        except GetamError as error:
-            return error
-
-
-def _collate(items: list[dict[str, Tensor] | GetamError]) -> Any:
-    """One batch, or the first error among its items."""
-    error = next((item for item in items if isinstance(item, GetamError)), None)
-    return default_collate(items) if error is None else error
+def _shown(photos: Sequence[str]) -> str:
+    """The photos of a batch in words."""
+    more = f" and {len(photos) - SHOWN} more" if len(photos) > SHOWN else ""
+    return f"photos of this step: {', '.join(photos[:SHOWN])}{more}"

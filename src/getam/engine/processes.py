@@ -77,6 +77,11 @@ def mean_of(numbers: Mapping[str, float]) -> dict[str, float]:
     return dict(zip(numbers, _mean(values).tolist(), strict=True))
 
 
+def any_of(found: bool) -> bool:
+    """Whether something was found in any of the processes."""
+    return mean_of({"found": float(found)})["found"] > 0
+
+
 def average_gradients(net: nn.Module) -> None:
     """Set each gradient to its mean over processes, in place; a parameter that has none anywhere keeps none.
 

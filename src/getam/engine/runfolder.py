@@ -252,7 +252,18 @@ def save_model(path: Path, net: Network, config: Mapping[str, Any], *, half: boo
         tensors = {n: t.half() if t.is_floating_point() else t for n, t in tensors.items()}
     about = {"format": FORMAT, "network": net.kind, "classes": json.dumps(list(net.classes)),
              "config": json.dumps(dict(config))}  # fmt: skip
-    write_atomically(path, save(tensors, metadata=about))
+    write_atomically(path, _in_order(save(tensors, metadata=about)))
+
+
+def _in_order(file: bytes) -> bytes:
+    """The same safetensors file with its metadata sorted: they come in any order, and equal networks are to be equal
+    files."""
+    length = int.from_bytes(file[:8], "little")
+    header = json.loads(file[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight, as the library has them
+    return len(text).to_bytes(8, "little") + text + file[8 + length :]
 
 
 def read_metadata(path: Path) -> tuple[str, tuple[str, ...], dict[str, Any]]:

@@ -99,6 +99,10 @@ class DigitScenes(Dataset[dict[str, Tensor]]):
         """Moves the items to the scenes of `epoch` (from 0), in running loader workers too."""
         self._epoch.fill_(epoch)
 
+    def name(self, index: int) -> str:
+        """Of a scene of this epoch, as messages call it."""
+        return f"scene {index}"
+
     def scene(self, index: int) -> Scene:
         """Scene number `index` (0, 1, 2, … without end)."""
         if index < 0:
