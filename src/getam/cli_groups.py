@@ -18,7 +18,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     COMMON: (
         "data", "tags", "photos", "masks", "truth", "model", "out", "classes", "splits", "shares", "saliency", "recipe",
         "preset", "method", "provider", "compare", "against", "to", "from_", "prefix", "year", "download", "fix",
-        "explain.weights", "network", "recipes", "test_tags", "boxes",
+        "explain.weights", "network", "recipes", "test_tags", "boxes", "name", "licence",
     ),
     "photo and tag": ("format", "map", "split", "test_split", "on_bad_image"),
     "training": (

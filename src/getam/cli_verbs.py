@@ -125,6 +125,11 @@ VERBS: dict[str, Verb] = {
             ("getam serve --host 0.0.0.0 --port 80 --max-megapixels 12", "for others too: put a gate in front"),
         ),
     ),
+    "publish": Verb(
+        "getam.verbs.publish", "publish",
+        "Write a network as a Hugging Face model repository and a Space, to be uploaded as they are.",
+        (("getam publish runs/a --licence mit --out published", "published/model and published/space"),),
+    ),
     "evaluate": Verb(
         "getam.verbs.evaluate", "evaluate",
         "Score predicted masks against true ones: IoU, Dice and HD95 per class, and mIoU with a 95 % interval.",
