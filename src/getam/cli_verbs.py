@@ -118,6 +118,18 @@ VERBS: dict[str, Verb] = {
             ("getam predict new_photos --to label-studio", "to be corrected by hand"),
         ),
     ),
+    "serve": Verb(
+        "getam.verbs.serve", "serve", "Answer photos with masks and maps over HTTP until it is told to stop.",
+        (
+            ("getam serve --model runs/a", "on http://127.0.0.1:8000, for this machine only"),
+            ("getam serve --host 0.0.0.0 --port 80 --max-megapixels 12", "for others too: put a gate in front"),
+        ),
+    ),
+    "publish": Verb(
+        "getam.verbs.publish", "publish",
+        "Write a network as a Hugging Face model repository and a Space, to be uploaded as they are.",
+        (("getam publish runs/a --licence mit --out published", "published/model and published/space"),),
+    ),
     "evaluate": Verb(
         "getam.verbs.evaluate", "evaluate",
         "Score predicted masks against true ones: IoU, Dice and HD95 per class, and mIoU with a 95 % interval.",
