@@ -18,8 +18,7 @@ from getam.maps.registry import find_method
 from getam.nets.embedded import embedded_model
 from getam.nets.inference import batch_logits, enlarged_labels, shrunk_photo
 from getam.nets.masks import decisive
-from getam.photo_size import SINGLE_SCALE, WORK_SIDE, fit_patches
-from getam.refine.scaled import seen_size
+from getam.photo_size import SINGLE_SCALE, WORK_SIDE, fit_patches, seen_size
 from getam.report.photo_maps import PhotoMaps
 from getam.serve.uploads import Limits, decode_upload
 from getam.verbs.outputs import weights_hash
