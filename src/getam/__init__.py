@@ -7,6 +7,7 @@
     evaluate  masks against truth
     gallery   masks → a page to look through them, compare them and see what a training has learned
     convert   masks → another tool's import format, and back
+    export    a trained segmenter → one file that runs without getam: ONNX, or torch's .pt2
     saliency  photos → saliency maps, to look at and to pass on
     data_check  photos, tags and masks → every problem, with file and remedy
     data_split  tagged photos → stratified splits
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from getam.verbs.doctor.run import doctor
     from getam.verbs.evaluate import evaluate
     from getam.verbs.explain_python import explain
+    from getam.verbs.export_model import export
     from getam.verbs.label import label
     from getam.verbs.leaderboard import leaderboard
     from getam.verbs.localise import localise
@@ -72,6 +74,7 @@ _WHERE = {  # loaded when first asked for: torch takes seconds
     "doctor": "getam.verbs.doctor.run",
     "evaluate": "getam.verbs.evaluate",
     "explain": "getam.verbs.explain_python",
+    "export": "getam.verbs.export_model",
     "fiftyone_samples": "getam.data.fiftyone_samples",
     "gallery": "getam.verbs.report",
     "label": "getam.verbs.label",
@@ -108,6 +111,7 @@ __all__ = [
     "doctor",
     "evaluate",
     "explain",
+    "export",
     "fiftyone_samples",
     "gallery",
     "label",

@@ -5,16 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
-import platform
-import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from filelock import FileLock, Timeout
 from safetensors import safe_open
@@ -22,7 +16,9 @@ from safetensors.torch import save
 
 from getam.data.fingerprint import Fingerprint, changes, read_fingerprint
 from getam.data.masks import PARTIAL, write_atomically
-from getam.engine.processes import barrier, rank
+from getam.engine.environment import environment
+from getam.engine.processes import barrier
+from getam.engine.ranks import rank
 from getam.engine.state import STATE, STATE_BEFORE, read_state, write_state
 from getam.engine.tracking.base import FOLDER as TRACKED
 from getam.engine.tracking.base import OpenTracker
@@ -100,7 +96,7 @@ class RunFolder:
         """What config.yaml says; None where there is none, or none of a run."""
         try:
             found = yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, yaml.YAMLError):
+        except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
             return None
         return found if isinstance(found, dict) else None
 
@@ -286,8 +282,19 @@ def read_metadata(path: Path) -> tuple[str, tuple[str, ...], dict[str, Any]]:
     """(kind of network, classes, config) of a model file written by `save_model`.
 
     Raises:
+        InputError: it is a network that `getam export` wrote.
         WeightsError: the file is not one.
     """
+    if path.suffix.lower() == ".onnx":
+        raise InputError(
+            f"{path} is an exported network, which gives masks and no maps: use it with getam predict, or give the run "
+            "folder it was made from"
+        )
+    if path.suffix.lower() == ".pt2":
+        raise InputError(
+            f"{path} is a program of torch.export, for torch.export.load: give the run folder it was made from, or an "
+            "ONNX file of it to getam predict"
+        )
     try:
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
@@ -311,22 +318,3 @@ def read_metadata(path: Path) -> tuple[str, tuple[str, ...], dict[str, Any]]:
 
 def _are_names(classes: Any) -> bool:
     return isinstance(classes, list) and bool(classes) and all(isinstance(name, str) for name in classes)
-
-
-def environment() -> dict[str, Any]:
-    """Versions and machine, for the record."""
-    names = ("getam", "torch", "torchvision", "timm", "numpy", "lightning-fabric")
-    versions = {}
-    for name in names:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": sys.version.split()[0],
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
-        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "versions": versions,
-    }

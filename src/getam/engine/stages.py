@@ -31,7 +31,8 @@ from getam.data.transforms import read_photo_and_saliency
 from getam.engine.device import AUTO, choose_device
 from getam.engine.loop import fit, in_words
 from getam.engine.model import load_model
-from getam.engine.processes import barrier, rank, world
+from getam.engine.processes import barrier
+from getam.engine.ranks import rank, world
 from getam.engine.runfolder import MODEL, RunFolder, read_metadata, save_model
 from getam.engine.tracking.base import OpenTracker
 from getam.nets.network import Network
