@@ -5,6 +5,7 @@
     label     tagged photos → pseudo labels
     predict   photos → masks
     evaluate  masks against truth
+    gallery   masks → a page to look through them, compare them and see what a training has learned
     convert   masks → another tool's import format, and back
     export    a trained segmenter → one file that runs without getam: ONNX, or torch's .pt2
     saliency  photos → saliency maps, to look at and to pass on
@@ -17,7 +18,7 @@
     doctor    this machine and this installation: what is in the way, and what to do
     demo      all of it on scenes of handwritten digits
 
-The command line has the same verbs with the same options; `getam --help` shows them.
+The command line has the same verbs with the same options (`getam report` is `gallery`); `getam --help` shows them.
 """
 
 from importlib import import_module
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from getam.verbs.methods import methods
     from getam.verbs.models import models
     from getam.verbs.predict import predict
+    from getam.verbs.report import gallery
     from getam.verbs.saliency import saliency
     from getam.verbs.train import train
 
@@ -74,6 +76,7 @@ _WHERE = {  # loaded when first asked for: torch takes seconds
     "explain": "getam.verbs.explain_python",
     "export": "getam.verbs.export_model",
     "fiftyone_samples": "getam.data.fiftyone_samples",
+    "gallery": "getam.verbs.report",
     "label": "getam.verbs.label",
     "leaderboard": "getam.verbs.leaderboard",
     "load_model": "getam.engine.model",
@@ -110,6 +113,7 @@ __all__ = [
     "explain",
     "export",
     "fiftyone_samples",
+    "gallery",
     "label",
     "leaderboard",
     "load_model",

@@ -139,17 +139,22 @@ class PhotoMaps(Maps):
             classes = one.classes[0][one.valid[0]].tolist()
             for slot, c in enumerate(classes):
                 written[f"{one.title}.{self.names.file_name(c)}.png"] = _png(one._drawn(slot, refine))
-            buffer = BytesIO()
-            np.savez_compressed(
-                buffer,
-                values=one.values[0][one.valid[0]].cpu().numpy(),
-                scores=one.scores[0][one.valid[0]].cpu().numpy(),
-                classes=np.array([self.names.full(c) for c in classes]),
-                method=self.method,
-                rows=self.rows,
-            )
-            written[f"{one.title}.npz"] = buffer.getvalue()
+            written[f"{one.title}.npz"] = one.packed()
         return written
+
+    def packed(self, index: int = 0) -> bytes:
+        """The raw maps of a photo as an NPZ file: values (K,h,w), scores (K,), classes (K,), method, rows."""
+        one = self[index]
+        buffer = BytesIO()
+        np.savez_compressed(
+            buffer,
+            values=one.values[0][one.valid[0]].cpu().numpy(),
+            scores=one.scores[0][one.valid[0]].cpu().numpy(),
+            classes=np.array([self.names.full(c) for c in one.classes[0][one.valid[0]].tolist()]),
+            method=self.method,
+            rows=self.rows,
+        )
+        return buffer.getvalue()
 
     def save(self, folder: Path | str, *, refine: bool = True, overwrite: bool = False) -> Path:
         """Write NAME.CLASS.png, the pictures, and NAME.npz, the raw maps; returns the folder.

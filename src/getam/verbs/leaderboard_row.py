@@ -19,6 +19,7 @@ from getam.data.tags import BACKGROUND
 from getam.engine.runfolder import METRICS, MODEL, RunFolder
 from getam.engine.stages import mask_file, run_stages, stage_folders
 from getam.engine.step_cost import step_cost
+from getam.errors import InputError
 from getam.label_numbers import ignore_label
 from getam.metrics.bootstrap import interval
 from getam.metrics.confusion import ConfusionMatrix, Counts, Scores, hits_and_unions
@@ -183,6 +184,12 @@ def _run(
     """The stages in a run folder; the last one's network."""
     second = stages[-1]
     from_masks = isinstance(second, TrainStage) and not second.labels and "mask" in second.recipe.needs
+    if from_masks and not contest.train.has_masks:
+        bare = next(sample for sample in contest.train.samples if sample.mask is None)
+        raise InputError(
+            f"a ceiling learns from the true masks of all photos, and {bare.photo} has none: add {bare.name}.png to the"
+            " folder of --truth, or leave that recipe out"
+        )
     with RunFolder(folder) as run:
         run.open(record, take_fingerprint(contest.train, masks=from_masks))
         return run_stages(

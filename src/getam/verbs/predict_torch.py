@@ -15,9 +15,8 @@ from getam.engine.device import choose_device
 from getam.engine.model import load_segmenter
 from getam.nets.embedded import embedded_model
 from getam.nets.inference import enlarged_labels, photo_logits, shrunk_photo
-from getam.nets.masks import sharpened
+from getam.nets.masks import decisive
 from getam.photo_size import WORK_SIDE
-from getam.refine.scaled import shrunk
 from getam.verbs.outputs import weights_hash
 
 
@@ -39,9 +38,6 @@ class TorchPredictor:
     def masks(self, photo: Tensor, size: tuple[int, int]) -> tuple[LabelMap, dict[str, float]]:
         """Confidences are of the network's probabilities before the CRF."""
         logits = photo_logits(self._net, photo, self._scales, flip=self._flip)
-        beliefs = logits.softmax(0)
-        if self._crf:
-            beliefs = shrunk(beliefs[None])[0]
-        values = sharpened(beliefs, photo) if self._crf else logits
+        beliefs, values = decisive(logits, photo, crf=self._crf)
         sure = confidences(beliefs.cpu(), values.argmax(0).cpu(), self.classes)
         return enlarged_labels(values, size).cpu().numpy(), sure
