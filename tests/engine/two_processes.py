@@ -14,7 +14,8 @@ from torch import Tensor
 import getam
 from getam.engine import loop
 from getam.engine.loop import fit
-from getam.engine.processes import average_buffers, average_gradients, barrier, mean_of, rank, world
+from getam.engine.processes import average_buffers, average_gradients, barrier, mean_of
+from getam.engine.ranks import rank, world
 from getam.engine.runfolder import RunFolder
 from getam.errors import InputError
 from getam.recipes import RECIPES
