@@ -5,6 +5,7 @@
     label     tagged photos → pseudo labels
     predict   photos → masks
     evaluate  masks against truth
+    app       maps and masks in the browser: looked at, mended with a brush, kept
     convert   masks → another tool's import format, and back
     saliency  photos → saliency maps, to look at and to pass on
     data_check  photos, tags and masks → every problem, with file and remedy
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from getam.maps.base import Maps
     from getam.maps.methods.getam import differentiable_maps
     from getam.report.photo_maps import PhotoMaps, PhotoMapsList
+    from getam.verbs.app import app
     from getam.verbs.bench import bench
     from getam.verbs.convert import convert
     from getam.verbs.data_check import data_check
@@ -57,6 +59,7 @@ _WHERE = {  # loaded when first asked for: torch takes seconds
     "PhotoMaps": "getam.report.photo_maps",
     "PhotoMapsList": "getam.report.photo_maps",
     "Tap": "getam.attention.capture",
+    "app": "getam.verbs.app",
     "bench": "getam.verbs.bench",
     "capture": "getam.attention.capture",
     "convert": "getam.verbs.convert",
@@ -92,6 +95,7 @@ __all__ = [
     "PhotoMapsList",
     "Tap",
     "WeightsError",
+    "app",
     "bench",
     "capture",
     "convert",

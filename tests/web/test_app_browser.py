@@ -12,16 +12,16 @@ import pytest
 from PIL import Image
 
 import browser
-from getam.app import look as look_module
-from getam.app.folder import open_folder
-from getam.app.kept import KeptSet
-from getam.app.limits import Limits
-from getam.app.look import open_photo
-from getam.app.models import EMBEDDED, Models
-from getam.app.server import own_cache, start
-from getam.app.visit import App
 from getam.cli import main
 from getam.data.masks import read_classes, read_mask
+from getam.web import look as look_module
+from getam.web.folder import open_folder
+from getam.web.kept import KeptSet
+from getam.web.limits import Limits
+from getam.web.look import open_photo
+from getam.web.models import EMBEDDED, Models
+from getam.web.server import own_cache, start
+from getam.web.visit import App
 
 pytest.importorskip("gradio", reason="the extra app is not installed")
 data = pytest.importorskip(
@@ -116,7 +116,7 @@ class Page:
 
         labels = self.driver.find_elements("css selector", "#paint label")
         next(label for label in labels if label.text.strip() == name).click()
-        time.sleep(1)
+        time.sleep(3)  # the editor takes the colour
         canvas = self.one("#editor canvas")
         self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
         hand = ActionChains(self.driver).move_to_element_with_offset(canvas, dx, dy).click_and_hold()
@@ -165,7 +165,7 @@ def page(photos: Path, trained: Path, tmp_path: Path) -> Iterator[Page]:
     kept = KeptSet(tmp_path / "kept", folder.table, folder.names_of_rows())
     try:
         with own_cache() as place:
-            from getam.app.page import CSS, build, theme
+            from getam.web.page import CSS, build, theme
 
             app = App(Models(), Limits(1, 1), folder, kept)
             running = build(app, place)
