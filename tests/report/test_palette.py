@@ -1,4 +1,4 @@
-"""Class colours seen through matrices that simulate colour-blindness (Machado, Oliveira and Fernandes 2009, severity 1)."""
+"""Class colours, through matrices that simulate colour-blindness: Machado, Oliveira and Fernandes 2009, severity 1."""
 
 import itertools
 
