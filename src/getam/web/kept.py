@@ -103,7 +103,7 @@ class KeptSet:
         file and its mask.
 
         Raises:
-            InputError: the photo's file is gone, its mask has another class list than fits, or there are too many classes.
+            InputError: the photo's file is gone, no class is known yet, or there are too many.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with FileLock(self.path / LOCK):
