@@ -12,11 +12,12 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 DESKTOP, PHONE = (1280, 900), (390, 844)
 
 
-def start(downloads: str | None = None) -> Any:
+def start(downloads: str | None = None, *, trace: str | None = None) -> Any:
     """A Selenium driver of a Chromium without a window, or skip the calling test where there is none.
 
     Args:
         downloads: folder where what the page offers for download is kept; None: nothing is.
+        trace: categories of Chromium's tracing that go to the log "performance"; None: there is none.
     """
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
     program = next(filter(None, map(shutil.which, CHROMIUM)), None)
@@ -29,7 +30,12 @@ def start(downloads: str | None = None) -> Any:
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"):
         options.add_argument(argument)
     options.add_argument(f"--window-size={DESKTOP[0]},{DESKTOP[1]}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    options.set_capability(
+        "goog:loggingPrefs", {"browser": "ALL", **({"performance": "ALL"} if trace else {})}
+    )
+    if trace:
+        only = {"enableNetwork": False, "enablePage": False, "traceCategories": trace}
+        options.add_experimental_option("perfLoggingPrefs", only)
     if downloads is not None:
         options.add_experimental_option("prefs", {"download.default_directory": downloads})
     return webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))

@@ -118,12 +118,34 @@ VERBS: dict[str, Verb] = {
             ("getam predict new_photos --to label-studio", "to be corrected by hand"),
         ),
     ),
+    "serve": Verb(
+        "getam.verbs.serve", "serve", "Answer photos with masks and maps over HTTP until it is told to stop.",
+        (
+            ("getam serve --model runs/a", "on http://127.0.0.1:8000, for this machine only"),
+            ("getam serve --host 0.0.0.0 --port 80 --max-megapixels 12", "for others too: put a gate in front"),
+        ),
+    ),
+    "publish": Verb(
+        "getam.verbs.publish", "publish",
+        "Write a network as a Hugging Face model repository and a Space, to be uploaded as they are.",
+        (("getam publish runs/a --licence mit --out published", "published/model and published/space"),),
+    ),
     "evaluate": Verb(
         "getam.verbs.evaluate", "evaluate",
         "Score predicted masks against true ones: IoU, Dice and HD95 per class, and mIoU with a 95 % interval.",
         (
             ("getam evaluate masks truth", "folders of masks, matched by name"),
             ("getam evaluate masks truth --against other_masks --out scores.json", "is one better than the other?"),
+        ),
+    ),
+    "report": Verb(
+        "getam.verbs.report", "gallery",
+        "Make a page of photos and their masks, to sort, filter and compare, and of what a training has learned.",
+        (
+            ("getam report masks --truth truth --against other_masks", "report/index.html"),
+            ("getam report runs/a --photos photos --tags tags.csv --out look",
+             "what a network makes of photos, and where its masks and its maps disagree"),
+            ("getam report runs/a --out curves", "its learning curves"),
         ),
     ),
     "convert": Verb(
@@ -141,6 +163,14 @@ VERBS: dict[str, Verb] = {
             ("getam app", "then open http://127.0.0.1:7860 and drop a photo"),
             ("getam app --folder photos --model runs/a --keep kept", "mend the masks of a folder"),
             ("getam app --model vit_tiny_patch16_224=vit.safetensors", "maps of a timm model, its weights from a file"),
+        ),
+    ),
+    "export": Verb(
+        "getam.verbs.export_model", "export",
+        "Write a trained segmenter as one file that runs without getam: ONNX, or a program of torch.export.",
+        (
+            ("getam export runs/a --photos photos", "a.onnx, for getam predict --model a.onnx, without torch"),
+            ("getam export embedded --to torch --out animals.pt2", "for torch.export.load"),
         ),
     ),
     "saliency": Verb(

@@ -17,8 +17,8 @@ import getam
 import tiny
 from getam.data.masks import read_mask
 from getam.errors import InputError, WeightsError
+from getam.nets.masks import decide
 from getam.verbs.explain import explain_photos
-from getam.verbs.predict import decide
 
 
 def test_train_writes_its_run(trained: Path) -> None:

@@ -22,11 +22,11 @@ from getam.engine import stages
 from getam.errors import InputError
 from getam.metrics.bootstrap import difference_interval, interval
 from getam.metrics.confusion import ConfusionMatrix
+from getam.nets.masks import segment
 from getam.report.bench_photos import from_lines
 from getam.verbs import leaderboard as verb
 from getam.verbs import leaderboard_row
 from getam.verbs.leaderboard_entry import read_entry
-from getam.verbs.predict import segment
 
 CNN = 'classifier[backbone=resnet10t,weights="",batch_size=3]'
 ROWS = (

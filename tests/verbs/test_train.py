@@ -453,6 +453,22 @@ def test_the_embedded_start_is_recorded_by_its_content(folder: Path, monkeypatch
     assert seen == [{"weights": file_hash(embedded_model())}]
 
 
+def test_a_training_is_tracked_in_its_run_folder(folder: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    getam.train(**options(folder, track="tensorboard"))
+    events = accumulator.EventAccumulator(str(folder / "run" / "tracking" / "tensorboard"))
+    events.Reload()
+    (logged,) = (json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines())
+    assert set(events.Tags()["scalars"]) == logged.keys() - {"step"}
+    (cls,) = events.Scalars("cls")
+    assert (cls.step, cls.value) == (logged["step"], pytest.approx(logged["cls"]))
+
+
+def test_an_unknown_tracker_is_refused_before_anything_is_read(folder: Path) -> None:
+    with pytest.raises(InputError, match="--track visdom: choose one of tensorboard, mlflow, wandb"):
+        getam.train(**options(folder, data=folder / "nowhere", track="visdom"))
+
+
 def test_masks_of_some_photos_are_learned_from_and_never_held_out(
     folder: Path, asked: Asked, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

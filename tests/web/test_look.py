@@ -10,9 +10,9 @@ from PIL import Image
 
 import getam
 from getam.errors import InputError
+from getam.nets.masks import segment
 from getam.nets.preprocess import Preprocessing
 from getam.pipeline import Pipeline
-from getam.verbs.predict import segment
 from getam.web import look as module
 from getam.web.look import (
     LABEL,

@@ -7,12 +7,15 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image, features
 
 from getam.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm",
     *((".avif",) if features.check("avif") else ()),
@@ -126,6 +129,16 @@ def read_photo_near(path: Path | str, long_side: int) -> tuple[Image.Image, tupl
     return _decode(Path(path), long_side)
 
 
+def decode_near(
+    content: bytes, name: str, long_side: int | None, formats: tuple[str, ...]
+) -> tuple[Image.Image, tuple[int, int]]:
+    """As `read_photo_near` (or, without a long side, `read_photo`), of a file's content, in one of Pillow's `formats`.
+
+    Raises `InputError`, which calls the photo `name`.
+    """
+    return _decoded(io.BytesIO(content), name, long_side, formats=formats)
+
+
 def turned_file(path: Path | str) -> tuple[bytes, str] | None:
     """The file of a photo that its EXIF orientation turns, written anew upright, and its suffix; None for all others.
 
@@ -188,6 +201,8 @@ def as_tensor(image: Image.Image) -> torch.Tensor:
     >>> as_tensor(Image.new("RGB", (4, 2), (255, 0, 7)))[:, 0, 0]
     tensor([255,   0,   7], dtype=torch.uint8)
     """
+    import torch  # here, for photos are read where there is none too
+
     return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
 
 
@@ -198,8 +213,18 @@ def _decode(
         raise InputError(f"photo {path} does not exist or is no file: check the path.")
     if os.path.getsize(path) == 0:
         raise InputError(f"photo {path} is empty (0 bytes): copy it again or remove it.")
+    return _decoded(path, path, long_side, bits)
+
+
+def _decoded(
+    file: Path | io.BytesIO,
+    path: Path | str,
+    long_side: int | None,
+    bits: int | None = None,
+    formats: tuple[str, ...] | None = None,
+) -> tuple[Image.Image, tuple[int, int]]:
     try:
-        with Image.open(path) as image:
+        with Image.open(file, formats=formats) as image:
             width, height = image.size
             if long_side is not None and max(width, height) > 0:
                 scale = long_side / max(width, height)
@@ -260,6 +285,6 @@ def _as_rgb(image: Image.Image, path: Path | str, bits: int | None = None) -> Im
     return image.convert("RGB")
 
 
-def _without_path(reason: str, path: Path) -> str:
+def _without_path(reason: str, path: Path | str) -> str:
     """Pillow repeats the path in some messages; ours has it already."""
     return reason.replace(f" {str(path)!r}", "").replace(f" '{path}'", "")

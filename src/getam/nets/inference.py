@@ -11,30 +11,17 @@ from torch import Tensor
 from getam.errors import InputError
 from getam.labels.deep import torch_label_dtype
 from getam.nets.segmenter import Segmenter
+from getam.photo_size import fit_long_side, fit_patches
 
-WORK_SIDE = (
-    1000  # larger photos are shrunk to this long side, or to the largest scale; their masks are enlarged
-)
 ROOT = 5  # chosen on photos of aeroplanes, bicycles, cats, dogs and flowers, most of them never seen by the network
 STRIP = 2**22  # values of an enlarged map in memory at once: 16 MB
 
 
-def fit_patches(height: int, width: int, long_side: int, patch: int) -> tuple[int, int]:
-    """(h, w) near the photo's shape with this long side, both multiples of the patch.
-
-    >>> fit_patches(375, 500, long_side=256, patch=16)
-    (192, 256)
-    """
-    scale = long_side / max(height, width)
-    return tuple(max(patch, round(side * scale / patch) * patch) for side in (height, width))  # type: ignore[return-value]
-
-
 def shrunk_photo(photo: Tensor, long_side: int) -> Tensor:
     """(3,H,W) uint8 or float → the same with at most this long side, shape and type kept; smaller ones as they are."""
-    scale = long_side / max(photo.shape[-2:])
-    if scale >= 1:
+    size = fit_long_side(photo.shape[-2], photo.shape[-1], long_side)
+    if size == tuple(photo.shape[-2:]):
         return photo
-    size = tuple(max(1, round(side * scale)) for side in photo.shape[-2:])
     return F.interpolate(photo[None], size=size, mode="bilinear", antialias=True)[0]
 
 
@@ -59,7 +46,6 @@ def enlarged_labels(values: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.cat(strips)
 
 
-@torch.no_grad()
 def photo_logits(net: Segmenter, photo: Tensor, long_sides: Sequence[int], *, flip: bool = False) -> Tensor:
     """Mean of the logits over scales and flips, at photo size.
 
@@ -75,26 +61,42 @@ def photo_logits(net: Segmenter, photo: Tensor, long_sides: Sequence[int], *, fl
     Raises:
         InputError: logits that are not finite.
     """
-    height, width = photo.shape[-2:]
+    return batch_logits(net, [photo], long_sides, flip=flip)[0]
+
+
+@torch.no_grad()
+def batch_logits(
+    net: Segmenter, photos: Sequence[Tensor], long_sides: Sequence[int], *, flip: bool = False
+) -> list[Tensor]:
+    """`photo_logits` of several photos, in one forward a scale and flip; the last bits differ from those of each alone.
+
+    Args:
+        net, long_sides, flip: as of `photo_logits`.
+        photos: (3,H,W) each, of any sizes that `fit_patches` makes the same at every scale.
+
+    Raises:
+        InputError: logits that are not finite.
+    """
     device = next(net.parameters()).device
-    image = photo.to(device, torch.float32)[None]
-    total = torch.zeros(len(net.classes) + 1, height, width, device=device)
+    images = [photo.to(device, torch.float32)[None] for photo in photos]
+    totals = [torch.zeros(len(net.classes) + 1, *photo.shape[-2:], device=device) for photo in photos]
     for long_side in long_sides:
-        size = fit_patches(height, width, long_side, net.patch)
-        resized = F.interpolate(image, size=size, mode="bilinear", antialias=True).clamp(0, 255)
+        (size,) = {fit_patches(photo.shape[-2], photo.shape[-1], long_side, net.patch) for photo in photos}
+        resized = torch.cat(
+            [F.interpolate(image, size=size, mode="bilinear", antialias=True) for image in images]
+        ).clamp(0, 255)
         for mirrored in (False, True) if flip else (False,):
             logits = net(resized.flip(-1) if mirrored else resized).logits
             assert logits is not None
             logits = logits.flip(-1) if mirrored else logits
-            total += F.interpolate(
-                logits.float(), size=(height, width), mode="bilinear", align_corners=False
-            )[0]
-    if not total.isfinite().all():
+            for total, its in zip(totals, logits.float().split(1), strict=True):
+                total += F.interpolate(its, size=total.shape[-2:], mode="bilinear", align_corners=False)[0]
+    if not all(total.isfinite().all() for total in totals):
         raise InputError(
             "the network's logits are not finite (NaN or infinite): it has probably diverged; train it again with a "
             "smaller --lr"
         )
-    return total / (len(long_sides) * (2 if flip else 1))
+    return [total / (len(long_sides) * (2 if flip else 1)) for total in totals]
 
 
 def foreground_saliency(

@@ -98,8 +98,9 @@ def render(
 ) -> str:
     """The page of `write_report` as text."""
     columns = list(dict.fromkeys(column for line in table for column in line))
-    return _template().render(
+    return page_template("gallery.html.jinja").render(
         title=title,
+        tones=page_part("tones.css"),
         notes=notes,
         columns=columns,
         lines=[[_cell(line.get(column)) for column in columns] for line in table],
@@ -187,8 +188,14 @@ def _css(colour: NDArray[np.uint8]) -> str:
     return "#" + bytes(colour.tolist()).hex()
 
 
-@lru_cache(maxsize=1)
-def _template() -> jinja2.Template:
-    source = resources.files("getam.report").joinpath("gallery.html.jinja").read_text(encoding="utf-8")
+@lru_cache
+def page_part(name: str) -> str:
+    """A file of this room that pages are made of: a template, a style, a script."""
+    return resources.files("getam.report").joinpath(name).read_text(encoding="utf-8")
+
+
+@lru_cache
+def page_template(name: str) -> jinja2.Template:
+    """A template of this room, which escapes what it is given."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string(source)
+    return environment.from_string(page_part(name))

@@ -13,12 +13,12 @@ OKABE_ITO = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "
 black, which on a photo is a shadow."""
 
 FURTHER = (
-    "#690F00", "#78FFFF", "#3C1E78", "#0000FF", "#784B5A", "#87D2A5", "#5A87FF", "#1E3CB4", "#B40F00", "#A5FFB4",
-    "#96D2FF", "#5A2D4B", "#C30F87",
+    "#781E00", "#78FFFF", "#5A2D69", "#87D2A5", "#5A87FF", "#1E2DB4", "#874B5A", "#B42D00", "#A5FFB4", "#96D2FF",
+    "#3C5AE1", "#78B478", "#C3D269",
 )  # fmt: skip
-"""Found one after the other: of all colours in steps of 15, neither grey nor near black or white, the one farthest in
-OKLab from those before it, seen by trichromats, protanopes and deuteranopes (Machado et al. 2009), whichever is least.
-The last is as far from all others as the two nearest of Okabe and Ito's are from each other."""
+"""Found one after the other: of all colours in steps of 15, neither grey nor glaring nor near black or white, the one
+farthest in OKLab from those before it, as trichromats, protanopes or deuteranopes (Machado et al. 2009) see it, whoever
+sees least. The last is as far from all others as the two nearest of Okabe and Ito's are from each other."""
 
 CLASS_COLOURS = (*OKABE_ITO, *FURTHER)
 

@@ -23,6 +23,7 @@ from getam.errors import InputError
 from getam.label_numbers import ignore_label
 from getam.metrics.bootstrap import interval
 from getam.metrics.confusion import ConfusionMatrix, Counts, Scores, hits_and_unions
+from getam.nets.masks import segment
 from getam.nets.network import Network, evaluating
 from getam.nets.segmenter import Segmenter
 from getam.recipes.base import CommonConfig
@@ -32,7 +33,6 @@ from getam.report.bench_photos import as_lines
 from getam.report.leaderboard_table import Curve, SystemRow
 from getam.verbs.exam import Exam
 from getam.verbs.leaderboard_entry import SECOND, Entry
-from getam.verbs.predict import segment
 from getam.verbs.progress import progress
 from getam.verbs.train_config import configure, recorded
 

@@ -12,9 +12,10 @@ from getam.data.collection import Collection, Sample
 from getam.data.fingerprint import take_fingerprint
 from getam.data.hold_out import HELD_OUT, divided
 from getam.engine.loop import fit, in_words
-from getam.engine.processes import rank
+from getam.engine.ranks import rank
 from getam.engine.runfolder import RunFolder
 from getam.engine.stages import run_stages
+from getam.engine.tracking.base import find_tracker
 from getam.errors import InputError
 from getam.nets.embedded import embedded_model
 from getam.nets.network import Network
@@ -58,6 +59,7 @@ def train(
     hold_out: float = HELD_OUT,
     options: tuple[str, ...] = (),
     workers: int = 0,
+    track: str | None = None,
 ) -> Network:
     """Train a network from photos and their tags.
 
@@ -106,6 +108,8 @@ def train(
             learned: where there are 40 or more; 0 for none. tags.json in the run folder has what was found.
         options: others of the recipe, each NAME=VALUE, as zoom=[0.5,2] or rounds=2; config.yaml of a run lists them.
         workers: loader processes.
+        track: tensorboard, mlflow or wandb: tell it too what metrics.jsonl is told, in `tracking` in the run folder;
+            MLFLOW_TRACKING_URI and WANDB_MODE=online send it elsewhere.
 
     Returns:
         The trained network.
@@ -115,6 +119,7 @@ def train(
             losses that are no longer finite; one sentence.
     """
     system = find_recipe(recipe)
+    tracker = None if track is None else find_tracker(track)
     from_masks = "mask" in system.needs
     if masks is not None and not from_masks:
         raise InputError(
@@ -163,7 +168,7 @@ def train(
     exam = Exam(config.whole_photos(held), config.batch_size) if held.samples else None
     check = exam.mean_ranked if exam else None
     doing = plan(recipe, config, photos, len(held.samples))
-    with RunFolder(out) as run:
+    with RunFolder(out, tracker) as run:
         run.open(record, content)
         if isinstance(system, StagedRecipe):
             net = run_stages(

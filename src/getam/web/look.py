@@ -21,10 +21,11 @@ from getam.data.tags import BACKGROUND
 from getam.errors import InputError
 from getam.maps.base import check_threshold
 from getam.maps.registry import find_method
-from getam.nets.inference import WORK_SIDE, enlarged_labels, shrunk_photo
+from getam.nets.inference import enlarged_labels, shrunk_photo
+from getam.nets.masks import segment
 from getam.nets.segmenter import Segmenter
+from getam.photo_size import WORK_SIDE
 from getam.report.photo_maps import PhotoMaps
-from getam.verbs.predict import segment
 from getam.verbs.saliency import open_provider
 from getam.web.models import Opened
 

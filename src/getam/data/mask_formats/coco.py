@@ -42,10 +42,18 @@ def results(names: Sequence[str]) -> list[str]:
 def write(
     out: Path, classes: tuple[str, ...], masks: Iterable[PhotoMask], prefix: str | None
 ) -> Counter[str]:
-    """`out`/annotations.json: one annotation a class and photo, category ids are labels.
+    """`out`/annotations.json, as `annotated` has it. Nothing is lost."""
+    write_atomically(out / FILE, as_json(annotated(classes, masks, prefix)))
+    return Counter()
+
+
+def annotated(
+    classes: Sequence[str], masks: Iterable[PhotoMask], prefix: str | None = None
+) -> dict[str, Any]:
+    """Masks as COCO's JSON has them: one annotation a class and photo, category ids are labels.
 
     What is undecided is a crowd, which training and scoring pass over, of the category `undecided`. Confidences are
-    `score`, as in COCO's results. Nothing is lost.
+    `score`, as in COCO's results.
     """
     coder = _pycocotools()
     names = names_of(classes, TOOL)
@@ -78,8 +86,7 @@ def write(
     if undecided:
         categories.append({"id": undecided_id, "name": names[UNDECIDED], "supercategory": ""})
     content = {"info": {"description": "getam"}, "licenses": [], "images": images}
-    write_atomically(out / FILE, as_json({**content, "annotations": annotations, "categories": categories}))
-    return Counter()
+    return {**content, "annotations": annotations, "categories": categories}
 
 
 def read(path: Path, reading: Reading) -> Source:

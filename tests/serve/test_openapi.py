@@ -1,0 +1,43 @@
+"""The service against its own OpenAPI: schemathesis asks whatever it allows, and what it does not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from photographs import photo
+
+from getam.serve.app import Service, create_app
+from getam.serve.network import ServedNetwork
+from getam.serve.uploads import FORMATS, MEDIA_TYPES, Limits
+
+schemathesis: Any = pytest.importorskip("schemathesis", reason="it comes with getam[dev]")
+
+for kind, form in zip(MEDIA_TYPES, FORMATS, strict=True):
+    content = photo(form, 20, 24)
+    schemathesis.openapi.media_type(kind, st.sampled_from([content, content[:30], b""]))
+
+schema = schemathesis.pytest.from_fixture("described")
+
+
+@pytest.fixture(scope="session")
+def described(lively: Path) -> Iterator[Any]:
+    """The OpenAPI of a service, and the service behind it."""
+    network = ServedNetwork(lively, scales=(32,), crf=False, device="cpu", limits=Limits(0.1, 0.1))
+    service = Service(network)
+    yield schemathesis.openapi.from_asgi("/openapi.json", create_app(service))
+    asyncio.run(service.close())
+
+
+@schema.parametrize()
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+def test_every_answer_is_one_that_is_described(case: Any) -> None:
+    from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+    # Bytes are a valid body by their schema, and no photo most of the time.
+    case.call_and_validate(excluded_checks=[positive_data_acceptance])
