@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RELEASE := .venv-release
 
-.PHONY: demo test check docs bench mutants clean
+.PHONY: demo test check docs bench mutants dist sbom audit release-lock clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -41,5 +42,27 @@ mutants: $(VENV)/.installed  ## careless changes the tests notice, slow: ROOM=ne
 	OMP_NUM_THREADS=1 $(BIN)/python tests/mutation/run.py $(ROOM) $(if $(SAMPLE),--sample $(SAMPLE)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(FILES),--files $(FILES))
 
+$(RELEASE)/.installed: release/requirements.txt
+	$(PYTHON) -m venv $(RELEASE)
+	$(RELEASE)/bin/pip install --quiet --require-hashes -r $<
+	touch $@
+
+dist: $(RELEASE)/.installed  ## wheel and sdist, checked, into dist/
+	rm -rf dist build
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(RELEASE)/bin/python -m build --no-isolation
+	$(RELEASE)/bin/twine check --strict dist/*.whl dist/*.tar.gz
+	$(RELEASE)/bin/python release/contents.py dist
+
+sbom: $(VENV)/.installed $(RELEASE)/.installed  ## what `pip install getam` brings here: dist/getam.cdx.json
+	mkdir -p dist
+	$(RELEASE)/bin/python release/sbom.py $(BIN)/python dist/getam.cdx.json
+
+audit: $(VENV)/.installed $(RELEASE)/.installed  ## known vulnerabilities of what is installed; asks the package index
+	$(RELEASE)/bin/pip-audit --path $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') --skip-editable
+
+release-lock:  ## the newest versions of the tools above into release/requirements.txt, with hashes; needs uv
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --upgrade \
+		release/requirements.in --output-file release/requirements.txt
+
 clean:
-	rm -rf $(VENV) docs/_build report .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(RELEASE) dist build docs/_build report .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -19,7 +19,8 @@ from scene import PHOTOS, Scale, crops, photo
 from torch import Tensor
 
 from getam.losses.dense_energy import dense_energy
-from getam.refine.crf import IRN, dense_crf
+from getam.refine.crf import dense_crf
+from getam.refine.crf_parameters import IRN
 from getam.refine.lattice import PermutohedralLattice
 from getam.refine.pamr import pamr
 

@@ -34,11 +34,12 @@ from getam.maps.registry import find_method
 from getam.metrics.bootstrap import interval
 from getam.metrics.confusion import ConfusionMatrix, confusion_matrix, hits_and_unions, mean_iou
 from getam.metrics.crossed import CrossFitted
-from getam.nets.inference import fit_patches, photo_logits
+from getam.nets.inference import photo_logits
+from getam.nets.masks import decide, segment
+from getam.photo_size import SINGLE_SCALE, fit_patches
 from getam.pipeline import LABEL_OPTIONS, LABEL_SCALES, PAMR_SCALE, SALIENT, Pipeline
 from getam.refine.scaled import refine_maps, scale_to_peak
 from getam.verbs.outputs import weights_hash
-from getam.verbs.predict import SINGLE_SCALE, decide, segment
 from getam.verbs.progress import progress
 
 MULTI_SCALE = (192, 256, 320)

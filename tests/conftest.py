@@ -10,6 +10,8 @@ import torch
 import getam
 import tiny
 
+pytest_plugins = ["tiny_exports"]
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:

@@ -5,7 +5,9 @@
     label     tagged photos → pseudo labels
     predict   photos → masks
     evaluate  masks against truth
+    gallery   masks → a page to look through them, compare them and see what a training has learned
     convert   masks → another tool's import format, and back
+    export    a trained segmenter → one file that runs without getam: ONNX, or torch's .pt2
     saliency  photos → saliency maps, to look at and to pass on
     data_check  photos, tags and masks → every problem, with file and remedy
     data_split  tagged photos → stratified splits
@@ -16,7 +18,7 @@
     doctor    this machine and this installation: what is in the way, and what to do
     demo      all of it on scenes of handwritten digits
 
-The command line has the same verbs with the same options; `getam --help` shows them.
+The command line has the same verbs with the same options (`getam report` is `gallery`); `getam --help` shows them.
 """
 
 from importlib import import_module
@@ -42,12 +44,14 @@ if TYPE_CHECKING:
     from getam.verbs.doctor.run import doctor
     from getam.verbs.evaluate import evaluate
     from getam.verbs.explain_python import explain
+    from getam.verbs.export_model import export
     from getam.verbs.label import label
     from getam.verbs.leaderboard import leaderboard
     from getam.verbs.localise import localise
     from getam.verbs.methods import methods
     from getam.verbs.models import models
     from getam.verbs.predict import predict
+    from getam.verbs.report import gallery
     from getam.verbs.saliency import saliency
     from getam.verbs.train import train
 
@@ -70,7 +74,9 @@ _WHERE = {  # loaded when first asked for: torch takes seconds
     "doctor": "getam.verbs.doctor.run",
     "evaluate": "getam.verbs.evaluate",
     "explain": "getam.verbs.explain_python",
+    "export": "getam.verbs.export_model",
     "fiftyone_samples": "getam.data.fiftyone_samples",
+    "gallery": "getam.verbs.report",
     "label": "getam.verbs.label",
     "leaderboard": "getam.verbs.leaderboard",
     "load_model": "getam.engine.model",
@@ -105,7 +111,9 @@ __all__ = [
     "doctor",
     "evaluate",
     "explain",
+    "export",
     "fiftyone_samples",
+    "gallery",
     "label",
     "leaderboard",
     "load_model",

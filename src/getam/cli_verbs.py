@@ -122,7 +122,7 @@ VERBS: dict[str, Verb] = {
         "getam.verbs.serve", "serve", "Answer photos with masks and maps over HTTP until it is told to stop.",
         (
             ("getam serve --model runs/a", "on http://127.0.0.1:8000, for this machine only"),
-            ("getam serve --host 0.0.0.0 --port 80 --max-megapixels 12", "for others too: put a gate in front"),
+            ("getam serve --host 0.0.0.0 --port 80 --megapixels 12", "for others too: put a gate in front"),
         ),
     ),
     "publish": Verb(
@@ -138,12 +138,40 @@ VERBS: dict[str, Verb] = {
             ("getam evaluate masks truth --against other_masks --out scores.json", "is one better than the other?"),
         ),
     ),
+    "report": Verb(
+        "getam.verbs.report", "gallery",
+        "Make a page of photos and their masks, to sort, filter and compare, and of what a training has learned.",
+        (
+            ("getam report masks --truth truth --against other_masks", "report/index.html"),
+            ("getam report runs/a --photos photos --tags tags.csv --out look",
+             "what a network makes of photos, and where its masks and its maps disagree"),
+            ("getam report runs/a --out curves", "its learning curves"),
+        ),
+    ),
     "convert": Verb(
         "getam.verbs.convert", "convert",
         "Bring masks into another tool's import format, or back into palette PNGs.",
         (
             ("getam convert masks --to cvat --photos photos --out for-cvat", "there"),
             ("getam convert export.json --from label-studio --photos photos --out corrected", "and back"),
+        ),
+    ),
+    "app": Verb(
+        "getam.verbs.app", "app",
+        "Look at maps and masks in the browser, mend them with a brush, and keep those that are right.",
+        (
+            ("getam app", "then open http://127.0.0.1:7860 and drop a photo"),
+            ("getam app --folder photos --model runs/a --keep kept", "mend the masks of a folder"),
+            ("getam train --data photos --tags kept/corrected-tags.csv --masks kept/masks --recipe supervised "
+             "--out runs/b", "and learn from them"),
+        ),
+    ),
+    "export": Verb(
+        "getam.verbs.export_model", "export",
+        "Write a trained segmenter as one file that runs without getam: ONNX, or a program of torch.export.",
+        (
+            ("getam export runs/a --photos photos", "a.onnx, for getam predict --model a.onnx, without torch"),
+            ("getam export embedded --to torch --out animals.pt2", "for torch.export.load"),
         ),
     ),
     "saliency": Verb(

@@ -30,11 +30,11 @@ from getam.maps.methods.multi_layer import min_max
 from getam.maps.multiscale import multiscale
 from getam.maps.registry import REGISTRY, check_options, find_method
 from getam.named import write_named
-from getam.nets.inference import fit_patches
+from getam.photo_size import fit_patches, seen_size
 from getam.refine.inputs import require_finite
 from getam.refine.neighbours import photo_sized
 from getam.refine.registry import REFINERS, Refiner, find_chain, find_refiner, refine
-from getam.refine.scaled import refine_at_scale, scale_to_peak, seen_size, shrunk
+from getam.refine.scaled import refine_at_scale, scale_to_peak, shrunk
 
 LABEL_SCALES = (224, 320)  # long sides in pixels
 # Where labelling has found better than a method's own default: attn_grad is flatter than the paper's attn_grad2, so
@@ -331,7 +331,9 @@ class Pipeline:
             None if saliency is None else saliency[0],
             self.all_label_options(saliency=saliency is not None),
         )
-        return confidences(beliefs, slots_of(label, own), [classes[number] for number in own.tolist()])
+        return confidences(
+            beliefs.cpu(), slots_of(label, own).cpu(), [classes[number] for number in own.tolist()]
+        )
 
     def all_label_options(self, *, saliency: bool) -> dict[str, Any]:
         """The options the labeller is called with, besides its own defaults."""

@@ -89,8 +89,24 @@ def test_optional_keys_are_absent_without_their_source(collection: Collection) -
     samples = tuple(replace(sample, saliency=None, mask=None) for sample in collection.samples)
     bare = replace(collection, samples=samples)
     assert set(TagDataset(bare, 32)[0]) == {"image", "tags", "roi", "index"}
-    with pytest.raises(InputError, match=r"p0\.png has none: add p0\.png to the folder of masks"):
+    with pytest.raises(InputError, match=r"none of the photos has one, such as p0\.png for .*p0\.png"):
         TagDataset(bare, 32, with_masks=True)
+
+
+@pytest.mark.parametrize(
+    ("classes", "undecided"), [(("disc", "other"), 255), (tuple(map(str, range(255))), 65535)]
+)
+def test_of_a_photo_without_a_mask_every_pixel_is_undecided(
+    collection: Collection, classes: tuple[str, ...], undecided: int
+) -> None:
+    first = replace(collection.samples[0], mask=None, tags=(classes[0],))
+    mixed = replace(collection, classes=classes, samples=(first, replace(collection.samples[2], tags=())))
+    dataset = TagDataset(mixed, 32, with_masks=True)
+    assert dataset[0]["mask"].unique().tolist() == [undecided]
+    assert dataset[0]["mask"].dtype == dataset[1]["mask"].dtype == torch.int64
+    assert 0 in dataset[1]["mask"]
+    assert dataset[0]["tags"].sum() == 1
+    torch.testing.assert_close(dataset[0]["image"], TagDataset(mixed, 32)[0]["image"])
 
 
 def test_image_mask_and_saliency_move_together(collection: Collection) -> None:

@@ -13,7 +13,7 @@ LISTS = {
     DOCS / "decisions" / "README.md": "[0-9]*.md",
     DOCS / "measured" / "README.md": "**/*.json",
 }
-PAGES = [README, *sorted(DOCS.rglob("*.md"))]
+PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted(DOCS.rglob("*.md"))]
 
 
 @pytest.mark.parametrize("page", LISTS, ids=lambda page: page.parent.name)

@@ -58,5 +58,10 @@ def test_a_page_runs(page: Path, workplace: Path) -> None:
     assert not {"half", "last-attention"} & {*LABELLERS, *REGISTRY}
 
 
+def test_an_extension_takes_less_than_60_lines() -> None:
+    for block in blocks(DOCS / "extending.md", "python"):
+        assert len(block.text.splitlines()) < 60, block.heading
+
+
 def test_all_pages_with_code_are_here() -> None:
     assert {page.name for page in PAGES} >= {"start-python.md", "extending.md"}

@@ -102,7 +102,7 @@ def test_photos_reach_the_network_on_the_device_that_was_asked_for(
         assert next(net.parameters()).device == torch.device("meta")
         raise ArrivedError(images.device.type)
 
-    module = importlib.import_module(f"getam.verbs.{verb}")
+    module = importlib.import_module(f"getam.verbs.{'predict_torch' if verb == 'predict' else verb}")
     monkeypatch.setattr(module, "choose_device", choose)
     monkeypatch.setattr(Segmenter, "forward", forward)
     if verb in ("predict", "explain", "saliency"):

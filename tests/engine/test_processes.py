@@ -14,7 +14,7 @@ import pytest
 import torch
 from two_processes import SINGLE, averages, trained, whole_run
 
-from getam.engine import processes
+from getam.engine import ranks
 from getam.engine.runfolder import RunFolder
 
 DRAWN: set[str] = set()
@@ -49,7 +49,7 @@ def two(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, l
 
 def test_each_knows_who_it_is(two: tuple[Path, list[dict[str, Any]]]) -> None:
     assert [(found["world"], found["rank"]) for found in two[1]] == [(2, 0), (2, 1)]
-    assert (processes.world(), processes.rank()) == (1, 0)
+    assert (ranks.world(), ranks.rank()) == (1, 0)
 
 
 def test_gradients_and_buffers_are_averaged(two: tuple[Path, list[dict[str, Any]]]) -> None:

@@ -2,16 +2,11 @@
 
 import json
 import math
-import os
-import platform
 import subprocess
 import sys
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 import pytest
-import timm
 import torch
 import yaml
 from filelock import FileLock
@@ -22,7 +17,7 @@ import tiny
 from getam.data.fingerprint import Fingerprint, Row
 from getam.engine import runfolder
 from getam.engine.model import load_model, load_segmenter
-from getam.engine.runfolder import RunFolder, environment, read_metadata, save_model
+from getam.engine.runfolder import RunFolder, read_metadata, save_model
 from getam.errors import InputError, WeightsError
 from getam.nets.bas import build_bas
 from getam.nets.build import build_segmenter
@@ -388,25 +383,6 @@ def test_what_the_metadata_lacks_is_named(tmp_path: Path, net: Segmenter) -> Non
         WeightsError, match=r"can be built \('channels' is missing\): copy the model\.safetensors"
     ):
         load_model(path)
-
-
-def test_the_machine_is_recorded() -> None:
-    found = environment()
-    assert sorted(found) == ["cpus", "cuda", "machine", "python", "started", "versions"]
-    assert found["python"] == platform.python_version()
-    assert found["cpus"] == os.cpu_count()
-    assert found["machine"] == platform.machine()
-    assert found["versions"]["timm"] == timm.__version__
-    assert set(found["versions"]) == {"getam", "torch", "torchvision", "timm", "numpy", "lightning-fabric"}
-    assert abs((datetime.now(UTC) - datetime.fromisoformat(found["started"])).total_seconds()) < 5
-
-
-def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    def version(name: str) -> str:
-        raise metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(metadata, "version", version)
-    assert set(environment()["versions"].values()) == {"not installed"}
 
 
 def test_half_of_a_network_keeps_its_counters(tmp_path: Path, net: Segmenter) -> None:

@@ -283,3 +283,27 @@ def test_a_mean_is_not_kept_of_another_network(tmp_path: Path, collection: Colle
     save_file({name: tensor + 1 for name, tensor in weights.items()}, model, metadata=about)
     with pytest.raises(InputError, match=r"5-mean holds .*: the model of stage b file changed"):
         run(tmp_path / "run", collection, which)
+
+
+def test_each_stage_that_trains_is_tracked_in_a_run_of_its_own(
+    tmp_path: Path, collection: Collection
+) -> None:
+    told: list[tuple[str, Any]] = []
+
+    class Ear:
+        def __init__(self, folder: Path) -> None:
+            self.name = folder.name
+
+        def begin(self, config: Mapping[str, Any], start: int, before: Any) -> None:
+            told.append((self.name, config["stage"]))
+
+        def log(self, step: int, numbers: Mapping[str, float]) -> None:
+            told.append((self.name, step))
+
+        def close(self) -> None: ...
+
+    record = {"recipe": "test"}
+    with RunFolder(tmp_path / "run", Ear) as folder:
+        folder.open(record)
+        run_stages(stages(Rule()), collection, folder, record=record, progress=silent)
+    assert told == [("1-teacher", "teacher"), ("1-teacher", 2), ("3-student", "student"), ("3-student", 2)]

@@ -19,7 +19,8 @@ from getam.labels.double_threshold import (
     double_threshold,
     irn_label,
 )
-from getam.refine.crf import IRN, dense_crf, label_probabilities
+from getam.refine.crf import dense_crf, label_probabilities
+from getam.refine.crf_parameters import IRN
 from getam.refine.par import par
 
 

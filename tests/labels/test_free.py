@@ -10,7 +10,8 @@ from getam.errors import InputError
 from getam.labels import free as free_file
 from getam.labels.completion import open_specks
 from getam.labels.free import complete_without_saliency
-from getam.refine.crf import AFA, DEEPLAB, CRFParameters, dense_crf
+from getam.refine.crf import dense_crf
+from getam.refine.crf_parameters import AFA, DEEPLAB, CRFParameters
 
 
 def blob(height: int = 40, width: int = 48) -> torch.Tensor:

@@ -9,7 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import tiny
 from getam.errors import InputError
-from getam.nets.inference import enlarged_labels, fit_patches, foreground_saliency, photo_logits, shrunk_photo
+from getam.nets.inference import enlarged_labels, foreground_saliency, photo_logits, shrunk_photo
+from getam.photo_size import fit_patches
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])

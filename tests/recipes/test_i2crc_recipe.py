@@ -28,7 +28,8 @@ from getam.recipes.base import optimizer, total
 from getam.recipes.i2crc import I2CRCConfig, RelationConfig, RelationRecipe
 from getam.recipes.stages import LabelStage, StagedRecipe, TrainStage
 from getam.recipes.supervised import SupervisedConfig
-from getam.refine.crf import DEEPLAB, dense_crf
+from getam.refine.crf import dense_crf
+from getam.refine.crf_parameters import DEEPLAB
 
 RECIPE: Any = find_recipe("i2crc")
 NOTHING = Collection((), ())

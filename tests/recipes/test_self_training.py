@@ -21,7 +21,8 @@ from getam.recipes.getam import GetamConfig
 from getam.recipes.self_training import SelfTrainingConfig
 from getam.recipes.stages import LabelStage, MeanStage, StagedRecipe, TrainStage
 from getam.recipes.supervised import SupervisedConfig
-from getam.refine.crf import DEEPLAB, dense_crf
+from getam.refine.crf import dense_crf
+from getam.refine.crf_parameters import DEEPLAB
 
 RECIPE: Any = find_recipe("self-training")
 NOTHING = Collection((), ())

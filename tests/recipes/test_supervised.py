@@ -24,6 +24,55 @@ def test_losses_are_cross_entropies_on_masks_and_tags() -> None:
     assert SupervisedConfig(warmup=0.0, poly_power=1.0).lr_factor(0.5) == 0.5
 
 
+def test_a_photo_without_a_mask_teaches_its_tags_only() -> None:
+    """One batch of both kinds: the sum over pixels of the one mask, and the gradient pixel by pixel."""
+    images = tiny.photos(3, model=tiny.hybrid_segmenter())
+    mask = torch.full((3, 32, 32), 255)
+    mask[1, :, :16], mask[1, 20:, 20:] = 0, 2
+    tags = torch.tensor([[1.0, 0, 1], [0, 1, 0], [0, 0, 0]])
+    kept: list[torch.Tensor] = []
+
+    class Watched(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            scores, logits = net(images)
+            kept[:] = [scores, logits]
+            for output in kept:
+                output.retain_grad()
+            return scores, logits
+
+    net = tiny.hybrid_segmenter()
+    batch = {"image": images, "tags": tags, "mask": mask}
+    losses = SupervisedRecipe().losses(Watched(), batch, 0.0, SupervisedConfig())
+    scores, logits = kept
+    by_hand, decided = 0.0, 0
+    for y in range(32):
+        for x in range(32):
+            if mask[1, y, x] != 255:
+                row = logits[1, :, y, x].detach().double()
+                by_hand += (row.exp().sum().log() - row[mask[1, y, x]]).item()
+                decided += 1
+    assert losses["pixel"].item() == pytest.approx(by_hand / decided, rel=1e-5)
+    odds = torch.where(tags > 0, scores, -scores).detach().double()
+    assert losses["cls"].item() == pytest.approx((1 + (-odds).exp()).log().mean().item(), rel=1e-5)
+
+    (losses["pixel"] + losses["cls"]).backward()
+    assert logits.grad is not None
+    assert scores.grad is not None
+    assert logits.grad[[0, 2]].abs().max() == 0
+    assert logits.grad[1, :, mask[1] == 255].abs().max() == 0
+    assert (logits.grad[1, :, mask[1] != 255].abs().sum(0) > 0).all()
+    assert (scores.grad.abs() > 0).all()
+
+
+def test_a_batch_without_any_mask_gives_no_pixel_loss_and_no_nan() -> None:
+    net, images = tiny.hybrid_segmenter(), tiny.photos(2, model=tiny.hybrid_segmenter())
+    batch = {"image": images, "tags": torch.eye(3)[:2], "mask": torch.full((2, 32, 32), 255)}
+    losses = SupervisedRecipe().losses(net, batch, 0.0, SupervisedConfig(gce=0.5, class_mix=1.0))
+    assert losses["pixel"].item() == 0
+    sum(losses.values()).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in net.parameters())
+
+
 def test_the_network_and_its_defaults_are_getams() -> None:
     recipe = SupervisedRecipe()
     assert (recipe.name, recipe.config_type, recipe.presets) == (

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 from getam.errors import InputError
 from getam.refine import crf as crf_file
-from getam.refine.crf import AFA, DEEPLAB, IRN, CRFParameters, dense_crf, label_probabilities
+from getam.refine.crf import dense_crf, label_probabilities
+from getam.refine.crf_parameters import AFA, DEEPLAB, IRN, CRFParameters
 
 WIDE = CRFParameters(
     spatial_sigma=2, spatial_weight=3, bilateral_sigma_xy=15, bilateral_sigma_rgb=20, bilateral_weight=6

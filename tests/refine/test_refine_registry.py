@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from getam.errors import InputError
 from getam.refine.beliefs import crf_of_maps
 from getam.refine.class_aware import class_aware_affinity
-from getam.refine.crf import AFA as AFA_CRF
-from getam.refine.crf import DEEPLAB, IRN, dense_crf
+from getam.refine.crf import dense_crf
+from getam.refine.crf_parameters import AFA as AFA_CRF
+from getam.refine.crf_parameters import DEEPLAB, IRN
 from getam.refine.diffusion import attention_diffusion
 from getam.refine.geodesic import geodesic_expansion
 from getam.refine.pamr import pamr

@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from getam.errors import InputError
+from getam.photo_size import seen_size
 from getam.refine.pamr import pamr
-from getam.refine.scaled import refine_at_scale, refine_maps, scale_to_peak, seen_size, shrunk
+from getam.refine.scaled import refine_at_scale, refine_maps, scale_to_peak, shrunk
 
 
 def test_at_full_scale_it_is_pamr_between_two_normalisations() -> None:

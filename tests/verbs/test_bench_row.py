@@ -22,7 +22,7 @@ from getam.metrics.confusion import ConfusionMatrix, confusion_matrix, hits_and_
 from getam.metrics.cost import Seconds
 from getam.metrics.deletion import STEPS, blurred, deletion_insertion
 from getam.metrics.thresholds import DEFAULT_THRESHOLDS
-from getam.nets.inference import fit_patches
+from getam.photo_size import fit_patches
 from getam.pipeline import Pipeline
 from getam.pipeline_text import parse_pipeline
 from getam.report.bench_photos import from_lines

@@ -17,8 +17,8 @@ import getam
 import tiny
 from getam.data.masks import read_mask
 from getam.errors import InputError, WeightsError
+from getam.nets.masks import decide
 from getam.verbs.explain import explain_photos
-from getam.verbs.predict import decide
 
 
 def test_train_writes_its_run(trained: Path) -> None:
@@ -296,7 +296,8 @@ def test_train_again_does_nothing_and_other_options_are_refused(
         ({"epochs": 0.0}, "less than one step"),
         ({"workers": -1}, "--workers -1 is negative"),
         ({"classes": ("green",)}, "no row of .* is tagged 'green'"),
-        ({"recipe": "supervised"}, "needs one for every photo"),
+        ({"recipe": "supervised"}, "none of the photos has one.*give the folder of masks with --masks"),
+        ({"masks": Path("truth")}, "--masks is of recipes that learn from masks, and getam does not"),
         ({"split": "val"}, r"split file .*val\.txt does not exist"),
         ({"saliency": Path("nowhere")}, "saliency map folder nowhere does not exist"),
     ],

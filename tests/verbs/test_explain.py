@@ -21,7 +21,7 @@ from getam.data.photos import as_tensor, read_photo
 from getam.engine.runfolder import save_model
 from getam.errors import InputError
 from getam.nets import preprocess
-from getam.nets.inference import fit_patches
+from getam.photo_size import fit_patches
 from getam.recipes.bas import BASConfig
 from getam.refine.scaled import refine_maps
 from getam.report.overlay import heat_overlay

@@ -15,7 +15,7 @@ from getam.data.masks import read_mask, write_mask
 from getam.data.photos import as_tensor, read_photo
 from getam.errors import InputError
 from getam.metrics.localisation import LocalisationScore
-from getam.nets.inference import fit_patches
+from getam.photo_size import fit_patches
 from getam.pipeline_text import parse_pipeline
 
 SIZE = 32

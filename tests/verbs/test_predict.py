@@ -17,8 +17,10 @@ from getam.data.masks import read_mask
 from getam.data.photos import as_tensor, read_photo
 from getam.engine.model import load_model
 from getam.nets.inference import photo_logits
-from getam.refine.crf import DEEPLAB, dense_crf
-from getam.verbs.predict import decide, photo_names, predict, segment
+from getam.nets.masks import decide, segment
+from getam.refine.crf import dense_crf
+from getam.refine.crf_parameters import DEEPLAB
+from getam.verbs.predict import photo_names, predict
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def photo(tmp_path: Path) -> Path:
 def model(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A network whose masks change with every pixel; `predict` loads it whatever it is told."""
     net = tiny.hybrid_segmenter(("blue", "red", "green"))
-    monkeypatch.setattr("getam.verbs.predict.load_segmenter", lambda *_, **__: net)
+    monkeypatch.setattr("getam.verbs.predict_torch.load_segmenter", lambda *_, **__: net)
     return net
 
 
@@ -143,7 +145,7 @@ def test_the_model_that_is_named_is_the_one_that_predicts(
     scenes: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photo = scenes / "photos" / "scene2.png"
-    monkeypatch.setattr("getam.verbs.predict.embedded_model", None)  # not asked for
+    monkeypatch.setattr("getam.verbs.predict_torch.embedded_model", None)  # not asked for
     out = getam.predict(photo, model=trained, out=tmp_path / "out", scales=(48,), crf=False)
     net: Any = load_model(trained)
     np.testing.assert_array_equal(

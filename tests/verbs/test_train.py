@@ -451,3 +451,58 @@ def test_the_embedded_start_is_recorded_by_its_content(folder: Path, monkeypatch
     with pytest.raises(InputError, match="stopped"):
         getam.train(**options(folder, backbone="tf_efficientnet_lite0", weights="embedded"))
     assert seen == [{"weights": file_hash(embedded_model())}]
+
+
+def test_a_training_is_tracked_in_its_run_folder(folder: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    getam.train(**options(folder, track="tensorboard"))
+    events = accumulator.EventAccumulator(str(folder / "run" / "tracking" / "tensorboard"))
+    events.Reload()
+    (logged,) = (json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines())
+    assert set(events.Tags()["scalars"]) == logged.keys() - {"step"}
+    (cls,) = events.Scalars("cls")
+    assert (cls.step, cls.value) == (logged["step"], pytest.approx(logged["cls"]))
+
+
+def test_an_unknown_tracker_is_refused_before_anything_is_read(folder: Path) -> None:
+    with pytest.raises(InputError, match="--track visdom: choose one of tensorboard, mlflow, wandb"):
+        getam.train(**options(folder, data=folder / "nowhere", track="visdom"))
+
+
+def test_masks_of_some_photos_are_learned_from_and_never_held_out(
+    folder: Path, asked: Asked, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verb.Exam, "end", lambda *_: None)  # of a network that is none
+    few = folder / "few"
+    few.mkdir()
+    for name in ("classes.txt", "scene1.png", "scene4.png"):
+        shutil.copy(folder / "truth" / name, few)
+    many(folder)
+    given = options(folder, recipe="supervised", masks=few)
+    getam.train(**given)
+    dataset = asked["dataset"]
+    having = {sample.name: sample.mask for sample in dataset.collection.samples if sample.mask}
+    assert having == {name: few / f"{name}.png" for name in ("scene1", "scene4")}
+    held = 48 - len(dataset.collection.samples)
+    assert 3 <= held <= 8
+    assert f"2 of {48 - held} photos have a true mask; the others teach their tags only" in caplog.text
+    assert dataset[[s.name for s in dataset.collection.samples].index("scene4")]["mask"].unique().numel() > 1
+    caplog.clear()
+    for number in range(7):
+        for photo in range(6):
+            shutil.copy(few.parent / "truth" / f"scene{photo}.png", few / f"scene{photo}_{number}.png")
+    for photo in range(6):
+        shutil.copy(few.parent / "truth" / f"scene{photo}.png", few)
+    getam.train(**{**given, "out": folder / "all"})
+    count = len(asked["dataset"].collection.samples)
+    assert 40 <= count <= 45  # of 48 with a mask each, a tenth is held out as ever
+    assert f"{count} of {count} photos have a true mask" in caplog.text
+    assert "the others" not in caplog.text
+
+
+def test_masks_of_some_photos_train(folder: Path) -> None:
+    (folder / "truth" / "scene0.png").unlink()
+    net = getam.train(**options(folder, recipe="supervised", masks=folder / "truth", steps=2))
+    assert net.classes == ("blue", "red")
+    losses = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert all({"cls", "pixel"} <= set(entry) for entry in losses)

@@ -83,7 +83,8 @@ def check_inside(path: Path, photo: Path, boxes: Boxes, size: tuple[int, int]) -
 def _box(where: str, cells: Sequence[str]) -> tuple[int, ...]:
     try:
         box = tuple(int(cell) for cell in cells)
-    except ValueError:
+        np.array(box, np.int64)
+    except (ValueError, OverflowError):
         raise InputError(f"{where}: {','.join(cells)} are not four whole numbers of pixels") from None
     if box[0] >= box[2] or box[1] >= box[3]:
         raise InputError(

@@ -139,6 +139,10 @@ def _yaml_pairs(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InputError(f"{path}, line {line}: no YAML ({error.problem}); write from: to.") from error
+    except RecursionError:
+        raise InputError(
+            f"{path} nests too deeply to be a map of names; write from: to, one a line."
+        ) from None
     except yaml.YAMLError as error:
         raise InputError(f"{path} is no YAML ({' '.join(str(error).split())}); write from: to.") from error
     if root is None:

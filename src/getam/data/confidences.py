@@ -8,8 +8,9 @@ import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
-from torch import Tensor
 
 KEY = "getam:confidence"
 """Keyword of the PNG's text chunk; viewers pass it over."""
@@ -17,24 +18,25 @@ KEY = "getam:confidence"
 _HEADER = 8 + 25  # signature and IHDR: PNG specification, sections 5.2 and 11.2.2
 
 
-def confidences(beliefs: Tensor, winner: Tensor, classes: Sequence[str]) -> dict[str, float]:
+def confidences(beliefs: npt.ArrayLike, winner: npt.ArrayLike, classes: Sequence[str]) -> dict[str, float]:
     """Mean probability of each class over its pixels: class name → number in [0,1].
 
     The probabilities are those before a CRF, after which all are near 1: the network's own in `predict`, the shares of
     the maps (`getam.labels.confidence`) in `label`.
 
     Args:
-        beliefs: (C+1,h,w), probabilities of background and the C classes.
+        beliefs: (C+1,h,w), probabilities of background and the C classes; arrays, or tensors on the CPU.
         winner: (h,w), what each pixel is in the end: 0 background, class index + 1, below 0 undecided.
         classes: their names, without background; those without a pixel are left out.
 
-    >>> import torch
-    >>> confidences(torch.tensor([[[0.25, 0.5]], [[0.75, 0.5]]]), torch.tensor([[1, 1]]), ["cat"])
+    >>> confidences([[[0.25, 0.5]], [[0.75, 0.5]]], [[1, 1]], ["cat"])
     {'cat': 0.625}
     """
-    present = [number for number in winner.unique().tolist() if number > 0]
+    found, label = np.asarray(beliefs), np.asarray(winner)
+    present = [number for number in np.unique(label).tolist() if number > 0]
     return {
-        classes[number - 1]: beliefs[number][winner == number].double().mean().item() for number in present
+        classes[number - 1]: float(found[number][label == number].mean(dtype=np.float64))
+        for number in present
     }
 
 

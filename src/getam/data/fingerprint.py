@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from getam.data.collection import Collection, Sample
 from getam.errors import InputError
+
+if TYPE_CHECKING:
+    from getam.data.collection import Collection, Sample
 
 READERS = 4  # threads; hashing lets the others read
 

@@ -12,12 +12,12 @@ from getam.errors import InputError
 
 
 @contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
+def new_folder(out: Path, *, replace: bool = False) -> Iterator[Path]:
     """A hidden neighbour of `out`, which takes its place when the block ends well and is removed otherwise.
 
-    Raises `InputError` where `out` exists and is no empty folder.
+    Raises `InputError` where `out` exists and is no empty folder; with `replace`, where it is no folder.
     """
-    if out.is_symlink() or out.is_file() or (out.is_dir() and any(out.iterdir())):
+    if out.is_symlink() or out.is_file() or (not replace and out.is_dir() and any(out.iterdir())):
         raise InputError(f"{out} exists already: give another --out, or remove it.")
     out.parent.mkdir(parents=True, exist_ok=True)
     making = Path(tempfile.mkdtemp(prefix=".getam-", suffix=".partial", dir=out.parent))
@@ -25,8 +25,14 @@ def new_folder(out: Path) -> Iterator[Path]:
         made = making / "made"
         made.mkdir()
         yield made
+        before = making / "before"
         if out.is_dir():
-            out.rmdir()
-        made.rename(out)
+            out.rename(before)
+        try:
+            made.rename(out)
+        except OSError:
+            if before.is_dir():
+                before.rename(out)
+            raise
     finally:
         shutil.rmtree(making, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -68,7 +69,7 @@ def photo_finder(
                 f"{row.where}: photo {row.image} lies outside {data}: only photos inside are read here."
             )
         for place in places:
-            if place.is_file():
+            if os.path.isfile(place):  # False for names that no file can have, which `Path.is_file` raises
                 return place
         for place in places:
             near = listed(place.parent).get(place.name.casefold(), [])

@@ -7,12 +7,15 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image, features
 
 from getam.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm",
     *((".avif",) if features.check("avif") else ()),
@@ -198,6 +201,8 @@ def as_tensor(image: Image.Image) -> torch.Tensor:
     >>> as_tensor(Image.new("RGB", (4, 2), (255, 0, 7)))[:, 0, 0]
     tensor([255,   0,   7], dtype=torch.uint8)
     """
+    import torch  # here, for photos are read where there is none too
+
     return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
 
 

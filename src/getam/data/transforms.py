@@ -18,9 +18,10 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as v2f
 
 from getam.data.collection import Collection, Sample, load_sample_mask
+from getam.data.masks import LabelMap
 from getam.data.photos import as_tensor, read_grey, read_photo, read_photo_near
 from getam.errors import InputError
-from getam.label_numbers import DEEP_IGNORE, IGNORE
+from getam.label_numbers import DEEP_IGNORE, IGNORE, ignore_label, label_dtype
 
 ZOOM = (0.9, 1 / 0.875)
 """Shortest and longest long side of a photo, as multiples of the crop (GETAM, training details)."""
@@ -87,11 +88,12 @@ class TagDataset(Dataset[dict[str, torch.Tensor]]):
     - `index` () int64, the position in `collection.samples`.
     - `saliency` (H, W) float32 in [0, 1], 0 in the padding; only when the collection has saliency maps.
     - `mask` (H, W) int64, 0 background, 1..C classes, `ignore_label` undecided and padding; only with `with_masks`.
+      Of a photo without a mask every pixel is undecided.
     - `belief` (H, W) float32 in [0, 1], 0 in the padding; only with masks that all have beliefs beside them.
 
     Crops depend on (seed, epoch, index) alone. `size` is the crop: a number for a square, or (height, width); `zoom` is
     between which multiples of its longer side a photo's is drawn.
-    Raises `InputError` when masks are asked for and a sample has none.
+    Raises `InputError` when masks are asked for and no sample has one.
     """
 
     def __init__(
@@ -106,13 +108,12 @@ class TagDataset(Dataset[dict[str, torch.Tensor]]):
     ) -> None:
         if not collection.samples:
             raise InputError("the collection has no photos: nothing can be trained on it.")
-        if with_masks:
-            for sample in collection.samples:
-                if sample.mask is None:
-                    raise InputError(
-                        f"training on masks needs one for every photo, but {sample.photo} has none: add"
-                        f" {sample.name}.png to the folder of masks."
-                    )
+        if with_masks and all(sample.mask is None for sample in collection.samples):
+            sample = collection.samples[0]
+            raise InputError(
+                f"training on masks needs some, but none of the photos has one, such as {sample.name}.png for"
+                f" {sample.photo}: give the folder of masks with --masks."
+            )
         self.collection = collection
         self.size = (size, size) if isinstance(size, int) else size
         if min(self.size) < 1:
@@ -151,7 +152,7 @@ class TagDataset(Dataset[dict[str, torch.Tensor]]):
         if self._with_saliency:
             layers["saliency"] = read_saliency(sample, full_size)
         if self.with_masks:
-            label = load_sample_mask(sample, self.collection, full_size)
+            label = self._label(sample, full_size)
             # torch has no arithmetic of 16 bits without sign
             numbers = label if label.dtype == np.uint8 else label.astype(np.int32)
             layers["mask"] = tv_tensors.Mask(torch.from_numpy(numbers)[None])
@@ -173,6 +174,13 @@ class TagDataset(Dataset[dict[str, torch.Tensor]]):
         if "mask" in moved:
             item["mask"] = moved["mask"].as_subclass(torch.Tensor)[0].long()
         return item
+
+    def _label(self, sample: Sample, size: tuple[int, int]) -> LabelMap:
+        """(H, W) of `size`: the sample's mask, or where it has none nothing decided."""
+        if sample.mask is not None:
+            return load_sample_mask(sample, self.collection, size)
+        count = len(self.collection.classes)
+        return np.full(size, ignore_label(count), label_dtype(count))
 
     def tags_of(self, sample: Sample) -> torch.Tensor:
         """(C,) float32, 1 for every class the sample is tagged with."""

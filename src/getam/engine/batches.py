@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from getam.engine.processes import rank, world
+from getam.engine.ranks import rank, world
 from getam.engine.stopping import leave_to_the_parent
 from getam.errors import GetamError, InputError
 from getam.recipes.base import CommonConfig

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from getam.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 AUTO = "auto"
 KINDS = ("cpu", "cuda", "mps", "xpu")
@@ -25,6 +26,8 @@ def choose_device(name: str = AUTO) -> torch.device:
     >>> choose_device("cpu")
     device(type='cpu')
     """
+    import torch  # here, for verbs that may do without have the option too
+
     if name == AUTO:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -47,6 +50,8 @@ def choose_device(name: str = AUTO) -> torch.device:
 
 def _count(kind: str) -> int:
     """How many devices of a kind torch can use."""
+    import torch
+
     if kind == "cpu":
         return 1
     backend: Any = getattr(torch, kind, None)

@@ -15,24 +15,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from getam.engine.ranks import world
+
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-LAUNCHED = ("TORCHELASTIC_RUN_ID", "WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE")  # what torchrun tells a process
-
-
-def world() -> int:
-    """How many processes work together; 1 where nothing launched several."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return int(torch.distributed.get_world_size())
-    return int(os.environ["WORLD_SIZE"]) if all(name in os.environ for name in LAUNCHED) else 1
-
-
-def rank() -> int:
-    """Which of them this one is; the first, 0, writes and speaks."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return int(torch.distributed.get_rank())
-    return int(os.environ["RANK"]) if all(name in os.environ for name in LAUNCHED) else 0
 
 
 def launched() -> Fabric:

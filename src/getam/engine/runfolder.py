@@ -5,16 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
-import platform
-import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from filelock import FileLock, Timeout
 from safetensors import safe_open
@@ -22,8 +16,13 @@ from safetensors.torch import save
 
 from getam.data.fingerprint import Fingerprint, changes, read_fingerprint
 from getam.data.masks import PARTIAL, write_atomically
-from getam.engine.processes import barrier, rank
+from getam.engine.environment import environment
+from getam.engine.processes import barrier
+from getam.engine.ranks import rank
 from getam.engine.state import STATE, STATE_BEFORE, read_state, write_state
+from getam.engine.tracking.base import FOLDER as TRACKED
+from getam.engine.tracking.base import OpenTracker
+from getam.engine.tracking.following import Following
 from getam.errors import InputError, WeightsError
 from getam.nets.network import Network
 
@@ -43,10 +42,16 @@ class RunFolder:
     together (`engine.processes`), of which the first writes.
 
     `open` holds the folder until `close`, the end of the `with` block, or the end of the process, however it comes.
+
+    Args:
+        path: the folder.
+        track: opens what is told each line of metrics.jsonl too (`engine.tracking`); None: nothing is.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, track: OpenTracker | None = None) -> None:
         self.path = Path(path)
+        self.track = track
+        self._following = Following(self.path, None if rank() else track)
         self._lock = FileLock(self.path / LOCK, timeout=0)
 
     def __enter__(self) -> RunFolder:
@@ -91,17 +96,20 @@ class RunFolder:
         """What config.yaml says; None where there is none, or none of a run."""
         try:
             found = yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, yaml.YAMLError):
+        except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
             return None
         return found if isinstance(found, dict) else None
 
     def has_begun(self) -> bool:
         """Whether the folder holds more than what opening it writes."""
-        return not self._files() <= {CONFIG, ENVIRONMENT, DATA}
+        return not self._files() <= {CONFIG, ENVIRONMENT, DATA, TRACKED}
 
     def close(self) -> None:
-        """Let other processes have the folder."""
-        self._lock.release()
+        """Let other processes have the folder; the tracker writes what it has not written yet."""
+        try:
+            self._following.close()
+        finally:
+            self._lock.release()
 
     def _hold(self) -> None:
         if self._lock.is_locked:
@@ -190,18 +198,22 @@ class RunFolder:
         line = json.dumps(dict(record), allow_nan=False)
         with (self.path / METRICS).open("a") as file:
             file.write(line + "\n")
+        self._following.log(record)
 
     def rewind(self, step: int) -> None:
         """Forget what was logged after `step`: a run that was killed continues from there and logs it again.
 
-        Lines that cannot be read, cut off or full of NUL bytes as a power cut leaves them, go too.
+        Lines that cannot be read, cut off or full of NUL bytes as a power cut leaves them, go too. The tracker takes up
+        the run from there.
         """
-        if rank() or not (path := self.path / METRICS).is_file():
+        if rank():
             return
-        lines = path.read_bytes().splitlines(keepends=True)
+        path = self.path / METRICS
+        lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
         kept = [line for line in lines if line.endswith(b"\n") and _logged_step(line) <= step]
         if kept != lines:
             write_atomically(path, b"".join(kept))
+        self._following.begin(self.recorded() or {}, step, [json.loads(line) for line in kept])
 
     def save(self, net: Network, config: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         """Write the model file, then all that continues the run, its weights too, as one file; by atomic renames."""
@@ -270,8 +282,19 @@ def read_metadata(path: Path) -> tuple[str, tuple[str, ...], dict[str, Any]]:
     """(kind of network, classes, config) of a model file written by `save_model`.
 
     Raises:
+        InputError: it is a network that `getam export` wrote.
         WeightsError: the file is not one.
     """
+    if path.suffix.lower() == ".onnx":
+        raise InputError(
+            f"{path} is an exported network, which gives masks and no maps: use it with getam predict, or give the run "
+            "folder it was made from"
+        )
+    if path.suffix.lower() == ".pt2":
+        raise InputError(
+            f"{path} is a program of torch.export, for torch.export.load: give the run folder it was made from, or an "
+            "ONNX file of it to getam predict"
+        )
     try:
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
@@ -295,22 +318,3 @@ def read_metadata(path: Path) -> tuple[str, tuple[str, ...], dict[str, Any]]:
 
 def _are_names(classes: Any) -> bool:
     return isinstance(classes, list) and bool(classes) and all(isinstance(name, str) for name in classes)
-
-
-def environment() -> dict[str, Any]:
-    """Versions and machine, for the record."""
-    names = ("getam", "torch", "torchvision", "timm", "numpy", "lightning-fabric")
-    versions = {}
-    for name in names:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": sys.version.split()[0],
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
-        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "versions": versions,
-    }

@@ -31,8 +31,10 @@ from getam.data.transforms import read_photo_and_saliency
 from getam.engine.device import AUTO, choose_device
 from getam.engine.loop import fit, in_words
 from getam.engine.model import load_model
-from getam.engine.processes import barrier, rank, world
+from getam.engine.processes import barrier
+from getam.engine.ranks import rank, world
 from getam.engine.runfolder import MODEL, RunFolder, read_metadata, save_model
+from getam.engine.tracking.base import OpenTracker
 from getam.nets.network import Network
 from getam.nets.weights import mean_weights
 from getam.recipes.stages import LabelStage, MeanStage, SoftLabelStage, Stage, TrainStage
@@ -59,7 +61,7 @@ def run_stages(
     Args:
         stages: of a `StagedRecipe`.
         collection: photos, tags and, where there are any, saliency maps; its masks are not used.
-        run: an opened run folder.
+        run: an opened run folder, whose tracker follows each stage that trains, in a run of its own.
         record: the configuration as written to config.yaml.
         progress: shows how far a stage is.
         workers: loader processes.
@@ -85,7 +87,18 @@ def run_stages(
             _label(stage, collection, folders[stage.name], models, its, partial(progress, what))
         else:
             its |= {"recipe": stage.recipe.name, **stage.config.model_dump(mode="json")}
-            _train(stage, collection, folders, models, its, partial(progress, what), workers, pace, check)
+            _train(
+                stage,
+                collection,
+                folders,
+                models,
+                its,
+                partial(progress, what),
+                workers,
+                pace,
+                check,
+                run.track,
+            )
         barrier()  # of several processes none goes on before the stage is whole
     last = models[stages[-1].name]
     if rank() == 0:
@@ -108,6 +121,7 @@ def _train(
     workers: int,
     pace: Callable[[float], None] | None,
     check: Callable[[Network], Mapping[str, float]] | None,
+    track: OpenTracker | None,
 ) -> None:
     given = _labelled(collection, folders[stage.labels]) if stage.labels else collection
     needs_masks = "mask" in stage.recipe.needs
@@ -119,7 +133,7 @@ def _train(
         facts=_beliefs(given),
         files=_models_of((stage.start,) if start else (), models),
     )
-    with RunFolder(folders[stage.name]) as run:
+    with RunFolder(folders[stage.name], track) as run:
         run.open(record, content)
         initial = load_model(start).state_dict() if start else None
         with progress(stage.config.steps) as advance:

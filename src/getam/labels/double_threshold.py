@@ -14,11 +14,13 @@ from torch import Tensor
 
 from getam.label_numbers import IGNORE
 from getam.labels.inputs import require_fitting, require_levels
-from getam.refine.crf import IRN, dense_crf, label_probabilities
+from getam.photo_size import seen_size
+from getam.refine.crf import dense_crf, label_probabilities
+from getam.refine.crf_parameters import IRN
 from getam.refine.par import par
 from getam.refine.random_walk import AFA as AFA_WALK
 from getam.refine.random_walk import random_walk
-from getam.refine.scaled import seen_size, shrunk
+from getam.refine.scaled import shrunk
 
 IRN_HIGH, IRN_LOW = (
     0.30,
@@ -82,7 +84,7 @@ def double_threshold(
 def irn_label(
     maps: Tensor, classes: Tensor, images: Tensor, *, high: float = IRN_HIGH, low: float = IRN_LOW
 ) -> Tensor:
-    """IRN: `double_threshold` whose two hard labels go through a dense CRF each (`refine.crf.IRN`, belief 0.7).
+    """IRN: `double_threshold` whose two hard labels go through a dense CRF each (`crf_parameters.IRN`, belief 0.7).
 
     The CRF sees photos larger than 500 as their copy of that size (`refine.scaled.shrunk`).
     Shapes, result and errors as `double_threshold`.

@@ -14,7 +14,8 @@ from getam.errors import InputError
 from getam.labels.completion import open_specks
 from getam.labels.double_threshold import agreed
 from getam.labels.inputs import require_fitting
-from getam.refine.crf import DEEPLAB, CRFParameters, dense_crf
+from getam.refine.crf import dense_crf
+from getam.refine.crf_parameters import DEEPLAB, CRFParameters
 from getam.refine.scaled import shrunk
 
 FOREGROUND = 0.25  # background belief against maps whose peak is 1; chosen on 80 training photos

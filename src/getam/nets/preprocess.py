@@ -13,9 +13,10 @@ from timm.layers import to_2tuple
 from torch import Tensor, nn
 
 from getam.errors import InputError
-from getam.nets.inference import WORK_SIDE, fit_patches, shrunk_photo
+from getam.nets.inference import shrunk_photo
 from getam.nets.network import Network
 from getam.nets.words import WordClassifier
+from getam.photo_size import WORK_SIDE, fit_patches
 
 LONG_SIDE = 256  # of photos for networks of ours, which take any size
 TORCHVISION_SIDE = 224  # of those torchvision models that do not say

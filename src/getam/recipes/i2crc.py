@@ -28,14 +28,16 @@ from getam.losses.saliency_relation import saliency_relation_losses
 from getam.maps.methods.cam import cam
 from getam.maps.multiscale import multiscale
 from getam.nets.classifier import OUTPUT_STRIDE
-from getam.nets.inference import fit_patches, photo_logits
+from getam.nets.inference import photo_logits
 from getam.nets.network import Network
 from getam.nets.score_map import CLASS_MAP, ScoreMapClassifier, build_score_map
 from getam.nets.segmenter import Segmenter
+from getam.photo_size import fit_patches
 from getam.recipes.base import EMBEDDED, CommonConfig, require_saliency
 from getam.recipes.stages import LabelStage, Networks, Stage, TrainStage
 from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe
-from getam.refine.crf import DEEPLAB, dense_crf
+from getam.refine.crf import dense_crf
+from getam.refine.crf_parameters import DEEPLAB
 from getam.refine.scaled import shrunk
 
 NAME = "i2crc"

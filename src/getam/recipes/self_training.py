@@ -27,7 +27,8 @@ from getam.recipes.getam import PRESETS as GETAM_PRESETS
 from getam.recipes.getam import GetamConfig, GetamRecipe
 from getam.recipes.stages import LabelStage, MeanStage, Networks, Stage, TrainStage
 from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe
-from getam.refine.crf import DEEPLAB, dense_crf
+from getam.refine.crf import dense_crf
+from getam.refine.crf_parameters import DEEPLAB
 from getam.refine.scaled import shrunk
 
 

@@ -1,4 +1,7 @@
-"""The ceiling: the same network trained with true masks, for comparison with what tags alone can do."""
+"""True masks of all photos, the ceiling of what tags alone can do; or of some, and the tags of all.
+
+A photo without a mask has no decided pixel: it teaches its tags, and the means over pixels do not count it.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ class SupervisedRecipe:
     def losses(
         self, net: nn.Module, batch: Mapping[str, Tensor], progress: float, config: SupervisedConfig
     ) -> dict[str, Tensor]:
-        """Pixel cross-entropy on the true masks plus L_cls."""
+        """Pixel cross-entropy over what the masks decide, 0 where that is nothing, plus L_cls of every photo."""
         images, masks, tags, known = batch["image"], batch["mask"], batch["tags"], batch.get("known")
         compared = known  # with which classes the pixels of a photo were compared
         if config.class_mix:

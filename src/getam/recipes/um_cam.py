@@ -21,8 +21,8 @@ from getam.labels.deep import torch_label_dtype
 from getam.maps.methods.um_cam import um_cam
 from getam.maps.multiscale import multiscale
 from getam.nets.build import FROM_NOTHING
-from getam.nets.inference import fit_patches
 from getam.nets.segmenter import Segmenter
+from getam.photo_size import fit_patches
 from getam.recipes.base import EMBEDDED
 from getam.recipes.classifier import ClassifierConfig, ClassifierRecipe
 from getam.recipes.consensus import ConsensusConfig, ConsensusRecipe

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from getam.refine.crf import IRN, ITERATIONS, CRFParameters, dense_crf
+from getam.refine.crf import dense_crf
+from getam.refine.crf_parameters import IRN, ITERATIONS, CRFParameters
 from getam.refine.neighbours import photo_sized
 from getam.refine.scaled import scale_to_peak
 
@@ -18,7 +19,7 @@ def crf_of_maps(
         images: (B,3,H,W), any dtype, values 0–255.
         maps: (B,K,h,w) ≥ 0, any size: brought to (H,W) first (bilinear, aligned corners); of any magnitude: each is
             divided by its own maximum.
-        parameters: `refine.crf.IRN`, `DEEPLAB` or `AFA`.
+        parameters: `refine.crf_parameters.IRN`, `DEEPLAB` or `AFA`.
         iterations: mean-field updates.
 
     Returns:

@@ -13,7 +13,7 @@ from getam.errors import InputError
 from getam.refine.beliefs import crf_of_maps
 from getam.refine.boundary import boundary_walk
 from getam.refine.class_aware import class_aware_affinity
-from getam.refine.crf import AFA, DEEPLAB, IRN
+from getam.refine.crf_parameters import AFA, DEEPLAB, IRN
 from getam.refine.diffusion import attention_diffusion
 from getam.refine.geodesic import geodesic_expansion
 from getam.refine.pamr import pamr

@@ -13,10 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from getam.photo_size import seen_size
 from getam.refine.inputs import require_finite
 from getam.refine.pamr import ITERATIONS, normalise_maps, pamr
-
-LONG_SIDE = 500  # VOC's, for which the numbers in pixels of published refiners and CRFs were found
 
 ImageRefiner = Callable[[Tensor, Tensor], Tensor]  # photos (B,3,h,w), maps (B,K,·,·) -> maps (B,K,h,w)
 
@@ -64,17 +63,6 @@ def shrunk(images: Tensor, scale: float = 1.0) -> Tensor:
     if size == tuple(images.shape[-2:]):
         return images
     return F.interpolate(images.float(), size=size, mode="area")
-
-
-def seen_size(height: int, width: int, scale: float = 1.0) -> tuple[int, int]:
-    """(h, w) of a photo (height, width) brought to a long side of `LONG_SIDE` if larger, then to `scale` of its sides.
-
-    The scale rounds down, but never to nothing.
-    """
-    longest = max(height, width)
-    if longest > LONG_SIDE:
-        height, width = (max(1, round(side * LONG_SIDE / longest)) for side in (height, width))
-    return max(1, int(height * scale)), max(1, int(width * scale))
 
 
 def scale_to_peak(maps: Tensor) -> Tensor:

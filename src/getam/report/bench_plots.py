@@ -10,10 +10,10 @@ from typing import Any
 
 from getam.metrics.thresholds import DEFAULT_THRESHOLDS
 from getam.report.bench_table import BenchRow
+from getam.report.palette import LINE_COLOURS
 
 CURVES, TRADEOFF = "curves.svg", "tradeoff.svg"
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's, which colour-blind people tell apart; without yellow, which is faint on white."""
+COLOURS = (*LINE_COLOURS, "#000000")
 LINES = ("-", (0, (4, 1.5)))  # the best rows solid, the next ones dashed in the same colours
 REST = "#A0A0A0"  # rows beyond both
 LABEL_SIZE = 9

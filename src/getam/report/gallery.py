@@ -23,9 +23,9 @@ from getam.report.overlay import (
     data_uri,
     heat_colours,
     heat_overlay,
-    label_colours,
     label_overlay,
 )
+from getam.report.palette import css_colour
 
 SMALL_SIDE, LARGE_SIDE = 256, 640
 """Photos are shown with a longer side between these: small ones magnified whole times, large ones shrunk."""
@@ -98,8 +98,9 @@ def render(
 ) -> str:
     """The page of `write_report` as text."""
     columns = list(dict.fromkeys(column for line in table for column in line))
-    return _template().render(
+    return page_template("gallery.html.jinja").render(
         title=title,
+        tones=page_part("tones.css"),
         notes=notes,
         columns=columns,
         lines=[[_cell(line.get(column)) for column in columns] for line in table],
@@ -133,9 +134,7 @@ def _row(row: ReportRow, number: int, class_names: Sequence[str]) -> dict[str, o
         raise InputError(f'row {number} of the report ("{caption}"): {error}') from None
     labels = sorted({int(label) for mask in found.values() for label in np.unique(mask)} - {0})
     ignore = ignore_label(len(class_names))
-    legend = [
-        (_css(label_colours()[label % 256]), class_names[label - 1]) for label in labels if label != ignore
-    ]
+    legend = [(css_colour(label), class_names[label - 1]) for label in labels if label != ignore]
     return {
         "caption": caption,
         "figures": shown,
@@ -189,8 +188,14 @@ def _css(colour: NDArray[np.uint8]) -> str:
     return "#" + bytes(colour.tolist()).hex()
 
 
-@lru_cache(maxsize=1)
-def _template() -> jinja2.Template:
-    source = resources.files("getam.report").joinpath("gallery.html.jinja").read_text(encoding="utf-8")
+@lru_cache
+def page_part(name: str) -> str:
+    """A file of this room that pages are made of: a template, a style, a script."""
+    return resources.files("getam.report").joinpath(name).read_text(encoding="utf-8")
+
+
+@lru_cache
+def page_template(name: str) -> jinja2.Template:
+    """A template of this room, which escapes what it is given."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string(source)
+    return environment.from_string(page_part(name))

@@ -1,4 +1,4 @@
-"""Maps and masks drawn over photos: own colour table, VOC palette, no plotting library.
+"""Maps and masks drawn over photos: own colour tables, no plotting library.
 
 Arrays in, arrays out: photos (H, W, 3) uint8 RGB, heat maps (h, w) ≥ 0, labels (H, W) uint8: 0 background,
 1..C classes, 255 ignore; uint16 and 65535 beyond 254 classes.
@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from getam.data.masks import LabelMap, voc_palette
+from getam.data.masks import LabelMap
 from getam.errors import InputError
+from getam.report.palette import colour_rows, colour_table
 
 Photo = NDArray[np.uint8]
 Labels = LabelMap
@@ -112,14 +113,8 @@ def heat_overlay(photo: Photo, heat: NDArray[Any]) -> Photo:
     return drawn
 
 
-@lru_cache(maxsize=1)
-def label_colours() -> NDArray[np.uint8]:
-    """(256, 3) uint8: the colour of every label in the PASCAL VOC palette; further ones begin anew."""
-    return np.array(voc_palette(), np.uint8).reshape(256, 3)
-
-
 def label_overlay(photo: Photo, labels: Labels) -> Photo:
-    """A mask over its photo: VOC colours with an outline, background untouched, ignored pixels hatched grey.
+    """A mask over its photo: colours of classes with an outline, background untouched, ignored pixels hatched grey.
 
     Args:
         photo: (H, W, 3) uint8 RGB.
@@ -134,13 +129,17 @@ def label_overlay(photo: Photo, labels: Labels) -> Photo:
     check_photo(photo)
     check_labels(photo, labels)
     ignore = np.iinfo(labels.dtype).max
-    rows, columns = np.indices(labels.shape)
-    stripe = (rows + columns) % HATCH_PERIOD < HATCH_PERIOD // 2
-    grey = np.where(stripe, *HATCH_GREYS).astype(np.uint8)[:, :, None]
-    colours = np.where((labels == ignore)[:, :, None], grey, label_colours()[labels & 255])
+    grey = np.where(stripes(labels.shape), *HATCH_GREYS).astype(np.uint8)[:, :, None]
+    colours = np.where((labels == ignore)[:, :, None], grey, colour_table()[colour_rows(labels)])
     inked = _blend(photo, colours, np.where(labels > 0, LABEL_OPACITY, 0.0)[:, :, None])
     classes = (labels > 0) & (labels < ignore)
     return _blend(inked, np.full_like(photo, 255), np.where(outline(labels) & classes, 0.8, 0.0)[:, :, None])
+
+
+def stripes(shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """(H, W) bool: diagonal stripes, for pixels that are ignored."""
+    rows, columns = np.indices(shape)
+    return (rows + columns) % HATCH_PERIOD < HATCH_PERIOD // 2
 
 
 def outline(labels: Labels) -> NDArray[np.bool_]:

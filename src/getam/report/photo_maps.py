@@ -22,8 +22,9 @@ from getam.errors import InputError
 from getam.maps.base import Maps
 from getam.nets.class_names import ClassNames
 from getam.nets.inference import shrunk_photo
+from getam.photo_size import REFINED_SIDE
 from getam.refine.pamr import ITERATIONS
-from getam.refine.scaled import LONG_SIDE, refine_maps, scale_to_peak
+from getam.refine.scaled import refine_maps, scale_to_peak
 from getam.report.overlay import Photo, data_uri, heat_colours, heat_overlay
 
 SHOWN = 320  # long side of the pictures in a notebook
@@ -86,7 +87,7 @@ class PhotoMaps(Maps):
         if self.photo is None:
             raise InputError("these maps are of a batch of tensors and know no photo: give one to overlay()")
         if refine not in self._heat:
-            small = shrunk_photo(self.photo.to(self.values.device), LONG_SIDE).float()[None]
+            small = shrunk_photo(self.photo.to(self.values.device), REFINED_SIDE).float()[None]
             heat = refine_maps(small, self.values, iterations=ITERATIONS if refine else 0)
             self._heat[refine] = heat[0].cpu()
         return self._heat[refine]
@@ -141,15 +142,15 @@ class PhotoMaps(Maps):
             written[f"{one.title}.npz"] = one.packed()
         return written
 
-    def packed(self, index: int = 0) -> bytes:
-        """The raw maps of a photo as an NPZ file: values (K,h,w), scores (K,), classes (K,), method, rows."""
-        one = self[index]
-        buffer = BytesIO()
+    def packed(self) -> bytes:
+        """The raw maps of one photo as an .npz: `values` (K,h,w), `scores` and `classes` (K,), `method` and `rows`."""
+        [one] = self
+        kept, buffer = one.valid[0], BytesIO()
         np.savez_compressed(
             buffer,
-            values=one.values[0][one.valid[0]].cpu().numpy(),
-            scores=one.scores[0][one.valid[0]].cpu().numpy(),
-            classes=np.array([self.names.full(c) for c in one.classes[0][one.valid[0]].tolist()]),
+            values=one.values[0][kept].cpu().numpy(),
+            scores=one.scores[0][kept].cpu().numpy(),
+            classes=np.array([self.names.full(c) for c in one.classes[0][kept].tolist()]),
             method=self.method,
             rows=self.rows,
         )

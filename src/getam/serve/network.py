@@ -16,12 +16,12 @@ from getam.engine.model import load_segmenter
 from getam.errors import InputError
 from getam.maps.registry import find_method
 from getam.nets.embedded import embedded_model
-from getam.nets.inference import WORK_SIDE, batch_logits, enlarged_labels, fit_patches, shrunk_photo
-from getam.refine.scaled import seen_size
+from getam.nets.inference import batch_logits, enlarged_labels, shrunk_photo
+from getam.nets.masks import decisive
+from getam.photo_size import SINGLE_SCALE, WORK_SIDE, fit_patches, seen_size
 from getam.report.photo_maps import PhotoMaps
 from getam.serve.uploads import Limits, decode_upload
 from getam.verbs.outputs import weights_hash
-from getam.verbs.predict import SINGLE_SCALE, decisive
 from getam.verbs.subject import Subject
 from getam.verbs.usual_chain import usual_method
 
@@ -124,7 +124,7 @@ class ServedNetwork:
                 masks += self.masks([each])
                 continue
             label = enlarged_labels(values, each.size).cpu().numpy()
-            masks.append(Mask(label, confidences(beliefs, values.argmax(0), self.classes)))
+            masks.append(Mask(label, confidences(beliefs.cpu(), values.argmax(0).cpu(), self.classes)))
         return masks
 
     def prepare_whole(self, content: bytes) -> Tensor:

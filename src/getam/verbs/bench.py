@@ -16,8 +16,8 @@ from getam.data.collection import Collection, Sample
 from getam.data.fingerprint import take_fingerprint
 from getam.data.masks import write_atomically
 from getam.engine.device import choose_device
+from getam.engine.environment import environment
 from getam.engine.model import load_model
-from getam.engine.runfolder import environment
 from getam.errors import GetamError, InputError
 from getam.maps.registry import REGISTRY
 from getam.metrics.bootstrap import DEFAULT, difference_interval

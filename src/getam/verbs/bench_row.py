@@ -36,7 +36,7 @@ from getam.metrics.cost import peak_tensor_bytes, timed
 from getam.metrics.crossed import CrossFitted
 from getam.metrics.deletion import STEPS, blurred, deletion_insertion
 from getam.metrics.thresholds import DEFAULT_THRESHOLDS
-from getam.nets.inference import fit_patches
+from getam.photo_size import fit_patches
 from getam.pipeline import Pipeline
 from getam.refine.scaled import scale_to_peak
 from getam.report.bench_photos import as_lines

@@ -22,7 +22,7 @@ from getam.nets.embedded import embedded_model
 from getam.nets.network import Network
 from getam.pipeline import LABEL_SCALES
 from getam.verbs.calibrate import calibrated, check_calibration
-from getam.verbs.export import check_export, export
+from getam.verbs.export_masks import check_export, export
 from getam.verbs.first_look import end_with_first_look
 from getam.verbs.loading import load_and_say
 from getam.verbs.outputs import Job, OutputFolder, weights_hash

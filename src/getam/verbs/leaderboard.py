@@ -16,11 +16,12 @@ from getam.data.collection import Collection, Sample, load_sample_mask
 from getam.data.fingerprint import file_hash, take_fingerprint
 from getam.data.masks import read_mask, write_atomically
 from getam.data.photos import read_photo
-from getam.engine.runfolder import environment
+from getam.engine.environment import environment
 from getam.engine.stages import mask_file
 from getam.errors import GetamError, InputError
 from getam.metrics.bootstrap import DEFAULT, difference_interval
 from getam.metrics.confusion import mean_iou
+from getam.photo_size import SINGLE_SCALE
 from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe
 from getam.report.bench_photos import from_lines
 from getam.report.bench_plots import plotting_missing
@@ -30,7 +31,6 @@ from getam.verbs.kept_rows import KeptRows
 from getam.verbs.leaderboard_entry import Entry, read_entries, read_entry
 from getam.verbs.leaderboard_row import Contest, Folders, measure_system
 from getam.verbs.loading import load_and_say, require_background
-from getam.verbs.predict import SINGLE_SCALE
 from getam.verbs.progress import say
 from getam.verbs.saliency import AUTO_PROVIDER, load_with_saliency
 from getam.verbs.saliency_source import heard, source_of

@@ -19,9 +19,11 @@ from getam.data.tags import BACKGROUND
 from getam.engine.runfolder import METRICS, MODEL, RunFolder
 from getam.engine.stages import mask_file, run_stages, stage_folders
 from getam.engine.step_cost import step_cost
+from getam.errors import InputError
 from getam.label_numbers import ignore_label
 from getam.metrics.bootstrap import interval
 from getam.metrics.confusion import ConfusionMatrix, Counts, Scores, hits_and_unions
+from getam.nets.masks import segment
 from getam.nets.network import Network, evaluating
 from getam.nets.segmenter import Segmenter
 from getam.recipes.base import CommonConfig
@@ -31,7 +33,6 @@ from getam.report.bench_photos import as_lines
 from getam.report.leaderboard_table import Curve, SystemRow
 from getam.verbs.exam import Exam
 from getam.verbs.leaderboard_entry import SECOND, Entry
-from getam.verbs.predict import segment
 from getam.verbs.progress import progress
 from getam.verbs.train_config import configure, recorded
 
@@ -183,6 +184,12 @@ def _run(
     """The stages in a run folder; the last one's network."""
     second = stages[-1]
     from_masks = isinstance(second, TrainStage) and not second.labels and "mask" in second.recipe.needs
+    if from_masks and not contest.train.has_masks:
+        bare = next(sample for sample in contest.train.samples if sample.mask is None)
+        raise InputError(
+            f"a ceiling learns from the true masks of all photos, and {bare.photo} has none: add {bare.name}.png to the"
+            " folder of --truth, or leave that recipe out"
+        )
     with RunFolder(folder) as run:
         run.open(record, take_fingerprint(contest.train, masks=from_masks))
         return run_stages(

@@ -19,15 +19,15 @@ from getam.data.masks import LabelMap, write_atomically
 from getam.data.photos import as_tensor, read_photo
 from getam.data.tags import BACKGROUND
 from getam.engine.device import choose_device
+from getam.engine.environment import environment
 from getam.engine.model import load_model
-from getam.engine.runfolder import environment
 from getam.errors import GetamError, InputError
 from getam.maps.methods.multi_layer import min_max
 from getam.maps.registry import REGISTRY
 from getam.metrics.bootstrap import DEFAULT, difference_interval, interval
 from getam.metrics.localisation import HALF, LocalisationScore, hit_counts
 from getam.nets.embedded import embedded_model
-from getam.nets.inference import fit_patches
+from getam.photo_size import fit_patches
 from getam.pipeline import Pipeline
 from getam.pipeline_text import parse_pipeline
 from getam.report.localise_table import LocaliseRow, markdown, rows_table

@@ -10,12 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-
 from getam.data.masks import CLASSES_FILE, read_classes, write_atomically, write_classes
 from getam.data.photos import PROTOCOL
-from getam.engine.runfolder import MODEL, environment
+from getam.engine.environment import environment
 from getam.errors import InputError, SkippedError, WeightsError
 from getam.verbs.unfinished import Unfinished
 
@@ -161,6 +158,11 @@ def weights_hash(path: Path) -> str:
     Equal weights have equal hashes, whatever else the file says and in whatever order. Files that are no safetensors
     raise `WeightsError`.
     """
+    import torch  # here, for results that are made without it have a folder too
+    from safetensors import SafetensorError, safe_open
+
+    from getam.engine.runfolder import MODEL
+
     file = path / MODEL if path.is_dir() else path
     digest = hashlib.sha256()
     try:

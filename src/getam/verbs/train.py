@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from getam.data.class_map import read_class_map
+from getam.data.collection import Collection, Sample
 from getam.data.fingerprint import take_fingerprint
 from getam.data.hold_out import HELD_OUT, divided
 from getam.engine.loop import fit, in_words
-from getam.engine.processes import rank
+from getam.engine.ranks import rank
 from getam.engine.runfolder import RunFolder
 from getam.engine.stages import run_stages
+from getam.engine.tracking.base import find_tracker
 from getam.errors import InputError
 from getam.nets.embedded import embedded_model
 from getam.nets.network import Network
@@ -42,6 +45,7 @@ def train(
     backbone: str | None = None,
     weights: Path | None = None,
     saliency: Path | str | None = AUTO_PROVIDER,
+    masks: Path | None = None,
     classes: tuple[str, ...] | None = None,
     map: Path | None = None,
     split: str | None = None,
@@ -55,6 +59,7 @@ def train(
     hold_out: float = HELD_OUT,
     options: tuple[str, ...] = (),
     workers: int = 0,
+    track: str | None = None,
 ) -> Network:
     """Train a network from photos and their tags.
 
@@ -72,9 +77,9 @@ def train(
             "afa" (end to end, by an affinity learned from attention); "i2crc" and "mdba" (from saliency maps, which
             they cannot do without: in five stages, and end to end); "um-cam" (three stages, made for grey medical
             slices); "irn" (class boundaries stop the maps of a first network, and a segmenter learns from them);
-            "supervised" (true masks: the ceiling to compare with); "classifier", "bas", "acr", "puzzle-cam" and "sipe"
-            (networks for maps, without a decoder); "ecacl" (a classifier for photos of another domain, --options
-            target=FOLDER).
+            "supervised" (true masks, of all photos or of some beside the tags of all); "classifier", "bas", "acr",
+            "puzzle-cam" and "sipe" (networks for maps, without a decoder); "ecacl" (a classifier for photos of another
+            domain, --options target=FOLDER).
         preset: named options of the recipe; "light" for CPUs, "paper-voc" (of "afa", "acr", "sipe" and "classifier"
             also "paper-coco", of "ecacl" "paper", of "um-cam" "paper-fetal-brain") for the paper's, "vit" for a
             transformer as "classifier".
@@ -85,6 +90,9 @@ def train(
         saliency: folder with one saliency map per photo, or a provider that makes and caches them: img-focus, embedded,
             or auto, the best that is installed, where the recipe uses saliency; none: maps of the tags alone decide
             what is background.
+        masks: of recipes that learn from masks: folder of true masks, named after the photos, with classes.txt, such as
+            those kept in `getam app`; photos without one teach their tags only. SegmentationClass of a VOC folder when
+            left out.
         classes: train on these tags only; the others' pixels are nobody's.
         map: CSV of from,to lines, or YAML, with new names for tags and for classes of masks: two with one name are
             merged, one with an empty name is dropped, its tag taken away and its pixels nobody's.
@@ -100,6 +108,8 @@ def train(
             learned: where there are 40 or more; 0 for none. tags.json in the run folder has what was found.
         options: others of the recipe, each NAME=VALUE, as zoom=[0.5,2] or rounds=2; config.yaml of a run lists them.
         workers: loader processes.
+        track: tensorboard, mlflow or wandb: tell it too what metrics.jsonl is told, in `tracking` in the run folder;
+            MLFLOW_TRACKING_URI and WANDB_MODE=online send it elsewhere.
 
     Returns:
         The trained network.
@@ -109,8 +119,23 @@ def train(
             losses that are no longer finite; one sentence.
     """
     system = find_recipe(recipe)
+    tracker = None if track is None else find_tracker(track)
+    from_masks = "mask" in system.needs
+    if masks is not None and not from_masks:
+        raise InputError(
+            f"--masks is of recipes that learn from masks, and {recipe} does not: try supervised"
+        )
     class_map = None if map is None else read_class_map(map)
-    load = partial(load_and_say, data, tags, format=format, classes=classes, split=split, class_map=class_map)
+    load = partial(
+        load_and_say,
+        data,
+        tags,
+        format=format,
+        classes=classes,
+        split=split,
+        masks=masks,
+        class_map=class_map,
+    )
     source = source_of(saliency, used="saliency" in system.uses)
     collection = heard(load_with_saliency(load, source), saliency)
     if workers < 0:
@@ -123,11 +148,14 @@ def train(
     }  # fmt: skip
     flags = {name: value for name, value in given.items() if value is not None}
     kept, held = divided(collection, hold_out)
+    if from_masks and not collection.has_masks:  # the few masks are to learn from
+        held = divided(replace(collection, samples=_bare(collection)), hold_out)[1]
+        kept = replace(collection, samples=tuple(s for s in collection.samples if s not in held.samples))
     photos = len(kept.samples)
     config = configure(system, preset, {**flags, **named(options, given)}, epochs, photos)
     config = with_weights(config, collection.classes, out)
-    dataset = config.crops(kept, masks="mask" in system.needs)
-    for said in warnings_of(kept, known_classes()) if "mask" not in system.needs else []:
+    dataset = config.crops(kept, masks=from_masks)
+    for said in [_masks_in_words(kept)] if from_masks else warnings_of(kept, known_classes()):
         logger.warning("%s", said)
     if said := complaint(config, photos):
         logger.warning("%s", said)
@@ -140,7 +168,7 @@ def train(
     exam = Exam(config.whole_photos(held), config.batch_size) if held.samples else None
     check = exam.mean_ranked if exam else None
     doing = plan(recipe, config, photos, len(held.samples))
-    with RunFolder(out) as run:
+    with RunFolder(out, tracker) as run:
         run.open(record, content)
         if isinstance(system, StagedRecipe):
             net = run_stages(
@@ -164,6 +192,17 @@ def weights_file(weights: str | None) -> Path | None:
     if weights == EMBEDDED:
         return embedded_model()
     return Path(weights) if weights else None
+
+
+def _masks_in_words(collection: Collection) -> str:
+    """How many photos have a mask to learn from, and what the others are for."""
+    photos, bare = len(collection.samples), len(_bare(collection))
+    rest = "" if not bare else "; the others teach their tags only"
+    return f"{photos - bare} of {photos} photos have a true mask{rest}"
+
+
+def _bare(collection: Collection) -> tuple[Sample, ...]:
+    return tuple(sample for sample in collection.samples if sample.mask is None)
 
 
 def _in_words(source: Path | str | None) -> str:

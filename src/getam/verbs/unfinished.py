@@ -78,7 +78,7 @@ def _read(file: Path) -> list[dict[str, Any]]:
     for line in file.read_bytes().splitlines():
         try:
             found = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             break
         if not isinstance(found, dict) or (lines and not found.keys() >= {"key", "from", "results"}):
             break

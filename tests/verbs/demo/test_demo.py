@@ -25,10 +25,11 @@ from getam.maps.methods.getam import getam
 from getam.maps.methods.gradcam import gradcam
 from getam.maps.methods.rollout import rollout
 from getam.nets.embedded import embedded_model
-from getam.nets.inference import fit_patches
 from getam.nets.segmenter import Segmenter
+from getam.photo_size import fit_patches
 from getam.recipes.getam import GetamConfig
-from getam.refine.crf import DEEPLAB, dense_crf
+from getam.refine.crf import dense_crf
+from getam.refine.crf_parameters import DEEPLAB
 from getam.refine.scaled import refine_maps
 from getam.verbs.demo import report as demo_report
 from getam.verbs.demo import run as demo_verb

@@ -22,7 +22,7 @@ def looks(source: Source) -> bool:
 
 def read(source: Source) -> Listing:
     """Photos and the categories annotated in them. Raises `InputError`, naming file and entry."""
-    path, content = source.path, source.json
+    path = source.path
     names = {
         _key(each, "id", f"{path}, category {n}"): _key(each, "name", f"{path}, category {n}")
         for n, each in enumerate(_list(source, "categories"), start=1)
@@ -30,7 +30,7 @@ def read(source: Source) -> Listing:
     images = _list(source, "images")
     ids = [_key(image, "id", f"{path}, image {n}") for n, image in enumerate(images, start=1)]
     having: dict[Any, dict[str, None]] = {each: {} for each in ids}
-    for number, annotation in enumerate(content["annotations"] or [], start=1):
+    for number, annotation in enumerate(_list(source, "annotations"), start=1):
         where = f"{path}, annotation {number}"
         image, category = _key(annotation, "image_id", where), _key(annotation, "category_id", where)
         if category not in names:
@@ -54,7 +54,7 @@ def read(source: Source) -> Listing:
 
 
 def _list(source: Source, name: str) -> list[Any]:
-    found = source.json.get(name)
+    found = source.json.get(name) if isinstance(source.json, dict) else None
     if not isinstance(found, list):
         raise InputError(f'{source.path}: "{name}" is no list, as COCO has it; export it again.')
     return found

@@ -38,6 +38,8 @@ def read(source: Source) -> Listing:
     """Photos and their labels. Raises `InputError`, naming file and sample."""
     if source.is_folder:
         source = Source(next(source.path / n for n in FILES if (source.path / n).is_file()))
+    if not looks(source):
+        raise InputError(f"{source.path} is no {' or '.join(FILES)} as FiftyOne writes it: export it again.")
     rows = _samples(source) if "samples" in source.json else _labels(source)
     kept = tuple(row for row in rows if row is not None)
     remarks = (f"left out: {len(rows) - len(kept)} without a label",) if len(kept) < len(rows) else ()

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from getam.data.mask_formats.base import Flags
 
@@ -33,6 +32,8 @@ def outlines(flags: Flags) -> Iterator[tuple[Ring, int]]:
     >>> [(ring.tolist(), holes) for ring, holes in outlines(np.array([[True, True]]))]
     [([[0.0, 0.0], [2.0, 0.0], [2.0, 1.0], [0.0, 1.0]], 0)]
     """
+    from scipy import ndimage  # here: it takes half a second to load, and few formats have outlines
+
     parts, count = ndimage.label(flags)
     rings: list[list[Ring]] = [[] for _ in range(count)]
     for part, ring in _rings(parts):

@@ -83,7 +83,9 @@ def read(path: Path, reading: Reading) -> Source:
     def load(name: str, file: Path) -> PhotoMask:
         height, width = size(name)
         label = canvas(height, width)
-        for row, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        with understanding(file, "the text", TOOL):
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
+        for row, line in enumerate(lines, start=1):
             with understanding(file, f"line {row}", TOOL):
                 number, *shares = line.split() or ["0"]
                 if len(shares) == 4:
@@ -109,7 +111,7 @@ def _names(path: Path, reading: Reading) -> tuple[str, ...]:
         return reading.classes
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{file} is no YAML: write path, train, val and names into it") from error
     with understanding(file, "names", TOOL):
         names = content["names"]

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from getam.errors import InputError
 from getam.maps.methods.getam import getam
-from getam.nets.inference import fit_patches
+from getam.nets.masks import segment
 from getam.nets.segmenter import Segmenter
+from getam.photo_size import SINGLE_SCALE, fit_patches
 from getam.recipes.getam import GetamConfig
 from getam.refine.scaled import refine_maps
 from getam.report.gallery import ReportRow
 from getam.verbs.demo.digits import DIGIT_CLASSES
 from getam.verbs.demo.score import DemoScores, complete, scene_batches, scene_maps, segment_scenes
-from getam.verbs.predict import SINGLE_SCALE, segment
 
 METHOD_NAMES = {"getam": "GETAM", "gradcam": "Grad-CAM", "rollout": "attention rollout"}
 

@@ -16,9 +16,10 @@ from typing import Any
 from rich.console import Console
 
 from getam.data.masks import write_atomically
+from getam.engine.environment import environment
 from getam.engine.loop import fit, in_words
 from getam.engine.model import load_segmenter
-from getam.engine.runfolder import RunFolder, environment
+from getam.engine.runfolder import RunFolder
 from getam.errors import InputError
 from getam.nets.segmenter import Segmenter
 from getam.recipes.getam import GetamConfig, GetamRecipe

@@ -18,12 +18,12 @@ from getam.maps.base import class_slots
 from getam.maps.registry import REGISTRY
 from getam.metrics.confusion import ConfusionMatrix
 from getam.metrics.thresholds import ThresholdSweep
+from getam.nets.masks import decide
 from getam.nets.segmenter import Segmenter
 from getam.recipes.getam import GetamConfig
 from getam.refine.scaled import refine_maps
 from getam.verbs.demo.digit_bank import Split
 from getam.verbs.demo.digits import DigitScenes
-from getam.verbs.predict import decide
 from getam.verbs.progress import Advance
 
 BATCH = 32

@@ -15,7 +15,7 @@ def trial() -> Iterator[Finding]:
     import torch
 
     from getam.engine.model import load_segmenter
-    from getam.verbs.predict import segment
+    from getam.nets.masks import segment
 
     began = time.monotonic()
     net = load_segmenter()

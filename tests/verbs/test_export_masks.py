@@ -12,13 +12,12 @@ import torch
 from PIL import Image
 
 import getam
-from getam.data.confidences import read_confidences
+from getam.data.confidences import confidences, read_confidences
 from getam.data.masks import read_mask
 from getam.data.photos import as_tensor, read_photo
 from getam.engine.model import load_segmenter
 from getam.errors import InputError, SkippedError
 from getam.nets.inference import photo_logits
-from getam.verbs.predict import confidences
 
 
 def test_confidence_is_the_mean_probability_of_a_class_over_its_pixels() -> None:

@@ -1,0 +1,78 @@
+"""Photos and logits resized in NumPy and Pillow as torch resizes them, for where there is no torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from getam.data.masks import LabelMap
+from getam.label_numbers import label_dtype
+
+Floats = npt.NDArray[np.float32]
+
+STRIP = 2**22  # values of an enlarged map in memory at once: 16 MB
+
+
+def resized_photo(photo: Image.Image, size: tuple[int, int]) -> Floats:
+    """RGB photo → (3,h,w) float32 in 0–255, bilinear with antialiasing: torch's `interpolate(antialias=True)`.
+
+    Pillow's bilinear filter is the same triangle, as wide as the photo is shrunk; on floating-point channels it does
+    not round. Torch's agrees to 1e-4 (tests/exported/test_arrays.py).
+
+    >>> resized_photo(Image.new("RGB", (8, 4), (255, 0, 51)), (2, 3))[:, 0, 0].tolist()
+    [255.0, 0.0, 51.0]
+    """
+    height, width = size
+    channels = [
+        channel.convert("F").resize((width, height), Image.Resampling.BILINEAR) for channel in photo.split()
+    ]
+    return np.stack([np.asarray(channel, np.float32) for channel in channels]).clip(0, 255)
+
+
+def enlarged(values: Floats, size: tuple[int, int]) -> Floats:
+    """(C,h,w) → (C,H,W), bilinear with pixel centres aligned and no antialiasing: torch's `align_corners=False`."""
+    if values.shape[1:] == size:
+        return values
+    rows, columns = _between(values.shape[1], size[0]), _between(values.shape[2], size[1])
+    return _lerp(_lerp(values, 1, *rows), 2, *columns)
+
+
+def enlarged_labels(values: Floats, size: tuple[int, int]) -> LabelMap:
+    """Arg-max over C of values (C,h,w), `enlarged` to (H,W) a strip at a time: uint8, uint16 beyond 254 classes."""
+    dtype = label_dtype(len(values) - 1)
+    if values.shape[1:] == size:
+        return values.argmax(0).astype(dtype)
+    height, width = size
+    above, below, share = _between(values.shape[1], height)
+    columns = _between(values.shape[2], width)
+    step = max(1, STRIP // (len(values) * width))
+    strips = []
+    for top in range(0, height, step):
+        rows = slice(top, top + step)
+        strip = _lerp(_lerp(values, 1, above[rows], below[rows], share[rows]), 2, *columns)
+        strips.append(strip.argmax(0).astype(dtype))
+    return np.concatenate(strips)
+
+
+def softmax(logits: Floats) -> Floats:
+    """(C,h,w) → probabilities over C."""
+    powers = np.exp(logits - logits.max(0))
+    return powers / powers.sum(0)
+
+
+def _between(length: int, wanted: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Floats]:
+    """For each of `wanted` pixels along a side of `length`: its two neighbours there, and the share of the second."""
+    place = ((np.arange(wanted) + 0.5) * (length / wanted) - 0.5).clip(0, length - 1)
+    first = place.astype(np.intp)
+    return first, np.minimum(first + 1, length - 1), (place - first).astype(np.float32)
+
+
+def _lerp(
+    values: Floats, axis: int, first: npt.NDArray[Any], second: npt.NDArray[Any], share: Floats
+) -> Floats:
+    shares = share.reshape([-1 if place == axis else 1 for place in range(values.ndim)])
+    start = values.take(first, axis)
+    return start + (values.take(second, axis) - start) * shares

@@ -1,0 +1,56 @@
+"""Photos → label maps with a network in torch: its logits, sharpened by a dense CRF on request."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from getam.nets.inference import enlarged_labels, photo_logits, shrunk_photo
+from getam.nets.segmenter import Segmenter
+from getam.photo_size import SINGLE_SCALE, WORK_SIDE
+from getam.refine.crf import dense_crf
+from getam.refine.crf_parameters import DEEPLAB
+from getam.refine.scaled import shrunk
+
+
+def segment(
+    net: Segmenter,
+    photo: Tensor,
+    scales: tuple[int, ...] = SINGLE_SCALE,
+    *,
+    flip: bool = False,
+    crf: bool = False,
+    size: tuple[int, int] | None = None,
+) -> Tensor:
+    """One photo (3,H,W) in 0–255 → label uint8, 0 background, class index + 1: (H,W), or of another `size`."""
+    small = shrunk_photo(photo, max(WORK_SIDE, *scales))
+    logits = photo_logits(net, small, scales, flip=flip)
+    return decide(logits, small, crf=crf, size=size or (photo.shape[-2], photo.shape[-1]))
+
+
+def decide(
+    logits: Tensor, photo: Tensor, *, crf: bool = False, size: tuple[int, int] | None = None
+) -> Tensor:
+    """Logits (C+1,H,W) of a photo (3,H,W) → label uint8, sharpened by a dense CRF on request: (H,W), or of a `size`.
+
+    The CRF's parameters are in pixels of photos of about 500: larger ones are brought to that first.
+    """
+    return enlarged_labels(decisive(logits, photo, crf=crf)[1], size or (photo.shape[-2], photo.shape[-1]))
+
+
+def decisive(logits: Tensor, photo: Tensor, *, crf: bool) -> tuple[Tensor, Tensor]:
+    """Logits (C+1,H,W) of a photo (3,H,W) → the network's probabilities, and the values of which the largest wins.
+
+    Both (C+1,h,w): with a CRF of the photo's size or 500 at most, else of the photo's size.
+    """
+    beliefs = logits.softmax(0)
+    if not crf:
+        return beliefs, logits
+    beliefs = shrunk(beliefs[None])[0]
+    return beliefs, sharpened(beliefs, photo)
+
+
+def sharpened(beliefs: Tensor, photo: Tensor) -> Tensor:
+    """Probabilities (C+1,h,w) of a photo (3,H,W) → those after a dense CRF, of the photo's size or 500 at most."""
+    image = photo.to(beliefs.device, torch.float32)[None]
+    return dense_crf(shrunk(image), shrunk(beliefs[None]), parameters=DEEPLAB)[0]

@@ -1,0 +1,46 @@
+"""How large a photo is when a network sees it: numbers only, for networks of torch and for exported ones alike."""
+
+from __future__ import annotations
+
+SINGLE_SCALE = (320,)
+"""Long side that segmenters see by default; chosen on tune, and on other classes of MSRC (docs/results.md)."""
+
+WORK_SIDE = 1000
+"""Larger photos are shrunk to this long side, or to the largest scale; their masks are enlarged."""
+
+REFINED_SIDE = 500
+"""Long side of what refiners and CRFs see of a larger photo: VOC's, for which their published numbers in pixels were
+found."""
+
+
+def fit_patches(height: int, width: int, long_side: int, patch: int) -> tuple[int, int]:
+    """(h, w) near the photo's shape with this long side, both multiples of the patch.
+
+    >>> fit_patches(375, 500, long_side=256, patch=16)
+    (192, 256)
+    """
+    scale = long_side / max(height, width)
+    return tuple(max(patch, round(side * scale / patch) * patch) for side in (height, width))  # type: ignore[return-value]
+
+
+def fit_long_side(height: int, width: int, long_side: int) -> tuple[int, int]:
+    """(h, w) of a photo shrunk to at most this long side, shape kept; of a smaller one its own.
+
+    >>> fit_long_side(3000, 4000, 1000), fit_long_side(30, 40, 1000)
+    ((750, 1000), (30, 40))
+    """
+    scale = long_side / max(height, width)
+    if scale >= 1:
+        return height, width
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def seen_size(height: int, width: int, scale: float = 1.0) -> tuple[int, int]:
+    """(h, w) of a photo brought to a long side of `REFINED_SIDE` if larger, then to `scale` of its sides.
+
+    The scale rounds down, but never to nothing.
+    """
+    longest = max(height, width)
+    if longest > REFINED_SIDE:
+        height, width = (max(1, round(side * REFINED_SIDE / longest)) for side in (height, width))
+    return max(1, int(height * scale)), max(1, int(width * scale))

@@ -1,0 +1,52 @@
+"""`getam predict` with a network in an ONNX file: the steps of `getam.verbs.predict_torch`, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from getam.data.confidences import confidences
+from getam.data.masks import LabelMap
+from getam.engine.device import AUTO
+from getam.errors import InputError
+from getam.exported.arrays import enlarged_labels, softmax
+from getam.exported.onnx_segmenter import OnnxSegmenter
+from getam.photo_size import WORK_SIDE, fit_long_side
+
+DEVICES = (AUTO, "cpu")
+
+
+class OnnxPredictor:
+    """What `getam export` wrote; see `getam.verbs.predictors.Predictor`.
+
+    Raises:
+        InputError: a device other than the CPU, besides what `OnnxSegmenter` raises.
+    """
+
+    def __init__(self, model: Path, *, scales: Sequence[int], flip: bool, crf: bool, device: str) -> None:
+        if device not in DEVICES:
+            raise InputError(f"--device {device}: ONNX files run on the CPU here; choose auto or cpu")
+        self._segmenter = OnnxSegmenter(model)
+        self.classes = self._segmenter.about.classes
+        self.weights_sha256 = self._segmenter.sha256
+        self._scales, self._flip, self._crf = tuple(scales), flip, crf
+
+    def prepare(self, photo: Image.Image) -> Image.Image:
+        """RGB, shrunk to what is looked at."""
+        height, width = fit_long_side(photo.height, photo.width, max(WORK_SIDE, *self._scales))
+        return photo.resize((width, height), Image.Resampling.BILINEAR)
+
+    def masks(self, photo: Image.Image, size: tuple[int, int]) -> tuple[LabelMap, dict[str, float]]:
+        """Confidences are of the network's probabilities before the CRF."""
+        logits = self._segmenter.photo_logits(photo, self._scales, flip=self._flip)
+        beliefs, values = softmax(logits), logits
+        if self._crf:
+            from getam.exported.crf import as_seen, dense_crf  # SciPy's sparse matrices take a while to load
+
+            seen, beliefs = as_seen(np.asarray(photo, np.float32).transpose(2, 0, 1), beliefs)
+            values = dense_crf(seen, beliefs)
+        sure = confidences(beliefs, values.argmax(0), self.classes)
+        return enlarged_labels(values, size), sure
