@@ -40,8 +40,8 @@ SMALL = (48, 64)
 @contextmanager
 def serving(*options: str) -> Iterator[tuple[int, int]]:
     """(port, process id) of a service that runs for the block."""
-    command = [sys.executable, "-m", "getam", "serve", "--port", "0", "--device", "cpu", *options]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "getam", "serve", "--port", "0", "--device", "cpu", "--timeout", "600"]
+    process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     try:
         line = process.stderr.readline()

@@ -18,7 +18,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     COMMON: (
         "data", "tags", "photos", "masks", "truth", "model", "out", "classes", "splits", "shares", "saliency", "recipe",
         "preset", "method", "provider", "compare", "against", "to", "from_", "prefix", "year", "download", "fix",
-        "explain.weights", "network", "recipes", "test_tags", "boxes", "folder", "keep", "int8", "name", "licence",
+        "explain.weights", "network", "recipes", "test_tags", "boxes", "folder", "keep", "host", "port", "int8",
+        "name", "licence",
     ),
     "photo and tag": ("format", "map", "split", "test_split", "on_bad_image"),
     "training": (
@@ -30,8 +31,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "background", "bench.size", "localise.size", "fixed", "bench.photos", "localise.photos", "leaderboard.photos",
         "test_photos", "perturbed",
     ),
-    "service": ("host", "port", "places", "timeout", "batch", "max_megabytes", "max_megapixels"),
-    "running": ("device", "workers", "seed", "track", "overwrite"),
+    "service": ("places", "timeout", "batch"),
+    "running": ("device", "workers", "seed", "track", "overwrite", "upload_mb", "megapixels"),
     "image–text model": ("words", "background_words", "label.weights"),
     "getam, acr, ad-cam, legrad, last-stage": ("coupling", "start", "rows"),
     "CAM": ("layers",),

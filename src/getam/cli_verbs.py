@@ -122,7 +122,7 @@ VERBS: dict[str, Verb] = {
         "getam.verbs.serve", "serve", "Answer photos with masks and maps over HTTP until it is told to stop.",
         (
             ("getam serve --model runs/a", "on http://127.0.0.1:8000, for this machine only"),
-            ("getam serve --host 0.0.0.0 --port 80 --max-megapixels 12", "for others too: put a gate in front"),
+            ("getam serve --host 0.0.0.0 --port 80 --megapixels 12", "for others too: put a gate in front"),
         ),
     ),
     "publish": Verb(

@@ -100,7 +100,7 @@ def test_a_taken_port_and_a_model_that_is_none_are_sentences(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     "option",
-    [{"places": 0}, {"batch": 0}, {"timeout": -1.0}, {"max_megabytes": 0.0}, {"max_megapixels": 0.0}, {"port": 65536}],
+    [{"places": 0}, {"batch": 0}, {"timeout": -1.0}, {"upload_mb": 0.0}, {"megapixels": 0.0}, {"port": 65536}],
     ids=str,
 )  # fmt: skip
 def test_options_out_of_range(option: dict[str, Any]) -> None:
@@ -135,7 +135,7 @@ def test_what_is_asked_reaches_the_service(trained: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(app, "Service", lambda *a, **o: services.append(real(*a, **o)) or services[-1])
     monkeypatch.setattr(uvicorn, "Server", Kept)
     try:
-        serve(model=trained, port=0, places=3, timeout=7, batch=2, max_megabytes=1, max_megapixels=2, scales=(64,),
+        serve(model=trained, port=0, places=3, timeout=7, batch=2, upload_mb=1, megapixels=2, scales=(64,),
               flip=True, crf=False, device="cpu")  # fmt: skip
         serve(model=trained, port=0)
     finally:

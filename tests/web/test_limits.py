@@ -29,10 +29,10 @@ def test_a_byte_or_a_row_more_is_refused_by_its_own_name(
     file = save(tmp_path / "a.png", (40, 26))
     monkeypatch.setattr("getam.web.limits.read_photo", lambda path: pytest.fail("it was decoded"))
     with pytest.raises(
-        InputError, match=r"mine\.png has 40×26 pixels and at most 0.001 million are taken.*--max-megapixels"
+        InputError, match=r"mine\.png has 40×26 pixels and at most 0.001 million are taken.*--megapixels"
     ):
         Limits(1, 0.001).read(file, "mine.png")
-    with pytest.raises(InputError, match=r"^mine\.png has 0.0 MB and at most .* are taken.*--max-megabytes"):
+    with pytest.raises(InputError, match=r"^mine\.png has 0.0 MB and at most .* are taken.*--upload-mb"):
         Limits((file.stat().st_size - 1) / 1e6, 1).read(file, "mine.png")
 
 
@@ -55,9 +55,9 @@ def test_what_is_no_photo_is_one_sentence_without_a_path(tmp_path: Path, content
 @pytest.mark.parametrize(
     ("numbers", "option"),
     [
-        ((0, 1), "--max-megabytes 0"),
-        ((1, -2), "--max-megapixels -2"),
-        ((float("nan"), 1), "--max-megabytes nan"),
+        ((0, 1), "--upload-mb 0"),
+        ((1, -2), "--megapixels -2"),
+        ((float("nan"), 1), "--upload-mb nan"),
     ],
 )
 def test_limits_that_let_nothing_in_are_refused(numbers: tuple[float, float], option: str) -> None:

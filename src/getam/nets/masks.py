@@ -35,8 +35,19 @@ def decide(
 
     The CRF's parameters are in pixels of photos of about 500: larger ones are brought to that first.
     """
-    values = sharpened(logits.softmax(0), photo) if crf else logits
-    return enlarged_labels(values, size or (photo.shape[-2], photo.shape[-1]))
+    return enlarged_labels(decisive(logits, photo, crf=crf)[1], size or (photo.shape[-2], photo.shape[-1]))
+
+
+def decisive(logits: Tensor, photo: Tensor, *, crf: bool) -> tuple[Tensor, Tensor]:
+    """Logits (C+1,H,W) of a photo (3,H,W) → the network's probabilities, and the values of which the largest wins.
+
+    Both (C+1,h,w): with a CRF of the photo's size or 500 at most, else of the photo's size.
+    """
+    beliefs = logits.softmax(0)
+    if not crf:
+        return beliefs, logits
+    beliefs = shrunk(beliefs[None])[0]
+    return beliefs, sharpened(beliefs, photo)
 
 
 def decisive(logits: Tensor, photo: Tensor, *, crf: bool) -> tuple[Tensor, Tensor]:

@@ -142,15 +142,15 @@ class PhotoMaps(Maps):
             written[f"{one.title}.npz"] = one.packed()
         return written
 
-    def packed(self, index: int = 0) -> bytes:
-        """The raw maps of a photo as an NPZ file: values (K,h,w), scores (K,), classes (K,), method, rows."""
-        one = self[index]
-        buffer = BytesIO()
+    def packed(self) -> bytes:
+        """The raw maps of one photo as an .npz: `values` (K,h,w), `scores` and `classes` (K,), `method` and `rows`."""
+        [one] = self
+        kept, buffer = one.valid[0], BytesIO()
         np.savez_compressed(
             buffer,
-            values=one.values[0][one.valid[0]].cpu().numpy(),
-            scores=one.scores[0][one.valid[0]].cpu().numpy(),
-            classes=np.array([self.names.full(c) for c in one.classes[0][one.valid[0]].tolist()]),
+            values=one.values[0][kept].cpu().numpy(),
+            scores=one.scores[0][kept].cpu().numpy(),
+            classes=np.array([self.names.full(c) for c in one.classes[0][kept].tolist()]),
             method=self.method,
             rows=self.rows,
         )

@@ -124,7 +124,7 @@ class ServedNetwork:
                 masks += self.masks([each])
                 continue
             label = enlarged_labels(values, each.size).cpu().numpy()
-            masks.append(Mask(label, confidences(beliefs, values.argmax(0), self.classes)))
+            masks.append(Mask(label, confidences(beliefs.cpu(), values.argmax(0).cpu(), self.classes)))
         return masks
 
     def prepare_whole(self, content: bytes) -> Tensor:

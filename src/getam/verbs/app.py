@@ -24,8 +24,8 @@ def app(
     keep: Path | None = None,
     host: str = LOOPBACK,
     port: int = PORT,
-    max_megabytes: float = UPLOAD_MB,
-    max_megapixels: float = MEGAPIXELS,
+    upload_mb: float = UPLOAD_MB,
+    megapixels: float = MEGAPIXELS,
     device: str = AUTO,
 ) -> None:
     """Look at maps and masks in the browser, mend them with a brush, and keep those that are right.
@@ -41,8 +41,8 @@ def app(
             the app made before.
         host: 127.0.0.1 is this machine alone; 0.0.0.0 lets in whoever reaches it, without a password.
         port: to listen on; 0 for any that is free.
-        max_megabytes: largest file that is taken, in MB.
-        max_megapixels: largest photo that is taken.
+        upload_mb: largest file that is taken, in MB.
+        megapixels: largest photo that is taken.
         device: auto, cpu, cuda, cuda:1 or mps; auto is a GPU if there is one.
 
     Raises:
@@ -61,7 +61,7 @@ def app(
     with own_cache() as place:
         from getam.web.page import CSS, build, theme
 
-        limits = Limits(max_megabytes, max_megapixels)
+        limits = Limits(upload_mb, megapixels)
         page = build(App(models, limits, photos, kept), place)
         url = start(page, host=host, port=port, max_bytes=limits.bytes, look={"theme": theme(), "css": CSS})
         say(f"getam app: {url} (Ctrl+C ends it)")

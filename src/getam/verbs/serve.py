@@ -33,8 +33,8 @@ def serve(
     places: int = PLACES,
     timeout: float = SECONDS,
     batch: int | None = None,
-    max_megabytes: float = MEGABYTES,
-    max_megapixels: float = MEGAPIXELS,
+    upload_mb: float = MEGABYTES,
+    megapixels: float = MEGAPIXELS,
 ) -> None:
     """Answer photos with masks and maps over HTTP until it is told to stop; needs `pip install 'getam[serve]'`.
 
@@ -53,14 +53,14 @@ def serve(
         timeout: seconds after which a request is given up (504; 408 where its photo has not arrived by then).
         batch: photos of one size in one pass of the network, at most; when left out 8 on a GPU and 1 on a CPU, where
             more are no faster (docs/performance.md).
-        max_megabytes: of a photo's file, in millions of bytes.
-        max_megapixels: of a photo, in millions of pixels, read from its header before anything is decoded.
+        upload_mb: of a photo's file, in millions of bytes.
+        megapixels: of a photo, in millions of pixels, read from its header before anything is decoded.
 
     Raises:
         InputError: no such model or device, one without masks, an option out of range, or the extra is missing.
     """
-    for name, value in (("places", places), ("batch", batch), ("timeout", timeout), ("max-megabytes", max_megabytes),
-                        ("max-megapixels", max_megapixels)):  # fmt: skip
+    for name, value in (("places", places), ("batch", batch), ("timeout", timeout), ("upload-mb", upload_mb),
+                        ("megapixels", megapixels)):  # fmt: skip
         if value is not None and value <= 0:
             raise InputError(f"--{name} {value:g} must be above 0")
     if not 0 <= port < 2**16:
@@ -77,7 +77,7 @@ def serve(
     from getam.serve.uploads import Limits
 
     network = ServedNetwork(
-        model, scales=scales, flip=flip, crf=crf, device=device, limits=Limits(max_megabytes, max_megapixels)
+        model, scales=scales, flip=flip, crf=crf, device=device, limits=Limits(upload_mb, megapixels)
     )
     several = batch or (1 if network.on_cpu else BATCH)
     service = Service(network, limit=places, timeout=timeout, batch=several)

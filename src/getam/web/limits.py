@@ -30,7 +30,7 @@ class Limits:
     megapixels: float = MEGAPIXELS
 
     def __post_init__(self) -> None:
-        for option, number in (("--max-megabytes", self.megabytes), ("--max-megapixels", self.megapixels)):
+        for option, number in (("--upload-mb", self.megabytes), ("--megapixels", self.megapixels)):
             if not number > 0:
                 raise InputError(f"{option} {number:g} lets no photo in: give a positive number")
 
@@ -53,7 +53,7 @@ class Limits:
         if size > self.bytes:
             raise InputError(
                 f"{name} has {size / 1e6:.1f} MB and at most {self.megabytes:g} are taken: make it smaller, or start"
-                " the app with a larger --max-megabytes"
+                " the app with a larger --upload-mb"
             )
         try:
             with Image.open(path) as image:
@@ -72,5 +72,5 @@ class Limits:
     def _too_large(self, name: str, what: str) -> str:
         return (
             f"{name} has {what} and at most {self.megapixels:g} million are taken: make it smaller, or start the app"
-            " with a larger --max-megapixels"
+            " with a larger --megapixels"
         )
