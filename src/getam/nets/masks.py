@@ -50,18 +50,6 @@ def decisive(logits: Tensor, photo: Tensor, *, crf: bool) -> tuple[Tensor, Tenso
     return beliefs, sharpened(beliefs, photo)
 
 
-def decisive(logits: Tensor, photo: Tensor, *, crf: bool) -> tuple[Tensor, Tensor]:
-    """Logits (C+1,H,W) of a photo (3,H,W) → the network's probabilities, and the values of which the largest wins.
-
-    Both (C+1,h,w): with a CRF of the photo's size or 500 at most, else of the photo's size.
-    """
-    beliefs = logits.softmax(0)
-    if not crf:
-        return beliefs, logits
-    beliefs = shrunk(beliefs[None])[0]
-    return beliefs, sharpened(beliefs, photo)
-
-
 def sharpened(beliefs: Tensor, photo: Tensor) -> Tensor:
     """Probabilities (C+1,h,w) of a photo (3,H,W) → those after a dense CRF, of the photo's size or 500 at most."""
     image = photo.to(beliefs.device, torch.float32)[None]
