@@ -77,6 +77,10 @@ class Page:
         from selenium.webdriver.common.keys import Keys
 
         field = self.one(f"#{part} input")
+        self.driver.execute_script(  # a list that is still open would lie over the next one
+            "document.activeElement.blur(); arguments[0].scrollIntoView({block: 'center'})", field
+        )
+        self.until(lambda: not self.driver.find_elements("css selector", "[role=option]"))
         field.click()
         if part != "tags":
             field.send_keys(Keys.CONTROL, "a")

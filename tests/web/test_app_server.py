@@ -117,6 +117,30 @@ def test_no_path_is_taken_for_an_upload(served: Served, path: str) -> None:
     assert served.files() == before
 
 
+def test_no_address_is_fetched_also_by_parts_that_answers_have_changed(
+    served: Served, tmp_path: Path
+) -> None:
+    """Gradio makes an editor anew for a visitor when its brush changes."""
+    assert drop(served, png((20, 10), tmp_path / "a.png"), "changed")["success"]
+    assert served.call("use", [None, "embedded", None, "nothing"], "changed")["success"]
+    assert served.call("fix", [None, "embedded", "getam", 0.4], "changed")["success"]
+    file = {"path": "http://example.invalid/a.png", "meta": {"_type": "gradio.FileData"}}
+    said = served.call("put", [None, {"background": file, "layers": [file]}], "changed")
+    assert not said["success"]
+    assert "an address is no photo" in said["output"]["error"]
+
+
+def test_a_choice_that_an_answer_has_overtaken_is_no_error(served: Served, tmp_path: Path) -> None:
+    assert drop(served, png((20, 10), tmp_path / "a.png"), "overtaken")["success"]
+    assert served.call("use", [None, "embedded", None, "nothing"], "overtaken")["success"]
+    for shown in (None, "no longer there"):
+        asked = [None, "embedded", "getam", "nothing", 0.4, shown]
+        assert served.call("look", asked, "overtaken")["success"]
+    said = served.call("look", [None, "embedded", "/etc/passwd", "nothing", 0.4, None], "overtaken")
+    assert not said["success"]
+    assert "/etc/passwd" in said["output"]["error"]
+
+
 def test_no_address_is_fetched(served: Served) -> None:
     asked: list[str] = []
 

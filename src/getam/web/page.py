@@ -8,8 +8,8 @@ from typing import Any
 import gradio as gr
 
 from getam.web.answers import FIX, LOOK, NOTHING, Answers, brush
+from getam.web.parts import any_choice, only_uploads
 from getam.web.pictures import EDITED
-from getam.web.server import only_uploads
 from getam.web.visit import App, Visit, titles
 
 THRESHOLD = 0.4  # as in `maps.to_masks(0.4)` of the README
@@ -112,6 +112,8 @@ def build(app: App, place: Path) -> Any:
 
         for part in (dropped, editor):
             only_uploads(part)
+        for part in (shown, source, other):
+            any_choice(part)
         asked = [visit, model, source, other, threshold, shown]
         one = [visit, model, source, threshold]
         drawn = [second[0], *first, *second[1:], legend, note]

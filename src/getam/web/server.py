@@ -44,23 +44,6 @@ def own_cache() -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def only_uploads(part: Any) -> Any:
-    """Let a part of a page take uploaded files alone: Gradio would fetch an address that is sent in their place.
-
-    Args:
-        part: a component, which is changed and returned.
-    """
-    move = part.async_move_resource_to_block_cache
-
-    async def moved(place: Any) -> Any:
-        if "://" in str(place):
-            raise InputError("an address is no photo: drop the file itself")
-        return await move(place)
-
-    part.async_move_resource_to_block_cache = moved
-    return part
-
-
 def start(page: Any, *, host: str = LOOPBACK, port: int = PORT, max_bytes: int, look: dict[str, Any]) -> str:
     """Serve a page until it is closed, in threads of its own; returns its address.
 
