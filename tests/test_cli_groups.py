@@ -32,7 +32,7 @@ def help_of(capsys: pytest.CaptureFixture[str], verb: str) -> dict[str, list[str
     for line, following in itertools.pairwise(lines):
         if following.startswith(" ---"):
             found[line.strip()] = []
-        elif option := re.match(r"  (--[a-z-]+)", line):
+        elif option := re.match(r"  (--[a-z0-9-]+)", line):
             found[list(found)[-1]].append(option[1])
     return found
 

@@ -6,6 +6,7 @@
     predict   photos → masks
     evaluate  masks against truth
     gallery   masks → a page to look through them, compare them and see what a training has learned
+    app       maps and masks in the browser: looked at, mended with a brush, kept
     convert   masks → another tool's import format, and back
     export    a trained segmenter → one file that runs without getam: ONNX, or torch's .pt2
     saliency  photos → saliency maps, to look at and to pass on
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from getam.maps.base import Maps
     from getam.maps.methods.getam import differentiable_maps
     from getam.report.photo_maps import PhotoMaps, PhotoMapsList
+    from getam.verbs.app import app
     from getam.verbs.bench import bench
     from getam.verbs.convert import convert
     from getam.verbs.data_check import data_check
@@ -61,6 +63,7 @@ _WHERE = {  # loaded when first asked for: torch takes seconds
     "PhotoMaps": "getam.report.photo_maps",
     "PhotoMapsList": "getam.report.photo_maps",
     "Tap": "getam.attention.capture",
+    "app": "getam.verbs.app",
     "bench": "getam.verbs.bench",
     "capture": "getam.attention.capture",
     "convert": "getam.verbs.convert",
@@ -98,6 +101,7 @@ __all__ = [
     "PhotoMapsList",
     "Tap",
     "WeightsError",
+    "app",
     "bench",
     "capture",
     "convert",

@@ -162,8 +162,7 @@ VERBS: dict[str, Verb] = {
         (
             ("getam app", "then open http://127.0.0.1:7860 and drop a photo"),
             ("getam app --folder photos --model runs/a --keep kept", "mend the masks of a folder"),
-            ("getam train --data photos --tags kept/corrected-tags.csv --masks kept/masks --recipe supervised "
-             "--out runs/b", "and learn from them"),
+            ("getam app --model vit_tiny_patch16_224=vit.safetensors", "maps of a timm model, its weights from a file"),
         ),
     ),
     "export": Verb(

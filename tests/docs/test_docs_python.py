@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 from unittest.mock import patch
 
@@ -26,8 +27,9 @@ PAGES = [page for page in sorted(DOCS.glob("*.md")) if blocks(page, "python")]
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """cat.jpg, street.jpg, photos/, tags.csv, labels/ and weights; what a hub would give has random weights."""
+def workplace(tmp_path: Path, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """cat.jpg, street.jpg, photos/, tags.csv, labels/, a.onnx and weights; what a hub would give has random weights."""
+    copyfile(tiny_onnx, tmp_path / "a.onnx")
     random = np.random.default_rng(0)
     (tmp_path / "photos").mkdir()
     for name in ("cat.jpg", "street.jpg", "photos/a.jpg", "photos/b.jpg", "photos/c.jpg"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -112,3 +113,10 @@ def test_the_first_speaks_alone(two: tuple[Path, list[dict[str, Any]]]) -> None:
 def test_a_batch_that_cannot_be_dealt_is_refused(two: tuple[Path, list[dict[str, Any]]]) -> None:
     for found in two[1]:
         assert found["odd"] == "a batch of 3 photos cannot be dealt to 2 processes: give a multiple of 2"
+
+
+def test_a_signal_to_one_stops_all_after_the_same_step(two: tuple[Path, list[dict[str, Any]]]) -> None:
+    for found in two[1]:
+        assert found["stopped"].startswith(f"{int(signal.SIGTERM)}: ")
+        assert "was stopped after step 3 of 4 and saved" in found["stopped"]
+    assert (RunFolder(two[0] / "stopped").state() or {})["step"] == 3

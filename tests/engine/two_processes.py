@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -14,8 +15,10 @@ from torch import Tensor
 import getam
 from getam.engine import loop
 from getam.engine.loop import fit
-from getam.engine.processes import average_buffers, average_gradients, barrier, mean_of, rank, world
+from getam.engine.processes import average_buffers, average_gradients, barrier, mean_of
+from getam.engine.ranks import rank, world
 from getam.engine.runfolder import RunFolder
+from getam.engine.stopping import Stopped
 from getam.errors import InputError
 from getam.recipes import RECIPES
 from getam.recipes.stages import StagedRecipe
@@ -124,6 +127,20 @@ def interrupted(out: Path) -> None:
     loop.SAVE_EVERY_SECONDS = 120.0
 
 
+def stopped(out: Path) -> str:
+    """What a run says that the second process is asked to end, in the third of four steps."""
+
+    def advance(done: int, losses: dict[str, float]) -> None:
+        if done == 3 and rank():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    try:
+        whole_run(out, advance=advance)
+    except Stopped as stop:
+        return f"{stop.number}: {stop}"
+    return "it ran on"
+
+
 def whole_run(out: Path, **options: Any) -> Any:
     """Four steps of the supervised recipe, from what there is."""
     config = RECIPES["supervised"].config_type(backbone="small-hybrid", size=32, batch_size=BATCH, steps=4)
@@ -139,6 +156,7 @@ def main() -> None:
     found["alike"] = {name: trained(name, out / "alike", alike=True) for name in SINGLE}
     found["apart"] = {name: trained(name, out / "apart", alike=False) for name in SINGLE}
     interrupted(out / "interrupted")
+    found["stopped"] = stopped(out / "stopped")
     getam.train(
         data=scenes / "photos", tags=scenes / "tags.csv", out=out / "stages", recipe="self-training",
         backbone="small-hybrid", size=32, batch_size=2, steps=2, saliency="none", options=("students=2",),

@@ -20,7 +20,7 @@ def resized_photo(photo: Image.Image, size: tuple[int, int]) -> Floats:
     """RGB photo → (3,h,w) float32 in 0–255, bilinear with antialiasing: torch's `interpolate(antialias=True)`.
 
     Pillow's bilinear filter is the same triangle, as wide as the photo is shrunk; on floating-point channels it does
-    not round. Torch's agrees to 1e-4 (tests/exported/test_arrays.py).
+    not round. Torch's agrees to 0.01 of 255 (tests/exported/test_arrays.py).
 
     >>> resized_photo(Image.new("RGB", (8, 4), (255, 0, 51)), (2, 3))[:, 0, 0].tolist()
     [255.0, 0.0, 51.0]

@@ -119,9 +119,8 @@ def _best_threshold(unit: Array, image: Array) -> float | None:
 def _pixel_graph(image: Array, contrast: float) -> sparse.csr_array:
     """Image (3,H,W) in standard deviations -> symmetric step costs (N,N) between neighbouring pixels."""
     height, width = image.shape[1:]
-    index = np.arange(height * width, dtype=np.int32).reshape(
-        height, width
-    )  # as SciPy 1.11's csgraph wants it
+    # 32 bits: csgraph of SciPy 1.11 takes no others.
+    index = np.arange(height * width, dtype=np.int32).reshape(height, width)
     starts, ends, costs = [], [], []
     for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
         here = np.s_[: height - dy, max(-dx, 0) : width - max(dx, 0)]

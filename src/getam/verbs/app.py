@@ -5,15 +5,15 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from getam.app.folder import open_folder
-from getam.app.kept import KeptSet
-from getam.app.limits import MEGAPIXELS, UPLOAD_MB, Limits
-from getam.app.models import Models
-from getam.app.server import LOOPBACK, PORT, own_cache, require_gradio, start
-from getam.app.visit import App
 from getam.engine.device import AUTO, choose_device
 from getam.errors import InputError
 from getam.verbs.progress import say
+from getam.web.folder import open_folder
+from getam.web.kept import KeptSet
+from getam.web.limits import MEGAPIXELS, UPLOAD_MB, Limits
+from getam.web.models import Models
+from getam.web.server import LOOPBACK, PORT, own_cache, require_gradio, start
+from getam.web.visit import App
 
 
 def app(
@@ -59,7 +59,7 @@ def app(
     models = Models(model, choose_device(device))
     models.open(models.names[0])  # what is wrong with it is said here, not on the page
     with own_cache() as place:
-        from getam.app.page import CSS, build, theme
+        from getam.web.page import CSS, build, theme
 
         limits = Limits(upload_mb, megapixels)
         page = build(App(models, limits, photos, kept), place)

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from getam.app.look import UNDECIDED, Found, Look, resized, shown_size
 from getam.data.masks import LabelMap
 from getam.data.tags import BACKGROUND
 from getam.label_numbers import IGNORE
 from getam.report.overlay import heat_overlay, label_overlay
 from getam.report.palette import colour_rows, colour_table
+from getam.web.look import UNDECIDED, Found, Look, resized, shown_size
 
 SHOWN = 640  # long side of pictures on the page, pixels
 EDITED = 1000  # of a mask that is painted

@@ -14,7 +14,6 @@ from getam.errors import InputError
 
 LOOPBACK = "127.0.0.1"
 PORT = 7860
-MINUTES_KEPT = 60  # uploads and pictures that nobody used for so long are deleted while the app runs
 
 
 def require_gradio() -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 import gradio as gr
 
-from getam.app.answers import FIX, LOOK, NOTHING, Answers, brush
-from getam.app.pictures import EDITED
-from getam.app.server import only_uploads
-from getam.app.visit import App, Visit, titles
+from getam.web.answers import FIX, LOOK, NOTHING, Answers, brush
+from getam.web.pictures import EDITED
+from getam.web.server import only_uploads
+from getam.web.visit import App, Visit, titles
 
 THRESHOLD = 0.4  # as in `maps.to_masks(0.4)` of the README
+HOUR = 3600  # seconds; uploads and pictures are deleted a day after they came
 START = "Drop a photo, or choose one of the list."
 NET: dict[str, Any] = {"concurrency_id": "net", "concurrency_limit": 1}
 """Of events that run a network: one at a time, so that memory does not grow with visitors."""
@@ -41,7 +42,9 @@ def build(app: App, place: Path) -> Any:
         place: where files to download are put.
     """
     answers = Answers(app, place)
-    with gr.Blocks(title="getam", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)) as page:
+    with gr.Blocks(
+        title="getam", analytics_enabled=False, fill_width=True, delete_cache=(HOUR, 24 * HOUR)
+    ) as page:
         visit, tab = gr.State(Visit()), gr.State(LOOK)
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=300):

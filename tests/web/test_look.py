@@ -9,8 +9,12 @@ import torch
 from PIL import Image
 
 import getam
-from getam.app import look as module
-from getam.app.look import (
+from getam.errors import InputError
+from getam.nets.masks import segment
+from getam.nets.preprocess import Preprocessing
+from getam.pipeline import Pipeline
+from getam.web import look as module
+from getam.web.look import (
     LABEL,
     PREDICT,
     Found,
@@ -23,11 +27,7 @@ from getam.app.look import (
     resized,
     shown_size,
 )
-from getam.app.models import EMBEDDED, Models, Opened
-from getam.errors import InputError
-from getam.nets.masks import segment
-from getam.nets.preprocess import Preprocessing
-from getam.pipeline import Pipeline
+from getam.web.models import EMBEDDED, Models, Opened
 
 
 @pytest.fixture(scope="module")

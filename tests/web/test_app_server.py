@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from getam.app.folder import open_folder
-from getam.app.limits import Limits
-from getam.app.models import Models
-from getam.app.server import own_cache, start
-from getam.app.visit import App
 from getam.errors import InputError
 from getam.verbs import app as verb
+from getam.web.folder import open_folder
+from getam.web.limits import Limits
+from getam.web.models import Models
+from getam.web.server import own_cache, start
+from getam.web.visit import App
 
 pytest.importorskip("gradio", reason="the extra app is not installed")
 httpx = pytest.importorskip("httpx")
@@ -61,7 +61,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     for file in (root / "photos" / "a.png", root / "secret.png"):
         Image.new("RGB", (40, 30), (200, 10, 10)).save(file)
     with own_cache() as place:
-        from getam.app.page import CSS, build, theme
+        from getam.web.page import CSS, build, theme
 
         page = build(App(Models(), Limits(MOST / 1e6, 0.01), open_folder(root / "photos")), place)
         url = start(page, port=0, max_bytes=MOST, look={"theme": theme(), "css": CSS})

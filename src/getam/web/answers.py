@@ -11,9 +11,11 @@ from typing import Any
 
 import gradio as gr
 
-from getam.app.downloads import files_of
-from getam.app.look import Found, Look, agreement, in_numbers_of, shown_size
-from getam.app.pictures import (
+from getam.data.masks import write_atomically
+from getam.errors import GetamError
+from getam.web.downloads import files_of
+from getam.web.look import Found, Look, agreement, in_numbers_of, shown_size
+from getam.web.pictures import (
     EDITED,
     SHOWN,
     brushes,
@@ -24,7 +26,7 @@ from getam.app.pictures import (
     mask_picture,
     shares,
 )
-from getam.app.visit import (
+from getam.web.visit import (
     App,
     Visit,
     begin_fixing,
@@ -38,8 +40,6 @@ from getam.app.visit import (
     titles,
     with_strokes,
 )
-from getam.data.masks import write_atomically
-from getam.errors import GetamError
 
 NOTHING = "nothing"
 LOOK, FIX = "look", "fix"

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 import getam
-from getam.app.folder import open_folder
-from getam.app.kept import Finished, KeptSet, safe_name
 from getam.data import masks
 from getam.data.collection import load_collection, load_sample_mask
 from getam.errors import InputError
+from getam.web.folder import open_folder
+from getam.web.kept import Finished, KeptSet, safe_name
 
 
 def photo(path: Path, colour: int = 10, size: tuple[int, int] = (4, 5)) -> Path:
@@ -118,6 +118,12 @@ def test_a_photo_of_nothing_is_kept_where_there_are_classes(
     assert (numbers(kept.path / "masks/n.png") == 0).all()
 
 
+def test_a_photo_whose_file_is_gone_is_one_sentence(kept: KeptSet, done: Finished) -> None:
+    done.photo.unlink()
+    with pytest.raises(InputError, match=r"the file of farm/a is gone: drop the photo again"):
+        kept.keep(done)
+
+
 def test_more_classes_than_fit_are_refused_before_anything_is_written(kept: KeptSet, done: Finished) -> None:
     kept.keep(done)
     many = tuple(f"c{number}" for number in range(253))
@@ -172,7 +178,7 @@ def test_whatever_stops_it_what_the_table_lists_is_whole(
         left[0] -= 1
         real(path, content)
 
-    monkeypatch.setattr("getam.app.kept.write_atomically", stop)
+    monkeypatch.setattr("getam.web.kept.write_atomically", stop)
     monkeypatch.setattr(masks, "write_atomically", stop)
     other = Finished("b", photo(tmp_path / "in" / "b.png", 99), ("ant",), FIRST, ("cat", "ant"))
     with pytest.raises(KeyboardInterrupt):

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from getam.app.strokes import painted, together
 from getam.errors import InputError
+from getam.web.strokes import painted, together
 
 COLOURS = np.array([[200, 0, 0], [0, 0, 200], [0, 0, 0], [150, 150, 150]], np.uint8)
 NUMBERS = [1, 2, 0, 255]

@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from getam.app.models import Opened
 from getam.data.masks import LabelMap, remap
 from getam.data.photos import as_tensor
 from getam.data.tags import BACKGROUND
@@ -28,6 +27,7 @@ from getam.nets.segmenter import Segmenter
 from getam.photo_size import WORK_SIDE
 from getam.report.photo_maps import PhotoMaps
 from getam.verbs.saliency import open_provider
+from getam.web.models import Opened
 
 LABEL, PREDICT = "pseudo label", "segmenter"
 """Sources of a mask beside the map methods: as `getam label` and `getam predict` make it."""

@@ -7,10 +7,10 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from getam.app import models as module
-from getam.app.models import EMBEDDED, Models, methods_of
 from getam.errors import InputError
 from getam.nets.segmenter import Segmenter
+from getam.web import models as module
+from getam.web.models import EMBEDDED, Models, methods_of
 
 
 def test_the_embedded_network_is_always_there_and_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from getam.app import visit as module
-from getam.app.folder import open_folder
-from getam.app.kept import KeptSet
-from getam.app.limits import Limits
-from getam.app.look import LABEL, PREDICT, Found, open_photo
-from getam.app.models import EMBEDDED, Models, Opened
-from getam.app.pictures import brushes
-from getam.app.visit import (
+from getam.data.masks import read_classes, read_mask
+from getam.errors import InputError
+from getam.pipeline import Pipeline
+from getam.web import visit as module
+from getam.web.folder import open_folder
+from getam.web.kept import KeptSet
+from getam.web.limits import Limits
+from getam.web.look import LABEL, PREDICT, Found, open_photo
+from getam.web.models import EMBEDDED, Models, Opened
+from getam.web.pictures import brushes
+from getam.web.visit import (
     App,
     Visit,
     begin_fixing,
@@ -27,9 +30,6 @@ from getam.app.visit import (
     titles,
     with_strokes,
 )
-from getam.data.masks import read_classes, read_mask
-from getam.errors import InputError
-from getam.pipeline import Pipeline
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from getam.app.limits import Limits
 from getam.errors import InputError
+from getam.web.limits import Limits
 
 
 def save(path: Path, size: tuple[int, int]) -> Path:
@@ -27,7 +27,7 @@ def test_a_byte_or_a_row_more_is_refused_by_its_own_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = save(tmp_path / "a.png", (40, 26))
-    monkeypatch.setattr("getam.app.limits.read_photo", lambda path: pytest.fail("it was decoded"))
+    monkeypatch.setattr("getam.web.limits.read_photo", lambda path: pytest.fail("it was decoded"))
     with pytest.raises(
         InputError, match=r"mine\.png has 40×26 pixels and at most 0.001 million are taken.*--megapixels"
     ):
@@ -54,7 +54,11 @@ def test_what_is_no_photo_is_one_sentence_without_a_path(tmp_path: Path, content
 
 @pytest.mark.parametrize(
     ("numbers", "option"),
-    [((0, 1), "--upload-mb 0"), ((1, -2), "--megapixels -2"), ((float("nan"), 1), "--upload-mb nan")],
+    [
+        ((0, 1), "--upload-mb 0"),
+        ((1, -2), "--megapixels -2"),
+        ((float("nan"), 1), "--upload-mb nan"),
+    ],
 )
 def test_limits_that_let_nothing_in_are_refused(numbers: tuple[float, float], option: str) -> None:
     with pytest.raises(InputError, match=f"{option} lets no photo in"):

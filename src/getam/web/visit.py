@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from getam.app.folder import PhotoFolder
-from getam.app.kept import Finished, KeptSet, safe_name
-from getam.app.limits import Limits
-from getam.app.look import LABEL, MOST, PREDICT, Found, Look, found_tags, in_numbers_of, open_photo
-from getam.app.models import Models, Opened, methods_of
-from getam.app.pictures import brushes
-from getam.app.strokes import painted, together
 from getam.data.masks import LabelMap
 from getam.errors import InputError
+from getam.web.folder import PhotoFolder
+from getam.web.kept import Finished, KeptSet, safe_name
+from getam.web.limits import Limits
+from getam.web.look import LABEL, MOST, PREDICT, Found, Look, found_tags, in_numbers_of, open_photo
+from getam.web.models import Models, Opened, methods_of
+from getam.web.pictures import brushes
+from getam.web.strokes import painted, together
 
 MOST_DROPPED = 200  # photos one visitor may have dropped at once
 

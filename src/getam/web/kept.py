@@ -103,11 +103,13 @@ class KeptSet:
         file and its mask.
 
         Raises:
-            InputError: the photo's mask has another class list than fits, or there are too many classes.
+            InputError: the photo's file is gone, no class is known yet, or there are too many.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with FileLock(self.path / LOCK):
             rows = self._rows()
+            if not done.photo.is_file():
+                raise InputError(f"the file of {done.name} is gone: drop the photo again, and choose it")
             content = done.photo.read_bytes()
             name = self._free(done.name, content, rows)
             before = read_classes(self.path / MASKS) if (self.path / MASKS / CLASSES_FILE).is_file() else ()

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from getam.app.folder import inside, open_folder
 from getam.errors import InputError
+from getam.web.folder import inside, open_folder
 
 
 @pytest.fixture
