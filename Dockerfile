@@ -3,11 +3,13 @@ FROM python:3.13-slim AS build
 WORKDIR /source
 RUN python -m venv /opt/getam
 ENV PATH=/opt/getam/bin:$PATH
-# The CPU builds of torch are a fourth as large as those for GPUs: --build-arg TORCH_INDEX=URL names the index they are on.
+# Versions are those pyproject.toml allows. The CPU builds of torch are a fourth as large as those for GPUs: --build-arg TORCH_INDEX=URL names the index they are on.
 ARG TORCH_INDEX=""
+# hadolint ignore=DL3013
 RUN pip install --no-cache-dir torch torchvision ${TORCH_INDEX:+--index-url "$TORCH_INDEX"}
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
+# hadolint ignore=DL3013
 RUN pip install --no-cache-dir '.[serve]'
 
 FROM python:3.13-slim
