@@ -32,8 +32,8 @@ from PIL import Image
 
 from getam.data.overlap import read_ahead, write_behind
 from getam.data.photos import find_photos
-from getam.serve.answers import mask_png
-from getam.serve.network import Mask, ServedNetwork
+from getam.service.answers import mask_png
+from getam.service.network import Mask, ServedNetwork
 
 CLIENTS = (1, 4, 16)
 SMALL = (48, 64)

@@ -53,8 +53,10 @@ if TYPE_CHECKING:
     from getam.verbs.methods import methods
     from getam.verbs.models import models
     from getam.verbs.predict import predict
+    from getam.verbs.publish import publish
     from getam.verbs.report import gallery
     from getam.verbs.saliency import saliency
+    from getam.verbs.serve import serve
     from getam.verbs.train import train
 
 _WHERE = {  # loaded when first asked for: torch takes seconds
@@ -87,7 +89,9 @@ _WHERE = {  # loaded when first asked for: torch takes seconds
     "methods": "getam.verbs.methods",
     "models": "getam.verbs.models",
     "predict": "getam.verbs.predict",
+    "publish": "getam.verbs.publish",
     "saliency": "getam.verbs.saliency",
+    "serve": "getam.verbs.serve",
     "train": "getam.verbs.train",
 }
 
@@ -125,7 +129,9 @@ __all__ = [
     "methods",
     "models",
     "predict",
+    "publish",
     "saliency",
+    "serve",
     "train",
 ]
 

@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,14 @@ from getam.errors import InputError
 from getam.nets.segmenter import Segmenter
 from getam.recipes.base import optimizer
 from getam.recipes.getam import GetamConfig, GetamRecipe
+
+
+@pytest.fixture(autouse=True)
+def _hears_ctrl_c() -> Iterator[None]:
+    """In the background of a shell Ctrl-C is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class StopError(Exception):

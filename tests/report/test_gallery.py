@@ -147,7 +147,8 @@ def test_the_page_suits_phones_dark_rooms_and_screen_readers():
     seen = Page(text)
     assert seen.all("html") == [{"lang": "en"}]
     assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in seen.all("meta")
-    assert "prefers-color-scheme: dark" in text
+    assert {"name": "color-scheme", "content": "light dark"} in seen.all("meta")
+    assert "--page: light-dark(" in text
     assert len(seen.all("main")) == len(seen.all("h1")) == 1
 
 

@@ -127,7 +127,7 @@ class Kept:
 def test_what_is_asked_reaches_the_service(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import uvicorn
 
-    from getam.serve import app
+    from getam.service import app
 
     before = signal.getsignal(signal.SIGTERM)
     services: list[Any] = []

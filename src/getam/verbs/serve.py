@@ -36,7 +36,9 @@ def serve(
     upload_mb: float = MEGABYTES,
     megapixels: float = MEGAPIXELS,
 ) -> None:
-    """Answer photos with masks and maps over HTTP until it is told to stop; needs `pip install 'getam[serve]'`.
+    """Answer photos with masks and maps over HTTP until it is told to stop.
+
+    Needs `pip install 'getam[serve]'`.
 
     SIGTERM and Ctrl-C end it: no new request is taken, those inside get their answers.
 
@@ -68,13 +70,13 @@ def serve(
     try:
         import uvicorn
 
-        from getam.serve.app import Service, create_app
+        from getam.service.app import Service, create_app
     except ImportError as error:
         raise InputError(
             f"getam serve needs the extra 'serve' ({error}): pip install 'getam[serve]'"
         ) from error
-    from getam.serve.network import ServedNetwork
-    from getam.serve.uploads import Limits
+    from getam.service.network import ServedNetwork
+    from getam.service.uploads import Limits
 
     network = ServedNetwork(
         model, scales=scales, flip=flip, crf=crf, device=device, limits=Limits(upload_mb, megapixels)

@@ -15,7 +15,7 @@ import pytest
 import getam
 from getam import cli
 from getam.engine import model
-from getam.verbs import predict
+from getam.nets import masks
 from getam.verbs.doctor import run, trial
 from getam.verbs.doctor.finding import Finding, looked
 from getam.verbs.doctor.run import Diagnosis
@@ -111,8 +111,8 @@ def test_what_cannot_be_told_stops() -> None:
 def test_a_trial_that_fails_is_no_success(
     monkeypatch: pytest.MonkeyPatch, wrong: Callable[[Any], Any]
 ) -> None:
-    segment = predict.segment
-    monkeypatch.setattr(predict, "segment", lambda net, photo: wrong(segment(net, photo)))
+    segment = masks.segment
+    monkeypatch.setattr(masks, "segment", lambda net, photo: wrong(segment(net, photo)))
     (found,) = looked("trial", trial.trial)
     assert found.stops
     assert "192×192" in found.value

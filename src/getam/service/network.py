@@ -20,7 +20,7 @@ from getam.nets.inference import batch_logits, enlarged_labels, shrunk_photo
 from getam.nets.masks import decisive
 from getam.photo_size import SINGLE_SCALE, WORK_SIDE, fit_patches, seen_size
 from getam.report.photo_maps import PhotoMaps
-from getam.serve.uploads import Limits, decode_upload
+from getam.service.uploads import Limits, decode_upload
 from getam.verbs.outputs import weights_hash
 from getam.verbs.subject import Subject
 from getam.verbs.usual_chain import usual_method

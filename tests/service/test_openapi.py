@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from photographs import photo
 
-from getam.serve.app import Service, create_app
-from getam.serve.network import ServedNetwork
-from getam.serve.uploads import FORMATS, MEDIA_TYPES, Limits
+from getam.service.app import Service, create_app
+from getam.service.network import ServedNetwork
+from getam.service.uploads import FORMATS, MEDIA_TYPES, Limits
 
 schemathesis: Any = pytest.importorskip("schemathesis", reason="it comes with getam[dev]")
 
@@ -23,7 +23,7 @@ for kind, form in zip(MEDIA_TYPES, FORMATS, strict=True):
     schemathesis.openapi.media_type(kind, st.sampled_from([content, content[:30], b""]))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def described(lively: Path) -> Iterator[Any]:
     """The OpenAPI of a service, and the service behind it."""
     network = ServedNetwork(lively, scales=(32,), crf=False, device="cpu", limits=Limits(0.1, 0.1))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from getam.serve.body import FORM, PART
-from getam.serve.uploads import MEDIA_TYPES
+from getam.service.body import FORM, PART
+from getam.service.uploads import MEDIA_TYPES
 
 _BINARY = {"type": "string", "format": "binary"}
 _SENTENCE = {

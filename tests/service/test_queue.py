@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from getam.serve.queue import Batches, FullError, Places
+from getam.service.queue import Batches, FullError, Places
 
 
 def running(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:

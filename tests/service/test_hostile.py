@@ -21,9 +21,9 @@ import pytest
 from photographs import CLAIMING, FORMATS, chunk, encoded, photo, picture
 from PIL import Image
 
-from getam.serve.app import Service, create_app
-from getam.serve.network import Mask
-from getam.serve.uploads import Limits, decode_upload
+from getam.service.app import Service, create_app
+from getam.service.network import Mask
+from getam.service.uploads import Limits, decode_upload
 
 Request = dict[str, Any]
 LIMITS = Limits(0.1, 0.5)

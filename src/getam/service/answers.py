@@ -15,7 +15,7 @@ from getam.data.mask_formats.base import PhotoMask
 from getam.data.mask_formats.coco import annotated
 from getam.data.masks import encode_mask
 from getam.report.photo_maps import PhotoMaps
-from getam.serve.network import Mask
+from getam.service.network import Mask
 
 PNG, JSON, NPZ = "image/png", "application/json", "application/x-npz"
 

@@ -22,9 +22,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from pycocotools import mask as coco
 
 from getam.errors import InputError
-from getam.serve.app import Service, create_app
-from getam.serve.network import Mask, ServedNetwork
-from getam.serve.uploads import Limits, check_upload
+from getam.service.app import Service, create_app
+from getam.service.network import Mask, ServedNetwork
+from getam.service.uploads import Limits, check_upload
 
 Client = httpx.AsyncClient
 

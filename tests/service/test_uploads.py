@@ -12,7 +12,7 @@ from photographs import CLAIMING, FORMATS, encoded, photo, picture
 from PIL import Image
 
 from getam.data.photos import read_photo, read_photo_near
-from getam.serve.uploads import SCANS, Limits, RefusedError, check_upload, decode_upload
+from getam.service.uploads import SCANS, Limits, RefusedError, check_upload, decode_upload
 
 LIMITS = Limits(1, 1)
 

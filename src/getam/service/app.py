@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse
 from getam.errors import InputError
 from getam.label_numbers import ignore_label
 from getam.report.photo_maps import PhotoMaps
-from getam.serve.answers import (
+from getam.service.answers import (
     JSON,
     NPZ,
     PNG,
@@ -28,12 +28,12 @@ from getam.serve.answers import (
     mask_png,
     mask_rle,
 )
-from getam.serve.body import photo_bytes
-from getam.serve.metrics import Counted, Metrics
-from getam.serve.network import Mask, Prepared, ServedNetwork
-from getam.serve.openapi import ANSWERS, ERRORS, PHOTO
-from getam.serve.queue import Batches, FullError, Places
-from getam.serve.uploads import RefusedError
+from getam.service.body import photo_bytes
+from getam.service.metrics import Counted, Metrics
+from getam.service.network import Mask, Prepared, ServedNetwork
+from getam.service.openapi import ANSWERS, ERRORS, PHOTO
+from getam.service.queue import Batches, FullError, Places
+from getam.service.uploads import RefusedError
 
 CODERS = 2  # threads that decode photos and encode answers, beside those of the network
 SOONEST, LATEST = 1, 60  # seconds, of Retry-After

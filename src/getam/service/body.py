@@ -9,7 +9,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from getam.serve.uploads import Limits, RefusedError
+from getam.service.uploads import Limits, RefusedError
 
 PART = "photo"
 FORM = "multipart/form-data"

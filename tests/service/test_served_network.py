@@ -15,9 +15,9 @@ from torch import Tensor
 from getam.data.masks import read_mask
 from getam.errors import InputError
 from getam.nets.inference import batch_logits, photo_logits
-from getam.serve import network as module
-from getam.serve.network import Prepared, ServedNetwork, has_ties
-from getam.serve.uploads import Limits, RefusedError
+from getam.service import network as module
+from getam.service.network import Prepared, ServedNetwork, has_ties
+from getam.service.uploads import Limits, RefusedError
 from getam.verbs.explain import explain_photos
 from getam.verbs.predict import predict
 
