@@ -1,4 +1,4 @@
-"""The curve of docs/results.md, "The first hour": python docs/pictures/first_hour.py, from docs/measured/first_hour.json."""
+"""The curve of "The first hour" in docs/results.md, from docs/measured/first_hour.json: python docs/pictures/first_hour.py."""
 
 from __future__ import annotations
 
