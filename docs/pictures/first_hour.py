@@ -1,4 +1,4 @@
-"""The curve of "The first hour" in docs/results.md, from docs/measured/first_hour.json: python docs/pictures/first_hour.py."""
+"""The curve of "The first hour" (docs/results.md): python docs/pictures/first_hour.py, from the measured numbers."""
 
 from __future__ import annotations
 
