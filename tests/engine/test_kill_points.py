@@ -20,6 +20,7 @@ import pytest
         pytest.param("files", 0, "self-training", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.timeout(3000)
 def test_a_killed_run_ends_as_one_never_stopped(
     scenes: Path, tmp_path: Path, mode: str, kills: int, recipe: str
 ) -> None:
