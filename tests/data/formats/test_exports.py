@@ -275,6 +275,18 @@ def test_coco_that_is_not_exhaustive(tmp_path: Path) -> None:
     assert unknown(tmp_path / "ours.json") == {"a.jpg": (), "b.jpg": ("cat",)}
 
 
+def test_coco_without_a_single_annotation(tmp_path: Path) -> None:
+    grow(tmp_path, {"coco.json": coco(annotations=None)})
+    with pytest.raises(InputError) as caught:  # of the tags, which nobody has, and not of the file
+        read_tags(tmp_path / "coco.json", format="coco")
+    assert '"annotations"' not in str(caught.value)
+    content = coco()
+    del content["annotations"]
+    grow(tmp_path, {"none.json": content})
+    with pytest.raises(InputError, match='"annotations" is no list'):
+        read_tags(tmp_path / "none.json", format="coco")
+
+
 def test_difficult_objects_of_voc(tmp_path: Path) -> None:
     grow(
         tmp_path,

@@ -30,7 +30,8 @@ def read(source: Source) -> Listing:
     images = _list(source, "images")
     ids = [_key(image, "id", f"{path}, image {n}") for n, image in enumerate(images, start=1)]
     having: dict[Any, dict[str, None]] = {each: {} for each in ids}
-    for number, annotation in enumerate(_list(source, "annotations"), start=1):
+    annotations = [] if source.json.get("annotations", ...) is None else _list(source, "annotations")
+    for number, annotation in enumerate(annotations, start=1):
         where = f"{path}, annotation {number}"
         image, category = _key(annotation, "image_id", where), _key(annotation, "category_id", where)
         if category not in names:
