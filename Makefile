@@ -22,7 +22,7 @@ check: $(VENV)/.installed  ## ruff, mypy --strict, docstring examples
 	$(BIN)/python -m pytest --doctest-modules src/getam -p no:cacheprovider
 
 test: check  ## everything but the slow real-data runs
-	$(BIN)/python -m pytest -m 'not slow'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 4 --dist loadfile
 
 $(VENV)/.docs: $(VENV)/.installed
 	$(BIN)/pip install --quiet -e '.[docs]'

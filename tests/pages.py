@@ -6,7 +6,11 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+from getam import cli
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -66,3 +70,11 @@ def commands(page: Path) -> Iterator[tuple[int, list[str]]]:
             words = shlex.split(row, comments=True)
             if words[:1] == ["getam"]:
                 yield number, words[1:]
+
+
+def options_of(words: list[str]) -> dict[str, Any]:
+    """What the parser makes of a command line. Raises `SystemExit` for one it does not take."""
+    given = cli.joined(cli.split_commas(words))
+    call = cli.parse(given, whole=given[:1])
+    assert isinstance(call, partial)
+    return call.keywords

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import pytest
 
-from getam import cli
 from getam.data.formats.registry import FORMATS as TAG_FORMATS
 from getam.data.mask_formats.registry import FORMATS as MASK_FORMATS
 from getam.engine.device import KINDS
@@ -17,7 +15,7 @@ from getam.maps.registry import REGISTRY
 from getam.pipeline_text import parse_pipeline
 from getam.recipes import RECIPES
 from getam.refine.registry import REFINERS
-from pages import README, WRITTEN_BY_HAND, commands
+from pages import README, WRITTEN_BY_HAND, commands, options_of
 
 COMMANDS = [
     pytest.param(words, id=f"{page.name}:{line}")
@@ -32,14 +30,6 @@ NAMES: dict[str, Mapping[str, Any]] = {
     "from_": MASK_FORMATS,
 }
 """Options whose values are names that the parser takes as any text."""
-
-
-def options_of(words: list[str]) -> dict[str, Any]:
-    """What the parser makes of a command line. Raises `SystemExit` for one it does not take."""
-    given = cli.joined(cli.split_commas(words))
-    call = cli.parse(given, whole=given[:1])
-    assert isinstance(call, partial)
-    return call.keywords
 
 
 def test_commands_are_found() -> None:
