@@ -29,10 +29,12 @@ from getam.verbs.outputs import Job, OutputFolder, weights_hash
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.verbs.saliency import AUTO_PROVIDER, load_with_saliency
 from getam.verbs.saliency_source import heard, source_of
+from getam.verbs.shards import over_processes, read_shard
 from getam.verbs.usual_chain import chosen_chain
 from getam.verbs.words import reads_words, words_model, words_of
 
 
+@over_processes
 def label(
     *,
     data: Path,
@@ -62,6 +64,7 @@ def label(
     device: str = AUTO,
     calibrate: Path | None = None,
     on_bad_image: OnBadImage = "fail",
+    shard: str | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Turn tags into masks: maps of each photo's tags → refiners → pseudo labels.
@@ -113,6 +116,8 @@ def label(
             rule's thresholds are chosen on these, if cross-validation says that others are better.
         on_bad_image: fail: stop at a photo (or saliency map) that cannot be read; skip: leave it out, and say so at the
             end.
+        shard: only this process's part of the photos, such as 3/16, the third of 16 (docs/reliability.md); the same
+            command without it then does what is left and ends the call.
         overwrite: replace masks that exist.
 
     Returns:
@@ -128,6 +133,7 @@ def label(
              "aggregate": aggregate}  # fmt: skip
     chosen = {key: value for key, value in given.items() if value is not None}
     check_on_bad_image(on_bad_image)
+    part = read_shard(shard)
     pipeline = chosen_chain(
         None if reads_words(model, words) else model,
         method=method, refine=refine, labels=labels, options=chosen, scales=scales, flip=flip,
@@ -180,10 +186,6 @@ def label(
     }  # fmt: skip
     digest = weights_hash(model or embedded_model()) if weights is None else file_hash(weights)
     call = {"verb": "label", "weights_sha256": digest, "options": options}
-    folder = OutputFolder(out, [_job(sample) for sample in samples.values()], call, overwrite=overwrite)
-    check_export(folder, net.classes, to, overwrite=overwrite)
-    folder.classes(net.classes)
-
     present = {name: [net.classes.index(tag) for tag in its.tags] for name, its in samples.items()}
 
     def make(job: Job, found: tuple[Tensor, Tensor | None]) -> Encode:
@@ -197,17 +199,22 @@ def label(
         made = enlarged(small, (photo.shape[-2], photo.shape[-1]))
         return lambda: {job.results[0]: with_confidences(encode_mask(made.cpu().numpy()), sure)}
 
-    skipped = photo_by_photo(
-        folder,
-        lambda job: read_photo_and_saliency(samples[job.name]),
-        make,
-        what="labelling",
-        on_bad_image=on_bad_image,
-    )
-    end_with_first_look(folder, net.classes, skipped=skipped, tags=present)
-    export(folder, net.classes, to, skipped=skipped)
-    facts = {} if calibration is None else {"calibration": calibration.record()}
-    folder.finish(skipped, split=split, split_sha256=collection.split_hash(), tags_at_test_time=True, **facts)
+    def read(job: Job) -> tuple[Tensor, Tensor | None]:
+        return read_photo_and_saliency(samples[job.name])
+
+    jobs = [_job(sample) for sample in samples.values()]
+    with OutputFolder(out, jobs, call, overwrite=overwrite, shard=part) as folder:
+        check_export(folder, net.classes, to, overwrite=overwrite)
+        folder.classes(net.classes)
+        skipped = photo_by_photo(folder, read, make, what="labelling", on_bad_image=on_bad_image)
+        if part is not None:
+            return folder.leave(skipped)
+        end_with_first_look(folder, net.classes, skipped=skipped, tags=present)
+        export(folder, net.classes, to, skipped=skipped)
+        facts = {} if calibration is None else {"calibration": calibration.record()}
+        folder.finish(
+            skipped, split=split, split_sha256=collection.split_hash(), tags_at_test_time=True, **facts
+        )
     return folder.path
 
 

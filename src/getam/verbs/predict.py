@@ -16,8 +16,10 @@ from getam.verbs.first_look import end_with_first_look
 from getam.verbs.outputs import Job, OutputFolder
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.verbs.predictors import open_predictor
+from getam.verbs.shards import over_processes, read_shard
 
 
+@over_processes
 def predict(
     photos: Path,
     /,
@@ -30,6 +32,7 @@ def predict(
     to: str | None = None,
     device: str = AUTO,
     on_bad_image: OnBadImage = "fail",
+    shard: str | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Segment photos with a trained network; no tags are used.
@@ -49,6 +52,8 @@ def predict(
             yolo, with a confidence for each class where the format has a place for it.
         device: auto, cpu, cuda, cuda:1 or mps; auto is a GPU if there is one.
         on_bad_image: fail: stop at a photo that cannot be read; skip: leave it out, and say so at the end.
+        shard: only this process's part of the photos, such as 3/16, the third of 16 (docs/reliability.md); the same
+            command without it then does what is left and ends the call.
         overwrite: replace masks that exist.
 
     Returns:
@@ -61,13 +66,11 @@ def predict(
     if not scales or min(scales) < 1:
         raise InputError(f"scales {scales} must be one or more positive long sides in pixels")
     check_on_bad_image(on_bad_image)
+    part = read_shard(shard)
     jobs = photo_jobs(photos, out)
     network = open_predictor(model, scales=scales, flip=flip, crf=crf, device=device)
     options = {"photos": photos, "model": model, "scales": scales, "flip": flip, "crf": crf}
     call = {"verb": "predict", "weights_sha256": network.weights_sha256, "options": options}
-    folder = OutputFolder(out, jobs, call, overwrite=overwrite)
-    check_export(folder, network.classes, to, overwrite=overwrite)
-    folder.classes(network.classes)
     largest = max(WORK_SIDE, *scales)
 
     def read(job: Job) -> tuple[Any, tuple[int, int]]:
@@ -78,10 +81,15 @@ def predict(
         label, sure = network.masks(*found)
         return lambda: {job.results[0]: with_confidences(encode_mask(label), sure)}
 
-    skipped = photo_by_photo(folder, read, make, what="predicting", on_bad_image=on_bad_image)
-    end_with_first_look(folder, network.classes, skipped=skipped)
-    export(folder, network.classes, to, skipped=skipped)
-    folder.finish(skipped, tags_at_test_time=False)
+    with OutputFolder(out, jobs, call, overwrite=overwrite, shard=part) as folder:
+        check_export(folder, network.classes, to, overwrite=overwrite)
+        folder.classes(network.classes)
+        skipped = photo_by_photo(folder, read, make, what="predicting", on_bad_image=on_bad_image)
+        if part is not None:
+            return folder.leave(skipped)
+        end_with_first_look(folder, network.classes, skipped=skipped)
+        export(folder, network.classes, to, skipped=skipped)
+        folder.finish(skipped, tags_at_test_time=False)
     return folder.path
 
 

@@ -28,6 +28,7 @@ from getam.verbs.outputs import Job, OutputFolder, weights_hash
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.verbs.predict import photo_jobs
 from getam.verbs.progress import progress
+from getam.verbs.shards import over_processes, read_shard
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Opened:
         return MapCache(self.name, f"{self.name} {REVISION} {self.weights_sha256}")
 
 
+@over_processes
 def saliency(
     photos: Path,
     /,
@@ -69,6 +71,7 @@ def saliency(
     out: Path = Path("saliency"),
     device: str = AUTO,
     on_bad_image: OnBadImage = "fail",
+    shard: str | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write one saliency map per photo: to look at, to repair, and to pass as `--saliency FOLDER`.
@@ -85,6 +88,8 @@ def saliency(
         out: folder for the maps: 8-bit grey PNGs at each photo's own size, protocol.jsonl.
         device: of attention: auto, cpu, cuda, cuda:1 or mps; auto is a GPU if there is one.
         on_bad_image: fail: stop at a photo that cannot be read; skip: leave it out, and say so at the end.
+        shard: only this process's part of the photos, such as 3/16, the third of 16 (docs/reliability.md); the same
+            command without it then does what is left and ends the call.
         overwrite: replace maps that exist.
 
     Returns:
@@ -96,20 +101,23 @@ def saliency(
         SkippedError: photos were skipped; all others have their maps.
     """
     check_on_bad_image(on_bad_image)
+    part = read_shard(shard)
     jobs = photo_jobs(photos, out)
     opened = open_provider(provider, model=model, onnx=onnx, device=choose_device(device))
     options = {"photos": photos, "provider": provider, "model": model, "onnx": onnx}
     call = {"verb": "saliency", "weights_sha256": opened.weights_sha256, "options": options}
-    folder = OutputFolder(out, jobs, call, overwrite=overwrite)
 
     def make(job: Job, pixels: Tensor) -> Encode:
         found = opened.saliency(pixels)
         return lambda: {job.results[0]: encode_grey(found.cpu().numpy())}
 
-    skipped = photo_by_photo(
-        folder, lambda job: _pixels(job.sources[0]), make, what="saliency", on_bad_image=on_bad_image
-    )
-    folder.finish(skipped, tags_at_test_time=False)
+    with OutputFolder(out, jobs, call, overwrite=overwrite, shard=part) as folder:
+        skipped = photo_by_photo(
+            folder, lambda job: _pixels(job.sources[0]), make, what="saliency", on_bad_image=on_bad_image
+        )
+        if part is not None:
+            return folder.leave(skipped)
+        folder.finish(skipped, tags_at_test_time=False)
     return folder.path
 
 
