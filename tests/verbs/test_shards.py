@@ -178,8 +178,8 @@ def test_under_torchrun_each_is_a_shard_and_the_first_ends_the_call(monkeypatch:
 
     @over_processes
     def verb(name: str, *, shard: str | None = None, broken: bool = False) -> str:
-        if own.rank:
-            time.sleep(0.3)
+        if own.rank or shard is None:  # whoever does not wait is early
+            time.sleep(0.2)
         seen.append((own.rank, str(shard)))
         if broken and shard is None:
             raise SkippedError("one photo was left out")
@@ -199,7 +199,7 @@ def test_under_torchrun_each_is_a_shard_and_the_first_ends_the_call(monkeypatch:
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(process, (0, 1))
     assert seen[:3] == [(0, "1/2"), (1, "2/2"), (0, "None")]
-    assert sorted(seen[3:5]) == [(0, "next"), (1, "next")]
+    assert seen.index((1, "next")) > 2
     assert first == ["a None", "b 7/9", "one photo was left out"]
     assert second == ["a 2/2", "b 7/9", "c 2/2"]
 
