@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,8 +23,9 @@ from torch.distributed import HashStore
 import getam
 import tiny
 from getam import cli
+from getam.data.map_cache import MapCache
 from getam.errors import InputError, SkippedError
-from getam.verbs import shards
+from getam.verbs import saliency_source, shards
 from getam.verbs.shards import Shard, over_processes
 from getam.verbs.unfinished import LOCK, hold
 
@@ -202,6 +204,32 @@ def test_under_torchrun_each_is_a_shard_and_the_first_ends_the_call(monkeypatch:
     assert seen.index((1, "next")) > 2
     assert first == ["a None", "b 7/9", "one photo was left out"]
     assert second == ["a 2/2", "b 7/9", "c 2/2"]
+
+
+def test_a_shard_makes_the_saliency_maps_it_needs_and_no_others(
+    seven: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own, those that all shards decide by whether maps are of use, and those of photos to calibrate on."""
+    monkeypatch.setattr(saliency_source, "LOOKED_AT", 3)
+    read = list[str]()
+    map_of = MapCache.file
+    monkeypatch.setattr(
+        MapCache, "file", lambda self, photo: (read.append(photo.stem), map_of(self, photo))[1]
+    )
+    options: dict[str, Any] = {"data": seven / "photos", "tags": seven / "tags.csv", "model": trained, "scales": (32,),
+                               "flip": False, "labels": "completion", "saliency": "attention"}  # fmt: skip
+    getam.label(**options, out=tmp_path / "out", shard="2/7")
+    assert sorted(read) == [f"scene{number}" for number in (0, 1, 3, 6)]
+    assert made(tmp_path / "out") == [1]
+    known = tmp_path / "known"
+    known.mkdir()
+    for name in ("classes.txt", "scene2.png", "scene5.png"):
+        shutil.copy(seven / "truth" / name, known)
+    read.clear()
+    getam.label(**options, out=tmp_path / "calibrated", shard="2/7", calibrate=known)
+    assert sorted(read) == [f"scene{number}" for number in (0, 1, 2, 3, 5, 6)]
+    getam.label(**options, out=tmp_path / "calibrated", calibrate=known)
+    assert record(tmp_path / "calibrated")["calibration"]["masks"] == 2
 
 
 # Two at the same work

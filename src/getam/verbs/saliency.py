@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from getam.data.collection import Collection
+from getam.data.collection import Collection, Sample
 from getam.data.map_cache import MapCache, encode_grey, write_grey
 from getam.data.overlap import read_ahead, write_behind
 from getam.data.photos import as_tensor, read_photo
@@ -190,6 +190,7 @@ def load_with_saliency(
     net: nn.Module | None = None,
     model: Path | None = None,
     on_bad_image: OnBadImage = "fail",
+    needed: Callable[[Sequence[Sample]], Sequence[Sample]] | None = None,
 ) -> Collection:
     """A collection whose samples have saliency maps: those of a folder, or a provider's, made once and cached.
 
@@ -200,6 +201,7 @@ def load_with_saliency(
         net: the trained classifier whose attention can be read, and `model` where it was loaded from; None: there is
             none yet.
         on_bad_image: "skip" passes over photos that cannot be read: their maps are not there.
+        needed: of all samples those whose maps a provider makes, the others have none; None: all.
 
     Raises:
         InputError: as `load_collection`; neither folder nor provider, a provider that is not installed, or attention
@@ -223,10 +225,12 @@ def load_with_saliency(
     read = (net, model) if name == "attention" else (None, None)
     opened = open_provider(name, net=read[0], model=read[1], device=device)
     cache = opened.cache()
-    kept = {sample.photo: cache.file(sample.photo) for sample in collection.samples}
+    mapped = collection.samples if needed is None else needed(collection.samples)
+    kept = {photo: cache.file(photo) for photo in dict.fromkeys(sample.photo for sample in mapped)}
     missing = {file: photo for photo, file in kept.items() if not file.is_file()}  # equal photos share a map
     _make_missing(opened.saliency, missing, on_bad_image)
-    return replace(collection, samples=tuple(replace(s, saliency=kept[s.photo]) for s in collection.samples))
+    samples = tuple(replace(sample, saliency=kept.get(sample.photo)) for sample in collection.samples)
+    return replace(collection, samples=samples)
 
 
 def _make_missing(saliency: Saliency, missing: Mapping[Path, Path], on_bad_image: OnBadImage) -> None:
