@@ -12,6 +12,7 @@ from typing import Any
 
 from getam.data.masks import CLASSES_FILE, read_classes, write_atomically, write_classes
 from getam.data.photos import PROTOCOL
+from getam.data.tars import on_disk
 from getam.engine.environment import environment
 from getam.engine.ranks import world
 from getam.errors import InputError, SkippedError, WeightsError
@@ -29,7 +30,7 @@ class Job:
     Attributes:
         name: of the photo, and what its results begin with.
         results: files that will be written, relative to the folder, as far as that is known beforehand.
-        sources: files that are read for it, the photo first.
+        sources: files that are read for it, the photo first; one may lie inside a tar.
         facts: what else decides on these results and not on those of other photos: its tags.
     """
 
@@ -202,7 +203,8 @@ def refuse_input(path: Path, read: frozenset[Identity]) -> None:
 def identities(files: Iterable[Path]) -> frozenset[Identity]:
     """Device and inode of those files that exist: equal for one file, whatever links or spellings lead there."""
     return frozenset(
-        (found.st_dev, found.st_ino) for found in (file.stat() for file in files if file.exists())
+        (found.st_dev, found.st_ino)
+        for found in (file.stat() for file in dict.fromkeys(map(on_disk, files)) if file.exists())
     )
 
 

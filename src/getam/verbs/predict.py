@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from getam.data.confidences import with_confidences
 from getam.data.masks import encode_mask
-from getam.data.photos import find_photos, read_photo_near
+from getam.data.photos import find_photos, path_in, photo_root, read_photo_near
 from getam.engine.device import AUTO
 from getam.errors import InputError
 from getam.photo_size import SINGLE_SCALE, WORK_SIDE
@@ -102,5 +102,5 @@ def photo_jobs(photos: Path | str, out: Path | str, suffix: str = ".png") -> lis
 
 def photo_names(files: list[Path], photos: Path) -> list[str]:
     """What each photo's results are called: its path in the folder, without the suffix."""
-    root = photos if photos.is_dir() else photos.parent
-    return [file.relative_to(root).with_suffix("").as_posix() for file in files]
+    root = photo_root(photos)
+    return [PurePosixPath(path_in(root, file)).with_suffix("").as_posix() for file in files]

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from getam.data.fingerprint import file_hash
 from getam.data.masks import write_atomically
+from getam.data.tars import is_file
 from getam.errors import InputError
 from getam.verbs.shards import Shard
 
@@ -68,7 +69,7 @@ class Unfinished:
     def has(self, key: str, sources: Sequence[Path], facts: str) -> bool:
         """Whether all results of one photo are there, made from these sources and facts, and as they were written."""
         made = self._made.get(key, [])
-        if not made or not all(source.is_file() for source in sources):
+        if not made or not all(map(is_file, sources)):
             return False
         now = _hash_of(sources, facts)
         return any(
