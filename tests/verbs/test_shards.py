@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import signal
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from torch.distributed import HashStore
+from webdataset import ShardWriter, TarWriter
 
 import getam
 import tiny
@@ -230,6 +232,53 @@ def test_a_shard_makes_the_saliency_maps_it_needs_and_no_others(
     assert sorted(read) == [f"scene{number}" for number in (0, 1, 2, 3, 5, 6)]
     getam.label(**options, out=tmp_path / "calibrated", calibrate=known)
     assert record(tmp_path / "calibrated")["calibration"]["masks"] == 2
+
+
+# Photos in tars
+
+
+@pytest.mark.parametrize("verb", SHARDED)
+def test_photos_in_tars_have_the_masks_they_have_in_a_folder(
+    verb: str, seven: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (seven / "tags.csv").open() as table:
+        rows = list(csv.DictReader(table))
+    with ShardWriter(str(tmp_path / "p-%06d.tar"), maxcount=3, verbose=0) as writer:
+        for row in rows:
+            content = (seven / "photos" / row["image"]).read_bytes()
+            writer.write({"__key__": Path(row["image"]).stem, "png": content, "txt": row["tags"]})
+    one, out = tmp_path / "one", tmp_path / "out"
+    assert cli.main(SHARDED[verb](seven, trained, one)) == 0
+    pattern = str(tmp_path / "p-{000000..000002}.tar")
+    command = [
+        pattern if part == str(seven / "photos") else part for part in SHARDED[verb](seven, trained, out)
+    ]
+    if verb == "label":
+        place = command.index("--tags")
+        del command[place : place + 2]
+    assert cli.main([*command, "--shard", "2/2"]) == 0
+    assert cli.main([*command, "--to", "coco"]) == 0
+    for number in range(PHOTOS):
+        mask = out / f"p-00000{number // 3}" / f"scene{number}.png"
+        assert mask.read_bytes() == (one / f"scene{number}.png").read_bytes()
+    exported = json.loads((tmp_path / "out-coco" / "annotations.json").read_text())
+    assert exported["images"][4]["file_name"] == "p-000001/scene4.png"
+    assert record(out)["photos"] == PHOTOS
+    # What was done is known by the photo's own bytes
+    last = tmp_path / "p-000002.tar"
+    last.write_bytes(last.read_bytes())
+    assert cli.main([*command, "--overwrite", "--shard", "1/2"]) == 0
+    capsys.readouterr()
+    with TarWriter(str(tmp_path / "p-000000.tar")) as writer:
+        for row in rows[:3]:
+            content = (
+                seven / "photos" / rows[1 if row is rows[2] else rows.index(row)]["image"]
+            ).read_bytes()
+            writer.write({"__key__": Path(row["image"]).stem, "png": content, "txt": row["tags"]})
+    before = {file: file.stat().st_mtime_ns for file in out.rglob("scene*.png")}
+    assert cli.main([*command, "--overwrite", "--shard", "1/2"]) == 0
+    after = {file: file.stat().st_mtime_ns for file in out.rglob("scene*.png")}
+    assert [file.stem for file in before if before[file] != after[file]] == ["scene2"]
 
 
 # Two at the same work

@@ -233,9 +233,11 @@ def _contents(tar: str, changed: int, size: int) -> Mapping[str, Member]:
                 end = archive.offset
         except (tarfile.TarError, OSError, ValueError, EOFError) as error:
             raise _damaged(Path(tar), f"{error}") from error
-        file.seek(end)  # Python takes a damaged header for the end
-        if file.read(BLOCK).strip(b"\0"):
-            raise _damaged(Path(tar), f"what follows its byte {end} is no file")
+        file.seek(end)  # Python takes a damaged header for the end, and the end of the file too
+        if file.read(BLOCK) != bytes(BLOCK):
+            raise _damaged(Path(tar), f"at byte {end} there is neither a file nor its end")
+        if any(rest.strip(b"\0") for rest in iter(lambda: file.read(1 << 20), b"")):
+            raise _damaged(Path(tar), "something follows its end, as where several tars were joined")
     return found
 
 

@@ -172,6 +172,13 @@ def _hash_of(sources: Sequence[Path], facts: str) -> str:
     return hashlib.sha256("\n".join([facts, *map(file_hash, sources)]).encode()).hexdigest()
 
 
+def _is_entry(line: dict[str, Any]) -> bool:
+    key, made_from, results = (line.get(name) for name in ("key", "from", "results"))
+    if not isinstance(key, str) or not isinstance(made_from, str) or not isinstance(results, dict):
+        return False
+    return all(isinstance(digest, str) for digest in results.values())
+
+
 def _read(file: Path) -> list[dict[str, Any]]:
     """Its lines, up to the first that is cut off: what comes after a power cut is of no use."""
     lines: list[dict[str, Any]] = []
@@ -180,7 +187,7 @@ def _read(file: Path) -> list[dict[str, Any]]:
             found = json.loads(line)
         except (ValueError, RecursionError):
             break
-        if not isinstance(found, dict) or (lines and not found.keys() >= {"key", "from", "results"}):
+        if not isinstance(found, dict) or (lines and not _is_entry(found)):
             break
         lines.append(found)
     return lines
