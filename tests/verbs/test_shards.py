@@ -28,8 +28,7 @@ from getam import cli
 from getam.data.map_cache import MapCache
 from getam.errors import InputError, SkippedError
 from getam.verbs import saliency_source, shards
-from getam.verbs.shards import Shard, over_processes
-from getam.verbs.unfinished import LOCK, hold
+from getam.verbs.shards import LOCK, Shard, hold, over_processes
 
 PHOTOS = 7
 SHARDED: dict[str, Callable[[Path, Path, Path], list[str]]] = {
@@ -306,7 +305,7 @@ def test_the_same_work_is_refused_while_a_process_is_at_it(tmp_path: Path) -> No
 def test_a_shard_waits_a_little_for_the_gate_and_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("getam.verbs.unfinished.PATIENCE", 0.1)
+    monkeypatch.setattr("getam.verbs.shards.PATIENCE", 0.1)
     with hold(tmp_path, None), pytest.raises(InputError, match=r"in use: the whole call is at work there"):
         hold(tmp_path, Shard(1, 2))
 
@@ -317,7 +316,7 @@ def test_a_file_system_without_locks_is_said(
     def none(self: Any, *_: Any, **__: Any) -> None:
         raise NotImplementedError("FileSystem does not appear to support flock")
 
-    monkeypatch.setattr("getam.verbs.unfinished.FileLock.acquire", none)
+    monkeypatch.setattr("getam.verbs.shards.FileLock.acquire", none)
     with hold(tmp_path, Shard(1, 2)):
         pass
     assert "locks do not work there" in caplog.text

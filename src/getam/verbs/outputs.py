@@ -17,8 +17,8 @@ from getam.engine.environment import environment
 from getam.engine.ranks import world
 from getam.errors import InputError, SkippedError, WeightsError
 from getam.verbs.progress import say
-from getam.verbs.shards import Shard
-from getam.verbs.unfinished import Unfinished, hold
+from getam.verbs.shards import Shard, hold
+from getam.verbs.unfinished import Unfinished
 
 Identity = tuple[int, int]
 
@@ -87,8 +87,6 @@ class OutputFolder:
         self.read = identities(source for job in self.jobs for source in job.sources)
         self._call = json.loads(json.dumps(dict(call), default=str))  # as JSON gives it back
         self._overwrite = overwrite
-        if self.path.is_file():
-            raise InputError(f"{self.path} is a file: give a folder with --out")
         seen: set[str] = set()
         for file in (file for job in self.jobs for file in job.results):
             if file in seen:
@@ -99,7 +97,6 @@ class OutputFolder:
             refuse_input(self.path / file, self.read)
 
     def __enter__(self) -> OutputFolder:
-        self.path.mkdir(parents=True, exist_ok=True)
         self._held = hold(self.path, self.shard)
         try:
             call = {**self._call, "versions": environment()["versions"]}

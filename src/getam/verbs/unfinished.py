@@ -7,25 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from getam.data.fingerprint import file_hash
 from getam.data.masks import write_atomically
 from getam.data.tars import is_file
-from getam.errors import InputError
-from getam.verbs.shards import Shard
+from getam.verbs.shards import Shard, of_all_shards, of_shard
 
 UNFINISHED = "unfinished.jsonl"
-LOCK = ".lock"
-PATIENCE = 30.0  # seconds: shards that start together pass one gate, one after the other
-
-logger = logging.getLogger(__name__)
 
 
 class Unfinished:
@@ -46,9 +37,9 @@ class Unfinished:
     def __init__(self, folder: Path, call: Mapping[str, Any], shard: Shard | None = None) -> None:
         self._folder = folder
         self._call = dict(call)
-        self._file = folder / _of_shard(UNFINISHED, shard)
+        self._file = of_shard(folder / UNFINISHED, shard)
         self._begun = False
-        lists = {file: _read(file) for file in _of_all_shards(folder, UNFINISHED)}
+        lists = {file: _read(file) for file in of_all_shards(folder / UNFINISHED)}
         self._lists = {
             file: lines[1:] for file, lines in lists.items() if lines[:1] == [{"call": self._call}]
         }
@@ -101,71 +92,6 @@ class Unfinished:
     def _is(self, result: str, digests: set[str]) -> bool:
         file = self._folder / result
         return file.is_file() and file_hash(file) in digests
-
-
-def hold(folder: Path, shard: Shard | None) -> ExitStack:
-    """Keep other processes from the same work until the stack is closed, or the process ends, however it comes.
-
-    A shard holds its own lock, the whole call all locks there are: no shard can be at work beside it.
-
-    Raises:
-        InputError: another process is at it.
-    """
-    held = ExitStack()
-    with ExitStack() as failing:
-        failing.callback(held.close)
-        gate = _lock(
-            held,
-            folder / LOCK,
-            f"{folder} is in use: the whole call is at work there",
-            PATIENCE if shard else 0,
-        )
-        if shard is not None:
-            own = folder / _of_shard(LOCK, shard)
-            _lock(held, own, f"{folder} is in use: another process is at shard {shard}")
-            gate.release()
-        else:
-            for file in _of_all_shards(folder, LOCK):
-                if file != folder / LOCK:
-                    part = file.name.removeprefix(f"{LOCK}-").replace("-of-", "/")
-                    _lock(held, file, f"{folder} is in use: shard {part} is at work there")
-                    held.callback(file.unlink, missing_ok=True)  # nobody opens it: the gate is ours
-        failing.pop_all()
-    return held
-
-
-def _lock(held: ExitStack, file: Path, taken: str, patience: float = 0) -> FileLock:
-    lock = FileLock(file, timeout=patience)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise InputError(f"{taken}; wait for it, or give another --out") from None
-    except NotImplementedError:
-        logger.warning(
-            "%s: locks do not work there; see to it that no other process does the same", file.parent
-        )
-    held.callback(lock.release)
-    return lock
-
-
-def _of_shard(name: str, shard: Shard | None) -> str:
-    """The name of a shard's file.
-
-    >>> _of_shard("unfinished.jsonl", Shard(3, 16)), _of_shard(".lock", Shard(3, 16))
-    ('unfinished-3-of-16.jsonl', '.lock-3-of-16')
-    """
-    path = Path(name)
-    return name if shard is None else f"{path.stem}-{shard.number}-of-{shard.count}{path.suffix}"
-
-
-def _of_all_shards(folder: Path, name: str) -> list[Path]:
-    """The files of that name that are there, of the whole call and of its shards."""
-    path = Path(name)
-    return [
-        file
-        for file in (folder / name, *sorted(folder.glob(f"{path.stem}-*-of-*{path.suffix}")))
-        if file.is_file()
-    ]
 
 
 def _hash_of(sources: Sequence[Path], facts: str) -> str:
