@@ -11,6 +11,7 @@ import pytest
 
 from getam.errors import InputError, SkippedError
 from getam.verbs.outputs import Job, OutputFolder
+from getam.verbs.shards import LOCK
 from getam.verbs.unfinished import UNFINISHED
 
 CALL = {"verb": "predict", "weights_sha256": "w", "options": {"scales": (32,), "model": Path("run")}}
@@ -182,6 +183,17 @@ def test_the_protocol_says_what_was_done(photos: Path, tmp_path: Path) -> None:
     assert record["finished"].endswith("+00:00")
     opened(photos, tmp_path / "out").finish({})
     assert len((tmp_path / "out" / "protocol.jsonl").read_text().splitlines()) == 2
+
+
+def test_what_a_killed_process_left_half_written_goes_at_the_end(photos: Path, tmp_path: Path) -> None:
+    job = Job("farm/a", ("farm/a.png",), (photos / "a.png",))
+    with OutputFolder(tmp_path / "out", [job], CALL, overwrite=False) as folder:
+        folder.write(job, {"farm/a.png": b"mask"})
+        for left in (tmp_path / "out" / ".5e.partial", tmp_path / "out" / "farm" / ".5e.partial"):
+            left.write_bytes(b"half")
+        folder.finish({})
+    kept = {file.name for file in (tmp_path / "out").rglob("*") if file.is_file() and file.name != LOCK}
+    assert kept == {"a.png", "protocol.jsonl"}
 
 
 def test_skipped_photos_are_named_and_tried_again(photos: Path, tmp_path: Path) -> None:

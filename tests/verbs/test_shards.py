@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import random
 import shutil
 import signal
 import subprocess
@@ -28,6 +30,7 @@ from getam import cli
 from getam.data.map_cache import MapCache
 from getam.errors import InputError, SkippedError
 from getam.verbs import saliency_source, shards
+from getam.verbs.outputs import OutputFolder
 from getam.verbs.shards import LOCK, Shard, hold, over_processes
 
 PHOTOS = 7
@@ -320,6 +323,53 @@ def test_a_file_system_without_locks_is_said(
     with hold(tmp_path, Shard(1, 2)):
         pass
     assert "locks do not work there" in caplog.text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills copies of this process")
+def test_shards_killed_at_random_times_lose_nothing(seven: Path, trained: Path, tmp_path: Path) -> None:
+    """Ten calls of which 1 to 4 shards at once are killed three times each, then ended: 30 rounds in all."""
+    draw = random.Random(11)
+    one = tmp_path / "one"
+    assert cli.main(SHARDED["predict"](seven, trained, one)) == 0
+    killed, found = 0, list[int]()
+    for call in range(10):
+        out = tmp_path / f"out{call}"
+        command = SHARDED["predict"](seven, trained, out)
+        for _ in range(3):
+            several = draw.randint(1, 4)
+            children = [
+                _forked([*command, "--shard", f"{number}/{several}"]) for number in range(1, several + 1)
+            ]
+            wanted = len(made(out)) + draw.randint(0, 2)
+            late = time.monotonic() + 20
+            while len(made(out)) < min(wanted, PHOTOS) and time.monotonic() < late:
+                time.sleep(0.01)
+            for child in children:
+                time.sleep(draw.uniform(0, 0.1))
+                os.kill(child, signal.SIGKILL)
+            killed += sum(os.WIFSIGNALED(os.waitpid(child, 0)[1]) for child in children)
+            found.append(len(made(out)))
+        assert cli.main(command) == 0
+        assert results(out) == results(one)
+        assert record(out) == record(one)
+    print(f"{killed} processes were killed, with {found} photos made")
+    assert killed > 30
+
+
+def _forked(command: list[str]) -> int:
+    """The process that does it, resting after each photo so that it can be killed in the middle."""
+    if child := os.fork():
+        return child
+    write = OutputFolder.write
+
+    def late(folder: OutputFolder, job: Any, contents: Any) -> None:
+        time.sleep(0.1)
+        write(folder, job, contents)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OutputFolder, "write", late)
+        os._exit(cli.main(command))
 
 
 @pytest.mark.slow

@@ -72,13 +72,14 @@ def bench(
     every row: called again with the same `out` and the same protocol, only rows that are not there yet are measured.
 
     Args:
-        data: folder of photos, or a VOC folder.
+        data: folder of photos, a VOC folder, or tars as webdataset writes them: photos-000000.tar, or several as
+            "photos-{000000..000009}.tar".
         model: run folder or model file; the embedded model when left out.
         tags: what says which photo shows what, e.g. a CSV with the columns image,tags (tags joined by ;), or an export
             of COCO, VOC, Label Studio, CVAT or FiftyOne; when left out, tags.csv in `data`, what an export is called,
             or a folder of photos per class.
         format: how the tags are written: csv, json, coco, voc-xml, voc-imagesets, label-studio, cvat, fiftyone,
-            folders, or "names:{tags}_*" for tags in the photos' names; recognised when left out.
+            folders, webdataset, or "names:{tags}_*" for tags in the photos' names; recognised when left out.
         truth: folder of true masks with classes.txt; SegmentationClass of a VOC folder when left out.
         classes: score these classes; all that the model knows when left out.
         background: classes of the true masks that count as background, such as grass and sky; classes that are neither

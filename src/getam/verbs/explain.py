@@ -54,7 +54,8 @@ def explain_photos(
     A call that was interrupted goes on when it is repeated.
 
     Args:
-        photos: one photo, or a folder of them; `out`, where it lies inside, is not searched.
+        photos: one photo, a folder of them (`out`, where it lies inside, is not searched), or tars of them:
+            photos-000000.tar, or several as "photos-{000000..000009}.tar".
         model: run folder, model file, the name of a timm model, hf:FOLDER or hf:OWNER/NAME of a classifier of
             transformers, or open_clip:NAME of an image–text model; the embedded model when left out. `getam models`
             lists them.

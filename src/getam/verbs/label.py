@@ -68,12 +68,13 @@ def label(
     A call that was interrupted goes on when it is repeated.
 
     Args:
-        data: folder of photos, or a VOC folder.
+        data: folder of photos, a VOC folder, or tars as webdataset writes them: photos-000000.tar, or several as
+            "photos-{000000..000009}.tar".
         tags: what says which photo shows what, e.g. a CSV with the columns image,tags (tags joined by ;), or an export
             of COCO, VOC, Label Studio, CVAT or FiftyOne; when left out, tags.csv in `data`, what an export is called,
             or a folder of photos per class.
         format: how the tags are written: csv, json, coco, voc-xml, voc-imagesets, label-studio, cvat, fiftyone,
-            folders, or "names:{tags}_*" for tags in the photos' names; recognised when left out.
+            folders, webdataset, or "names:{tags}_*" for tags in the photos' names; recognised when left out.
         model: run folder or model file, or an image–text model of OpenCLIP, such as open_clip:ViT-B-16; the embedded
             model when left out.
         weights: of an image–text model, the local file it needs.

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from getam.data.masks import CLASSES_FILE, read_classes, write_atomically, write_classes
+from getam.data.masks import CLASSES_FILE, PARTIAL, read_classes, write_atomically, write_classes
 from getam.data.photos import PROTOCOL
 from getam.data.tars import on_disk
 from getam.engine.environment import environment
@@ -163,7 +163,7 @@ class OutputFolder:
         return self.path
 
     def finish(self, skipped: Mapping[str, InputError], **facts: Any) -> None:
-        """Append what was done, with which options and versions, to the protocol, as one line.
+        """Append what was done, with which options and versions, to the protocol, as one line; tidy up.
 
         Args:
             skipped: name of a photo that could not be read → why.
@@ -181,6 +181,11 @@ class OutputFolder:
             **self._call,
             "environment": environment(),
         }
+        for place in {(self.path / file).parent for job in self.jobs for file in job.results} | {self.path}:
+            for left in place.glob(
+                f".*{PARTIAL}"
+            ):  # by a process that was killed: all that live are kept out
+                left.unlink(missing_ok=True)
         with (self.path / PROTOCOL).open("a") as file:
             file.write(json.dumps(record, default=str) + "\n")
         if skipped:

@@ -40,7 +40,8 @@ def predict(
     A call that was interrupted goes on when it is repeated.
 
     Args:
-        photos: one photo, or a folder of them; `out`, where it lies inside, is not searched.
+        photos: one photo, a folder of them (`out`, where it lies inside, is not searched), or tars of them:
+            photos-000000.tar, or several as "photos-{000000..000009}.tar".
         model: run folder, model file, or an ONNX file that `getam export` wrote, which runs without torch; the embedded
             model when left out.
         out: folder for the masks: palette PNGs at each photo's own size, classes.txt, protocol.jsonl, and

