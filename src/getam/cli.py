@@ -16,6 +16,7 @@ from typing import Any
 import tyro
 
 from getam.cli_verbs import VERBS, parsed, unloaded
+from getam.engine.ranks import rank
 from getam.engine.stopping import terminated_is_interrupted
 from getam.errors import GetamError, SkippedError
 from getam.named import split_outside
@@ -89,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )  # what a shell says of a command that a signal ended
     if callable(as_json := getattr(result, "as_json", None)):  # of `evaluate`
         print(as_json())
-    elif isinstance(result, (Path, str)):
+    elif isinstance(result, (Path, str)) and rank() == 0:  # of several processes the first speaks
         print(result)
     return int(getattr(result, "exit_code", 0))  # of `data-check`
 

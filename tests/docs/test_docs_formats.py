@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +31,14 @@ def format_of(block: Block) -> str:
 
 def write(block: Block, folder: Path) -> Path:
     """The file, or the tree of empty photos, that a block shows."""
-    if block.language == "text" and "/" in block.text.split()[0]:
+    if block.named.endswith(".tar"):
+        with tarfile.open(folder / block.named, "w") as tar:
+            for line in block.text.splitlines():
+                name, _, content = line.partition(" ")
+                member = tarfile.TarInfo(name.removeprefix(f"{block.named}/"))
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content.encode()))
+    elif block.language == "text" and "/" in block.text.split()[0]:
         for name in block.text.split():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (4, 4)).save(folder / name)

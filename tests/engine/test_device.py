@@ -19,6 +19,7 @@ from getam import cli
 from getam.engine import device as room
 from getam.engine.device import choose_device
 from getam.engine.model import load_model, load_segmenter
+from getam.engine.ranks import LAUNCHED
 from getam.errors import InputError
 from getam.nets.segmenter import Segmenter
 from getam.verbs.explain import explain_photos
@@ -53,6 +54,18 @@ def test_with_gpus() -> None:
     assert choose_device("cuda:1") == torch.device("cuda", 1)
     with pytest.raises(InputError, match="--device cuda:2: there are 2 cuda devices here, counted from 0"):
         choose_device("cuda:2")
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_processes_of_a_machine_take_its_gpus_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert choose_device() == torch.device("cuda")  # not launched: one process
+    for name in LAUNCHED:
+        monkeypatch.setenv(name, "3")
+    for place, index in (("0", 0), ("1", 1), ("2", 0)):
+        monkeypatch.setenv("LOCAL_RANK", place)
+        assert choose_device() == torch.device("cuda", index)
+        assert choose_device("cuda:0") == torch.device("cuda", 0)
 
 
 @pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "meta", "cpu:0:1"])

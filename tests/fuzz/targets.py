@@ -6,6 +6,7 @@ A reader may return, or refuse with an error of `getam.errors`. Anything else is
 from __future__ import annotations
 
 import io
+import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,9 @@ from safetensors.torch import save
 
 from getam.data.box_table import read_boxes
 from getam.data.class_map import read_class_map
+from getam.data.collection import load_collection
 from getam.data.confidences import read_confidences, with_confidences
+from getam.data.fingerprint import file_hash
 from getam.data.formats.registry import FORMATS as TAG_FORMATS
 from getam.data.formats.registry import read_tags
 from getam.data.mask_formats import registry as mask_formats
@@ -139,6 +142,29 @@ def _unfinished(path: Path) -> None:
     Unfinished(path.parent, {"verb": "predict"}).has("a.png", [path.parent / "a.jpg"], "")
 
 
+def _tar() -> bytes:
+    """Three photos with their tags, one in a folder and one with a name that needs a second header."""
+    file = io.BytesIO()
+    photo = _image("JPEG")
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for key, kind, said in (
+            ("a", "json", b'{"tags": ["cat"]}'),
+            ("b/c", "cls", b"dog"),
+            ("d" * 120, "txt", b"cat;dog"),
+        ):
+            for name, content in ((f"{key}.jpg", photo), (f"{key}.{kind}", said)):
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    return file.getvalue()
+
+
+def _tarred(path: Path) -> None:
+    for sample in load_collection(path).samples:
+        read_photo(sample.photo)
+        file_hash(sample.photo)
+
+
 def targets(scratch: Path) -> dict[str, Target]:
     """By name; `scratch` is a folder for making seeds."""
     photo = _image("PNG")
@@ -149,6 +175,7 @@ def targets(scratch: Path) -> dict[str, Target]:
     )  # fmt: skip
     found = {
         "photo": Target("a.png", photos, _photos, {}),
+        "tar": Target("a.tar", (_tar(),), _tarred, {}),
         "mask": Target("a.png", (_mask(), encode_mask(np.full(SIZE, 300, np.uint16))), _masks, {}),
         "classes": Target("classes.txt", (b"background\ncat\ndog\n",), lambda path: read_classes(path.parent), {}),
         "class-map": Target("map.csv", (b"from,to\ncat,pet\ndog,pet\nsky,\n",), read_class_map, {}),

@@ -667,3 +667,46 @@ def test_results_without_the_content_of_the_photos_are_refused(
     (tmp_path / "out" / "bench.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match=r"measured under another protocol \(photos_sha256 differ"):
         run(scenes, trained, tmp_path / "out")
+
+
+# Several processes
+
+
+def test_shards_of_rows_and_the_end_make_one_table(
+    scenes: Path, trained: Path, tmp_path: Path, done: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = list[str]()
+    measure = verb.measure_row
+    monkeypatch.setattr(
+        verb,
+        "measure_row",
+        lambda subject, name, *a, **o: (measured.append(name), measure(subject, name, *a, **o))[1],
+    )
+    out = tmp_path / "out"
+    for number in (3, 2):
+        getam.bench(
+            data=scenes / "photos", tags=scenes / "tags.csv", truth=scenes / "truth", model=trained, out=out,
+            compare=ROWS, photos=3, perturbed=1, size=SIZE, shard=f"{number}/3",
+        )  # fmt: skip
+        assert (out / f"bench-{number}-of-3.json").is_file()
+    assert measured == [ROWS[2], ROWS[1]]
+    assert not (out / "bench.json").exists()
+    assert not (out / "bench.md").exists()
+    with pytest.raises(InputError, match="--overwrite would forget what other shards measure"):
+        getam.bench(
+            data=scenes / "photos", tags=scenes / "tags.csv", truth=scenes / "truth", model=trained, out=out,
+            compare=ROWS, photos=3, perturbed=1, size=SIZE, shard="1/3", overwrite=True,
+        )  # fmt: skip
+    found = run(scenes, trained, out)
+    assert measured == [ROWS[2], ROWS[1], ROWS[0]]
+    assert [row["name"] for row in found["rows"]] == list(ROWS)
+    whole = json.loads((done / "bench.json").read_text())
+    for row, expected in zip(found["rows"], whole["rows"], strict=True):
+        for key in ("miou", "interval", "photos", "compared_to", "difference", "difference_interval"):
+            assert row[key] == expected[key]
+    assert (out / "bench.md").is_file()
+    assert [file.name for file in out.glob("bench*.json")] == ["bench.json"]
+    assert run(scenes, trained, out) == found
+    (out / "bench.json").rename(out / "bench-1-of-2.json")
+    again = run(scenes, trained, out, compare=ROWS[1:2])  # rows that were asked for before stay
+    assert [row["name"] for row in again["rows"]] == [ROWS[1], ROWS[0], ROWS[2]]

@@ -11,6 +11,7 @@ import pytest
 
 from getam.errors import InputError, SkippedError
 from getam.verbs.outputs import Job, OutputFolder
+from getam.verbs.shards import LOCK
 from getam.verbs.unfinished import UNFINISHED
 
 CALL = {"verb": "predict", "weights_sha256": "w", "options": {"scales": (32,), "model": Path("run")}}
@@ -30,7 +31,8 @@ def jobs(photos: Path, facts: str = "") -> list[Job]:
 
 
 def opened(photos: Path, out: Path, *, overwrite: bool = False, facts: str = "", **call: Any) -> OutputFolder:
-    return OutputFolder(out, jobs(photos, facts), {**CALL, **call}, overwrite=overwrite)
+    with OutputFolder(out, jobs(photos, facts), {**CALL, **call}, overwrite=overwrite) as folder:
+        return folder
 
 
 def unfinished(photos: Path, out: Path) -> None:
@@ -110,11 +112,11 @@ def test_a_result_that_was_removed_is_made_again_and_a_corrected_one_is_in_the_w
 
 def test_results_of_which_some_were_not_written_are_ours(photos: Path, tmp_path: Path) -> None:
     job = Job("a", ("a.npz", "a.cat.png"), (photos / "a.png",))
-    folder = OutputFolder(tmp_path / "out", [job], CALL, overwrite=False)
-    folder.write(job, {"a.cat.png": b"picture", "a.npz": b"maps"})
+    with OutputFolder(tmp_path / "out", [job], CALL, overwrite=False) as folder:
+        folder.write(job, {"a.cat.png": b"picture", "a.npz": b"maps"})
     (tmp_path / "out" / "a.npz").unlink()  # as a kill between the two leaves it
-    again = OutputFolder(tmp_path / "out", [job], CALL, overwrite=False)
-    assert again.todo == (job,)
+    with OutputFolder(tmp_path / "out", [job], CALL, overwrite=False) as again:
+        assert again.todo == (job,)
 
 
 def test_a_list_cut_off_by_a_power_cut_counts_up_to_there(photos: Path, tmp_path: Path) -> None:
@@ -148,8 +150,10 @@ def test_no_photo_is_written_over(photos: Path, tmp_path: Path, out: str, overwr
 
 def test_nor_by_a_result_whose_name_was_not_known_beforehand(photos: Path) -> None:
     job = Job("a", ("a.npz",), (photos / "a.png",))
-    folder = OutputFolder(photos, [job], CALL, overwrite=True)
-    with pytest.raises(InputError, match=r"a\.png is read here"):
+    with (
+        OutputFolder(photos, [job], CALL, overwrite=True) as folder,
+        pytest.raises(InputError, match=r"a\.png is read here"),
+    ):
         folder.write(job, {"a.npz": b"maps", "a.png": b"picture"})
     assert (photos / "a.png").read_bytes() == b"pixels of a"
     assert not (photos / "a.npz").exists()
@@ -179,6 +183,17 @@ def test_the_protocol_says_what_was_done(photos: Path, tmp_path: Path) -> None:
     assert record["finished"].endswith("+00:00")
     opened(photos, tmp_path / "out").finish({})
     assert len((tmp_path / "out" / "protocol.jsonl").read_text().splitlines()) == 2
+
+
+def test_what_a_killed_process_left_half_written_goes_at_the_end(photos: Path, tmp_path: Path) -> None:
+    job = Job("farm/a", ("farm/a.png",), (photos / "a.png",))
+    with OutputFolder(tmp_path / "out", [job], CALL, overwrite=False) as folder:
+        folder.write(job, {"farm/a.png": b"mask"})
+        for left in (tmp_path / "out" / ".5e.partial", tmp_path / "out" / "farm" / ".5e.partial"):
+            left.write_bytes(b"half")
+        folder.finish({})
+    kept = {file.name for file in (tmp_path / "out").rglob("*") if file.is_file() and file.name != LOCK}
+    assert kept == {"a.png", "protocol.jsonl"}
 
 
 def test_skipped_photos_are_named_and_tried_again(photos: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from getam.data.masks import CLASSES_FILE, VOID, LabelMap, read_label_names, rea
 from getam.data.photo_files import is_voc_layout, photo_finder, sample_name
 from getam.data.photos import find_photos
 from getam.data.tags import BACKGROUND, TagRow, suggest
+from getam.data.tars import names_tars, root_of
 from getam.errors import InputError
 
 VOC_CLASSES = (
@@ -114,10 +115,11 @@ def load_collection(
     Two layouts are known. A folder of photos: the `image` column of tags.csv is relative to it or else to
     tags.csv. VOC: `JPEGImages/`, `ImageSets/Segmentation/{split}.txt`, and `SegmentationClass/`, the default
     of `masks`; the `image` column is an id, a file of `JPEGImages/` or a path in `data`. In both, a name in another
-    case or without its suffix will do where only one photo fits.
+    case or without its suffix will do where only one photo fits. Photos may lie inside tars (`getam.data.tars`), which
+    are folders then: `photos-000000.tar/key.jpg`.
 
     Args:
-        data: The folder.
+        data: The folder, or tars: one, or a pattern such as `photos-{000000..000009}.tar`.
         tags: The tags, a file or folder in any of `getam.data.formats`; when left out `tags.csv` in `data`, or what an
             export is called that lies there, or a folder of photos per class. Masks are never used as tags.
         classes: A subset of the tags, in this order; other tags go to `Sample.others`.
@@ -137,10 +139,11 @@ def load_collection(
     Raises `InputError` for anything missing, naming the line of tags.csv where there is one.
     """
     data = Path(data)
-    if not data.is_dir():
+    if not data.is_dir() and not names_tars(data):
         raise InputError(f"data folder {data} does not exist or is no folder: check the path.")
     tags = Path(tags) if tags is not None else find_tags(data, format=format)
     table = read_tags(tags, classes, format=format, known=known, class_map=class_map)
+    data = root_of(data) if names_tars(data) else data
     is_voc = is_voc_layout(data)
     rows = _name_rows(tags, table.rows, is_voc)
     if split is not None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from getam.data.tars import is_file, open_file
 from getam.errors import InputError
 
 if TYPE_CHECKING:
@@ -173,8 +174,8 @@ def _count(things: Sequence[Any]) -> str:
 
 
 def file_hash(path: Path) -> str:
-    """sha256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
+    """sha256 of a file's bytes, in hexadecimal; of one inside a tar, of its own."""
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -184,4 +185,4 @@ def _said(sample: Sample) -> tuple[str, ...]:
 
 
 def _hash_or_none(path: Path | None) -> str | None:
-    return file_hash(path) if path is not None and path.is_file() else None
+    return file_hash(path) if path is not None and is_file(path) else None

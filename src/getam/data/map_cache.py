@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from getam.data.fingerprint import file_hash
 from getam.data.masks import write_atomically
 from getam.errors import InputError
 
@@ -47,7 +48,7 @@ class MapCache:
 
     def file(self, photo: Path) -> Path:
         """Where the map of a photo is, or will be. Reads the photo's file."""
-        return self.path / f"{hashlib.sha256(photo.read_bytes()).hexdigest()}.png"
+        return self.path / f"{file_hash(photo)}.png"
 
 
 def cache_folder() -> Path:

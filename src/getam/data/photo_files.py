@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from getam.data.photos import PHOTO_SUFFIXES
 from getam.data.tags import TagRow
+from getam.data.tars import is_file, without_tar
 from getam.errors import InputError
 
 
@@ -18,12 +18,14 @@ def is_voc_layout(data: Path) -> bool:
 
 
 def sample_name(image: str, is_voc: bool) -> str:
-    """What a photo is called: the stem in the VOC layout, else the path without its suffix.
+    """What a photo is called: the stem in the VOC layout, else the path without its suffix; a tar is a folder.
 
     >>> sample_name("farm/a.jpg", False), sample_name("JPEGImages/a.jpg", True), sample_name("../a.b", False)
     ('farm/a', 'a', 'a.b')
+    >>> sample_name("farm-03.tar/a.jpg", False)
+    'farm-03/a'
     """
-    path = PurePosixPath(image)
+    path = PurePosixPath(without_tar(image))
     short = path.with_suffix("") if path.suffix.lower() in PHOTO_SUFFIXES else path
     return short.name if is_voc or short.is_absolute() or ".." in short.parts else str(short)
 
@@ -69,7 +71,7 @@ def photo_finder(
                 f"{row.where}: photo {row.image} lies outside {data}: only photos inside are read here."
             )
         for place in places:
-            if os.path.isfile(place):  # False for names that no file can have, which `Path.is_file` raises
+            if is_file(place):
                 return place
         for place in places:
             near = listed(place.parent).get(place.name.casefold(), [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, features
 
+from getam.data import tars
 from getam.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,13 +46,23 @@ _WIDE_INTEGERS = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
 def find_photos(path: Path | str, *, leave_out: Path | str | None = None) -> list[Path]:
-    """The photo `path`, or every photo in the folder `path` and its subfolders, sorted.
+    """The photo `path`, or every photo in the folder `path` and its subfolders, sorted; or those of tars, in order.
 
     Files are recognised by their suffix (`PHOTO_SUFFIXES`, in any case); see `find_files` for the folders that are
     searched. Results of an earlier call in a subfolder (masks or maps, beside a `PROTOCOL`) are no photos. A file named
-    by itself is returned as it is. Raises `InputError` when `path` does not exist or the folder holds no photo.
+    by itself is returned as it is; one that ends in .tar, or a pattern of such, is that of `getam.data.tars`. Raises
+    `InputError` when `path` does not exist or the folder holds no photo.
     """
     path = Path(path)
+    if tars.names_tars(path):
+        inside = [
+            tar / name for tar in tars.tars_of(path) for name in tars.photos(tar, PHOTO_SUFFIXES).values()
+        ]
+        if not inside:
+            raise InputError(
+                f"{path} holds no photo: files KEY{{{','.join(PHOTO_SUFFIXES)}}} are looked for."
+            )
+        return inside
     if path.is_file():
         return [path]
     if not path.is_dir():
@@ -64,6 +76,17 @@ def find_photos(path: Path | str, *, leave_out: Path | str | None = None) -> lis
             f"{path} holds no photo: files ending in {', '.join(PHOTO_SUFFIXES)} are looked for."
         )
     return photos
+
+
+def photo_root(photos: Path | str) -> Path:
+    """The folder that the names of what `find_photos` finds are relative to."""
+    path = Path(photos)
+    return path if path.is_dir() else tars.root_of(path) if tars.names_tars(path) else path.parent
+
+
+def path_in(root: Path, photo: Path) -> str:
+    """Where a photo lies in its `photo_root`, with suffix and forward slashes; a tar is a folder there."""
+    return tars.without_tar(photo.relative_to(root).as_posix())
 
 
 def find_files(
@@ -146,7 +169,7 @@ def turned_file(path: Path | str) -> tuple[bytes, str] | None:
     `read_photo`.
     """
     photo = read_photo(path)
-    with Image.open(path) as image:
+    with Image.open(_file(path)) as image:
         if _orientation(image) == 1:
             return None
         form = image.format if image.format in ("PNG", "TIFF", "WEBP") else "JPEG"
@@ -169,7 +192,7 @@ def suffix_of(path: Path | str) -> str:
     if Path(path).suffix.lower() in PHOTO_SUFFIXES:
         return Path(path).suffix
     try:
-        with Image.open(path) as image:
+        with Image.open(_file(path)) as image:
             form = str(image.format)
     except OSError as error:
         raise InputError(f"photo {path} is no photo: remove it.") from error
@@ -209,11 +232,17 @@ def as_tensor(image: Image.Image) -> torch.Tensor:
 def _decode(
     path: Path, long_side: int | None, bits: int | None = None
 ) -> tuple[Image.Image, tuple[int, int]]:
-    if not path.is_file():
+    if not tars.is_file(path):
         raise InputError(f"photo {path} does not exist or is no file: check the path.")
-    if os.path.getsize(path) == 0:
+    file = _file(path)
+    if (os.path.getsize(file) if isinstance(file, Path) else len(file.getbuffer())) == 0:
         raise InputError(f"photo {path} is empty (0 bytes): copy it again or remove it.")
-    return _decoded(path, path, long_side, bits)
+    return _decoded(file, path, long_side, bits)
+
+
+def _file(path: Path | str) -> Path | io.BytesIO:
+    """What Pillow opens: the file, or its content where it lies in a tar."""
+    return Path(path) if tars.within(Path(path)) is None else io.BytesIO(tars.open_file(Path(path)).read())
 
 
 def _decoded(
@@ -286,5 +315,6 @@ def _as_rgb(image: Image.Image, path: Path | str, bits: int | None = None) -> Im
 
 
 def _without_path(reason: str, path: Path | str) -> str:
-    """Pillow repeats the path in some messages; ours has it already."""
+    """Pillow repeats the path in some messages; ours has it already. Content in memory it calls by its address."""
+    reason = re.sub(r" <_io\.BytesIO object at 0x[0-9a-fA-F]+>", "", reason)
     return reason.replace(f" {str(path)!r}", "").replace(f" '{path}'", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from getam.engine.ranks import local_rank, world
 from getam.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,8 +18,9 @@ def choose_device(name: str = AUTO) -> torch.device:
     """The device of that name.
 
     Args:
-        name: "cpu", "cuda", "cuda:1", "mps" or "xpu"; "auto" is the first CUDA device, or the CPU where there is none.
-            (MPS has to be asked for: it lacks some of the operations that maps and masks are made with.)
+        name: "cpu", "cuda", "cuda:1", "mps" or "xpu"; "auto" is the first CUDA device, or the CPU where there is none;
+            of several processes that torchrun starts on a machine each takes the next CUDA device. (MPS
+            has to be asked for: it lacks some of the operations that maps and masks are made with.)
 
     Raises:
         InputError: no such device, or none of that kind here.
@@ -29,7 +31,13 @@ def choose_device(name: str = AUTO) -> torch.device:
     import torch  # here, for verbs that may do without have the option too
 
     if name == AUTO:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        return (
+            torch.device("cuda", local_rank() % torch.cuda.device_count())
+            if world() > 1
+            else torch.device("cuda")
+        )
     try:
         device = torch.device(name)
     except RuntimeError:

@@ -23,6 +23,11 @@ def rank() -> int:
     return int(os.environ["RANK"]) if all(name in os.environ for name in LAUNCHED) else 0
 
 
+def local_rank() -> int:
+    """Which one it is on its machine, from 0."""
+    return int(os.environ.get("LOCAL_RANK", 0))
+
+
 def _distributed() -> Any:
     """Torch's module where processes have found each other through it; without torch none has."""
     torch: Any = sys.modules.get("torch")

@@ -37,11 +37,13 @@ from getam.verbs.loading import load_and_say, require_background
 from getam.verbs.outputs import weights_hash
 from getam.verbs.progress import say
 from getam.verbs.saliency import load_with_saliency
+from getam.verbs.shards import Shard, hold, over_processes, read_shard
 
 RESULTS, PAGE = "bench.json", "bench.md"
 THRESHOLD_RULE = "sorted ids dealt into two halves; the best threshold of each half scores the other one"
 
 
+@over_processes
 def bench(
     *,
     data: Path,
@@ -60,6 +62,7 @@ def bench(
     perturbed: int = 100,
     out: Path = Path("bench"),
     device: str = "cpu",
+    shard: str | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Compare map methods and chains: as masks, as explanations, in seconds and in memory.
@@ -69,13 +72,14 @@ def bench(
     every row: called again with the same `out` and the same protocol, only rows that are not there yet are measured.
 
     Args:
-        data: folder of photos, or a VOC folder.
+        data: folder of photos, a VOC folder, or tars as webdataset writes them: photos-000000.tar, or several as
+            "photos-{000000..000009}.tar".
         model: run folder or model file; the embedded model when left out.
         tags: what says which photo shows what, e.g. a CSV with the columns image,tags (tags joined by ;), or an export
             of COCO, VOC, Label Studio, CVAT or FiftyOne; when left out, tags.csv in `data`, what an export is called,
             or a folder of photos per class.
         format: how the tags are written: csv, json, coco, voc-xml, voc-imagesets, label-studio, cvat, fiftyone,
-            folders, or "names:{tags}_*" for tags in the photos' names; recognised when left out.
+            folders, webdataset, or "names:{tags}_*" for tags in the photos' names; recognised when left out.
         truth: folder of true masks with classes.txt; SegmentationClass of a VOC folder when left out.
         classes: score these classes; all that the model knows when left out.
         background: classes of the true masks that count as background, such as grass and sky; classes that are neither
@@ -93,6 +97,8 @@ def bench(
         out: folder for bench.json (protocol, all numbers and curves), bench.md (the tables), curves.svg and
             tradeoff.svg.
         device: cpu, cuda, cuda:1 or mps: seconds and memory can be compared on one device only.
+        shard: only this process's part of the rows, such as 3/16, the third of 16 (docs/reliability.md); the same
+            command without it then measures what is left, and makes the tables.
         overwrite: measure everything anew.
 
     Returns:
@@ -104,6 +110,7 @@ def bench(
     """
     if not any(math.isclose(fixed, known) for known in DEFAULT_THRESHOLDS):
         raise InputError(f"--fixed {fixed} must be one of 0.01, 0.02, … 0.99")
+    part = read_shard(shard)
     if size < 1 or perturbed < 0:
         raise InputError(f"--size {size} must be positive, and --perturbed {perturbed} not negative")
     net: Any = load_model(model, device=choose_device(device))
@@ -133,36 +140,47 @@ def bench(
         "threads": torch.get_num_threads(),
         "environment": {k: v for k, v in environment().items() if k != "started"},
     }  # fmt: skip
-    results = _Results(Path(out), protocol, overwrite=overwrite)
     subject = Subject(net, collection, size, fixed, chosen)
-    todo = {name: row for name, row in rows.items() if name not in results.rows}
-    for number, (name, (pipeline, labels)) in enumerate(todo.items(), start=1):
-        try:
-            row = measure_row(
-                subject, name, pipeline, labels=labels, what=f"{name} ({number} of {len(todo)})"
-            )
-        except GetamError as error:  # some needs show only on a photo
-            results.add_misfit(name, str(error))
-        else:
-            results.add(row)
-    results.draw()
+    with hold(Path(out), part):
+        results = _Results(Path(out), protocol, overwrite=overwrite, shard=part)
+        mine = list(rows) if part is None else part.part(list(rows))
+        todo = [name for name in mine if name not in results.rows]
+        extra = [name for name in results.others if part is None and name not in {**rows, **results.rows}]
+        for number, name in enumerate((*todo, *extra), start=1):
+            try:
+                row = results.others.get(name) or measure_row(
+                    subject,
+                    name,
+                    rows[name][0],
+                    labels=rows[name][1],
+                    what=f"{name} ({number} of {len(todo)})",
+                )
+            except GetamError as error:  # some needs show only on a photo
+                results.add_misfit(name, str(error))
+            else:
+                results.add(row)
+        if part is None:
+            results.draw()
+            results.end()
     return results.path
 
 
 class _Results(KeptRows[BenchRow]):
     """What is in the folder, and what comes to it row by row."""
 
-    def __init__(self, out: Path, protocol: dict[str, Any], *, overwrite: bool) -> None:
+    def __init__(
+        self, out: Path, protocol: dict[str, Any], *, overwrite: bool, shard: Shard | None = None
+    ) -> None:
         def read(fields: dict[str, Any]) -> BenchRow:
             from_lines(fields["photos"], len(protocol["classes"]))
             return BenchRow(**fields)
 
-        super().__init__(out / RESULTS, protocol, read, verb="getam bench", overwrite=overwrite)
-        self.path = out
+        super().__init__(out / RESULTS, protocol, read, verb="getam bench", overwrite=overwrite, shard=shard)
+        self.path, self._shard = out, shard
 
     def add(self, row: BenchRow) -> None:
-        """Keep a row, with its difference to the first one."""
-        for first in list(self.rows.values())[:1]:
+        """Keep a row, with its difference to the first one; a shard does not know which that will be."""
+        for first in list(self.rows.values())[: 1 if self._shard is None else 0]:
             row = _compared(row, first, len(self.protocol["classes"]))
         self.rows[row.name] = row
         self._write()
@@ -184,6 +202,8 @@ class _Results(KeptRows[BenchRow]):
 
     def _write(self, last: str | None = None) -> None:
         self.write()
+        if self._shard is not None:
+            return
         pictures = [name for name in (CURVES, TRADEOFF) if (self.path / name).is_file()]
         page = markdown(self.protocol, list(self.rows.values()), self.misfits, pictures=pictures)
         write_atomically(self.path / PAGE, (page + (f"\n{last}\n" if last else "")).encode())

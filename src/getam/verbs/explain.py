@@ -16,6 +16,7 @@ from getam.report.photo_maps import PhotoMaps
 from getam.verbs.outputs import Job, OutputFolder
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.verbs.predict import photo_jobs
+from getam.verbs.shards import over_processes, read_shard
 from getam.verbs.subject import Subject, hash_of, open_model
 from getam.verbs.usual_chain import usual_method
 from getam.verbs.words import names_of, reads_words, words_model
@@ -23,6 +24,7 @@ from getam.verbs.words import names_of, reads_words, words_model
 WHOLE_PHOTOS = 1  # in memory before and after their turn: the pictures need them at full size
 
 
+@over_processes
 def explain_photos(
     photos: Path,
     /,
@@ -44,6 +46,7 @@ def explain_photos(
     refine: bool = True,
     device: str = AUTO,
     on_bad_image: OnBadImage = "fail",
+    shard: str | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Draw which pixels of a photo carry each class.
@@ -51,7 +54,8 @@ def explain_photos(
     A call that was interrupted goes on when it is repeated.
 
     Args:
-        photos: one photo, or a folder of them; `out`, where it lies inside, is not searched.
+        photos: one photo, a folder of them (`out`, where it lies inside, is not searched), or tars of them:
+            photos-000000.tar, or several as "photos-{000000..000009}.tar".
         model: run folder, model file, the name of a timm model, hf:FOLDER or hf:OWNER/NAME of a classifier of
             transformers, or open_clip:NAME of an image–text model; the embedded model when left out. `getam models`
             lists them.
@@ -75,6 +79,8 @@ def explain_photos(
             patch maps.
         device: auto, cpu, cuda, cuda:1 or mps; auto is a GPU if there is one.
         on_bad_image: fail: stop at a photo that cannot be read; skip: leave it out, and say so at the end.
+        shard: only this process's part of the photos, such as 3/16, the third of 16 (docs/reliability.md); the same
+            command without it then does what is left and ends the call.
         overwrite: replace files that exist.
 
     Returns:
@@ -86,6 +92,7 @@ def explain_photos(
         WeightsError: no weights: neither a file nor a reachable hub.
     """
     check_on_bad_image(on_bad_image)
+    part = read_shard(shard)
     jobs = photo_jobs(photos, out, ".npz")
     if size is not None and size < 1:
         raise InputError(f"--size {size} must be a positive number of pixels")
@@ -116,7 +123,6 @@ def explain_photos(
                     "size": subject.preprocessing.long_side, "refine": refine, **options,
                     **({"words": words, "background_words": background_words} if words else {})},
     }  # fmt: skip
-    folder = OutputFolder(out, jobs, call, overwrite=overwrite)
 
     def make(job: Job, photo: Tensor) -> Encode:
         image = subject.prepare(photo)
@@ -125,9 +131,12 @@ def explain_photos(
         maps.heat(refine=refine)  # here, on the network's device; it is drawn and packed beside
         return lambda: maps.files(refine=refine)
 
-    skipped = photo_by_photo(
-        folder, lambda job: as_tensor(read_photo(job.sources[0])), make, what="explaining",
-        on_bad_image=on_bad_image, ahead=WHOLE_PHOTOS,
-    )  # fmt: skip
-    folder.finish(skipped)
+    with OutputFolder(out, jobs, call, overwrite=overwrite, shard=part) as folder:
+        skipped = photo_by_photo(
+            folder, lambda job: as_tensor(read_photo(job.sources[0])), make, what="explaining",
+            on_bad_image=on_bad_image, ahead=WHOLE_PHOTOS,
+        )  # fmt: skip
+        if part is not None:
+            return folder.leave(skipped)
+        folder.finish(skipped)
     return folder.path

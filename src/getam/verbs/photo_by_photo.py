@@ -50,8 +50,8 @@ def photo_by_photo(
             raise InputError(f"{str(error).rstrip('.')}; {GOES_ON}") from error
         skipped[job.name] = error
 
-    done = len(folder.jobs) - len(folder.todo)
-    with progress(what, len(folder.jobs)) as advance, write_behind(ahead=ahead) as write:
+    done = len(folder.mine) - len(folder.todo)
+    with progress(what, len(folder.mine)) as advance, write_behind(ahead=ahead) as write:
         for number, (job, found) in enumerate(
             read_ahead(folder.todo, read, skip=skip, ahead=ahead), start=done + 1
         ):

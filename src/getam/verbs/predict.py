@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from getam.data.confidences import with_confidences
 from getam.data.masks import encode_mask
-from getam.data.photos import find_photos, read_photo_near
+from getam.data.photos import find_photos, path_in, photo_root, read_photo_near
 from getam.engine.device import AUTO
 from getam.errors import InputError
 from getam.photo_size import SINGLE_SCALE, WORK_SIDE
@@ -16,8 +16,10 @@ from getam.verbs.first_look import end_with_first_look
 from getam.verbs.outputs import Job, OutputFolder
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.verbs.predictors import open_predictor
+from getam.verbs.shards import over_processes, read_shard
 
 
+@over_processes
 def predict(
     photos: Path,
     /,
@@ -30,6 +32,7 @@ def predict(
     to: str | None = None,
     device: str = AUTO,
     on_bad_image: OnBadImage = "fail",
+    shard: str | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Segment photos with a trained network; no tags are used.
@@ -37,7 +40,8 @@ def predict(
     A call that was interrupted goes on when it is repeated.
 
     Args:
-        photos: one photo, or a folder of them; `out`, where it lies inside, is not searched.
+        photos: one photo, a folder of them (`out`, where it lies inside, is not searched), or tars of them:
+            photos-000000.tar, or several as "photos-{000000..000009}.tar".
         model: run folder, model file, or an ONNX file that `getam export` wrote, which runs without torch; the embedded
             model when left out.
         out: folder for the masks: palette PNGs at each photo's own size, classes.txt, protocol.jsonl, and
@@ -49,6 +53,8 @@ def predict(
             yolo, with a confidence for each class where the format has a place for it.
         device: auto, cpu, cuda, cuda:1 or mps; auto is a GPU if there is one.
         on_bad_image: fail: stop at a photo that cannot be read; skip: leave it out, and say so at the end.
+        shard: only this process's part of the photos, such as 3/16, the third of 16 (docs/reliability.md); the same
+            command without it then does what is left and ends the call.
         overwrite: replace masks that exist.
 
     Returns:
@@ -61,13 +67,11 @@ def predict(
     if not scales or min(scales) < 1:
         raise InputError(f"scales {scales} must be one or more positive long sides in pixels")
     check_on_bad_image(on_bad_image)
+    part = read_shard(shard)
     jobs = photo_jobs(photos, out)
     network = open_predictor(model, scales=scales, flip=flip, crf=crf, device=device)
     options = {"photos": photos, "model": model, "scales": scales, "flip": flip, "crf": crf}
     call = {"verb": "predict", "weights_sha256": network.weights_sha256, "options": options}
-    folder = OutputFolder(out, jobs, call, overwrite=overwrite)
-    check_export(folder, network.classes, to, overwrite=overwrite)
-    folder.classes(network.classes)
     largest = max(WORK_SIDE, *scales)
 
     def read(job: Job) -> tuple[Any, tuple[int, int]]:
@@ -78,10 +82,15 @@ def predict(
         label, sure = network.masks(*found)
         return lambda: {job.results[0]: with_confidences(encode_mask(label), sure)}
 
-    skipped = photo_by_photo(folder, read, make, what="predicting", on_bad_image=on_bad_image)
-    end_with_first_look(folder, network.classes, skipped=skipped)
-    export(folder, network.classes, to, skipped=skipped)
-    folder.finish(skipped, tags_at_test_time=False)
+    with OutputFolder(out, jobs, call, overwrite=overwrite, shard=part) as folder:
+        check_export(folder, network.classes, to, overwrite=overwrite)
+        folder.classes(network.classes)
+        skipped = photo_by_photo(folder, read, make, what="predicting", on_bad_image=on_bad_image)
+        if part is not None:
+            return folder.leave(skipped)
+        end_with_first_look(folder, network.classes, skipped=skipped)
+        export(folder, network.classes, to, skipped=skipped)
+        folder.finish(skipped, tags_at_test_time=False)
     return folder.path
 
 
@@ -94,5 +103,5 @@ def photo_jobs(photos: Path | str, out: Path | str, suffix: str = ".png") -> lis
 
 def photo_names(files: list[Path], photos: Path) -> list[str]:
     """What each photo's results are called: its path in the folder, without the suffix."""
-    root = photos if photos.is_dir() else photos.parent
-    return [file.relative_to(root).with_suffix("").as_posix() for file in files]
+    root = photo_root(photos)
+    return [PurePosixPath(path_in(root, file)).with_suffix("").as_posix() for file in files]

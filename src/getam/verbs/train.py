@@ -66,12 +66,13 @@ def train(
     Called again with the same `out`, options and data, it continues an unfinished run.
 
     Args:
-        data: folder of photos, or a VOC folder (JPEGImages, ImageSets).
+        data: folder of photos, a VOC folder (JPEGImages, ImageSets), or tars as webdataset writes them:
+            photos-000000.tar, or several as "photos-{000000..000009}.tar".
         tags: what says which photo shows what, e.g. a CSV with the columns image,tags (tags joined by ;), or an export
             of COCO, VOC, Label Studio, CVAT or FiftyOne; when left out, tags.csv in `data`, what an export is called,
             or a folder of photos per class.
         format: how the tags are written: csv, json, coco, voc-xml, voc-imagesets, label-studio, cvat, fiftyone,
-            folders, or "names:{tags}_*" for tags in the photos' names; recognised when left out.
+            folders, webdataset, or "names:{tags}_*" for tags in the photos' names; recognised when left out.
         out: folder of the run: config.yaml, data.jsonl, env.json, metrics.jsonl, model.safetensors.
         recipe: "getam"; "self-training" (getam, then once more on its own labels: better, three times as long);
             "afa" (end to end, by an affinity learned from attention); "i2crc" and "mdba" (from saliency maps, which

@@ -191,7 +191,9 @@ def test_each_may_be_named(tmp_path: Path) -> None:
         tmp_path, {"a.jpg": None, "b.jpg": None, "_annotations.coco.json": coco(), "tags.csv": "image,tags\n"}
     )
     assert load_collection(data, format="coco").classes == ("cat", "dog")
-    with pytest.raises(InputError, match=r"no format of tags 'cocoa': choose one of coco, label-studio"):
+    with pytest.raises(
+        InputError, match=r"no format of tags 'cocoa': choose one of webdataset, coco, label-studio"
+    ):
         load_collection(data, format="cocoa")
     assert set(FORMATS) >= {"csv", "json", "voc-xml", "voc-imagesets", "cvat", "fiftyone", "folders", "names"}
 

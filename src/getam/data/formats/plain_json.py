@@ -47,7 +47,7 @@ def read(source: Source) -> Listing:
 def _entry(where: str, number: int, image: str, tags: Any, record: Mapping[str, Any]) -> Tagged:
     """Tags are a list, one name, or an object name → 1, 0 or null, which says that nobody looked."""
     unknown = (
-        list(_names(record.get(UNKNOWN_KEY), where)) if image != UNKNOWN_KEY and tags is not None else []
+        list(names_of(record.get(UNKNOWN_KEY), where)) if image != UNKNOWN_KEY and tags is not None else []
     )
     if isinstance(tags, dict):
         odd = [(name, state) for name, state in tags.items() if state not in (1, 0, -1, None)]
@@ -58,10 +58,11 @@ def _entry(where: str, number: int, image: str, tags: Any, record: Mapping[str, 
             )
         unknown += [name for name, state in tags.items() if state in (-1, None)]
         tags = [name for name, state in tags.items() if state == 1]
-    return tagged(image, _names(tags, where), where, unknown=unknown, line=number)
+    return tagged(image, names_of(tags, where), where, unknown=unknown, line=number)
 
 
-def _names(tags: Any, where: str) -> list[Any]:
+def names_of(tags: Any, where: str) -> list[Any]:
+    """Tags of a list, or of text with semicolons between; raises `InputError`, beginning with `where`, for others."""
     if tags is None:
         return []
     if isinstance(tags, str):

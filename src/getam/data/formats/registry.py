@@ -19,11 +19,13 @@ from getam.data.formats import (
     plain_json,
     voc_imagesets,
     voc_xml,
+    webdataset,
 )  # fmt: skip
 from getam.data.formats.classes import tabulate
 from getam.data.formats.listing import Listing
 from getam.data.formats.source import Source
 from getam.data.tags import TagTable
+from getam.data.tars import names_tars
 from getam.errors import InputError
 from getam.registry import find
 
@@ -50,6 +52,7 @@ def _format(module: ModuleType, *files: str) -> Format:
 
 
 FORMATS: dict[str, Format] = {
+    "webdataset": _format(webdataset),
     "coco": _format(coco, "_annotations.coco.json"),
     "label-studio": _format(label_studio),
     "fiftyone": _format(fiftyone, "samples.json", "labels.json"),
@@ -78,7 +81,7 @@ def read_tags(
         path: a file, or a folder for those formats that are one.
         classes: selects a subset, in that order; the tags outside it are kept in `TagRow.others`. Without it the
             classes are all tags that a photo has, sorted.
-        format: a name of `FORMATS`, with `:PATTERN` for "names"; recognised when left out.
+        format: a name of `FORMATS`, with `:PATTERN` for "names" and `:KIND` for "webdataset"; recognised when left out.
         known: names of a model's classes: tags that differ from one in case only are read as that.
 
     `class_map` renames tags; `classes` are names after it.
@@ -99,8 +102,10 @@ def read_tags(
 def find_tags(data: Path, *, format: str | None = None) -> Path:
     """Where the tags of a folder of photos are when nobody says: `tags.csv`, or else what a format is found by.
 
-    Raises `InputError` where several are there. Where none is, the answer is `tags.csv`.
+    Tars have theirs inside. Raises `InputError` where several are there. Where none is, the answer is `tags.csv`.
     """
+    if names_tars(data):
+        return data
     own = data / OWN
     if format is not None:
         named = find("format of tags", format.partition(":")[0], FORMATS).files

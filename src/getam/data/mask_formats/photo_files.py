@@ -8,15 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from getam.data.mask_formats.base import Source, name_of
-from getam.data.photos import find_photos
+from getam.data.photos import find_photos, path_in, photo_root
 from getam.data.tags import suggest
 from getam.errors import InputError
 
 
 def photo_files(photos: Path, *, leave_out: Path | None = None) -> dict[str, Path]:
-    """Path in the folder, with suffix and forward slashes → file, of all photos of a folder."""
-    root = photos if photos.is_dir() else photos.parent
-    return {file.relative_to(root).as_posix(): file for file in find_photos(photos, leave_out=leave_out)}
+    """Path in the folder, with suffix and forward slashes → file, of all photos of a folder, or of tars."""
+    root = photo_root(photos)
+    return {path_in(root, file): file for file in find_photos(photos, leave_out=leave_out)}
 
 
 def by_name(photos: Iterable[str]) -> dict[str, list[str]]:
