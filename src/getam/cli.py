@@ -16,6 +16,8 @@ from typing import Any
 import tyro
 
 from getam.cli_verbs import VERBS, parsed, unloaded
+from getam.engine.hardware import NotLaunchedError
+from getam.engine.launch import launch
 from getam.engine.stopping import terminated_is_interrupted
 from getam.errors import GetamError, SkippedError
 from getam.named import split_outside
@@ -70,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SkippedError as error:
         print(f"getam: {error}", file=sys.stderr)
         return 1
+    except NotLaunchedError as error:
+        return launch(given, error.processes)
     except GetamError as error:
         print(f"getam: {error}", file=sys.stderr)
         return 2
