@@ -120,7 +120,7 @@ def fit(
                 )
             if pace is not None and step == start:
                 loaded = time.monotonic() - began
-                each = seconds_a_step(recipe, config, net, fabric.to_device(batch))
+                each = seconds_a_step(recipe, config, net, fabric.to_device(batch), fabric.setup_module)
                 pace((config.steps - start) * (each if workers else each + loaded))
                 began = time.monotonic()
             numbers = _train_step(recipe, config, fabric, model, optim, batch, step, photos)
@@ -214,7 +214,8 @@ def _train_step(
             bad = first_bad_output(unwrap(model), lambda: recipe.losses(model, batch, progress, config))
             first = f"; {bad} was the first part of the network to give it" if bad else ""
             raise FloatingPointError(f"loss {name} of step {step + 1} is {number}{first} ({_shown(photos)})")
-    fabric.backward(total(losses.values()))
+    scaler, loss = _scaler(fabric), total(losses.values())
+    fabric.backward(loss if scaler is None else scaler.scale(loss))
     average_gradients(model)
     average_buffers(model)
     scaler = _scaler(

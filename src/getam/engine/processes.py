@@ -8,9 +8,10 @@ without the whole. The first process alone writes.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -59,18 +60,11 @@ def _one_of_several(hardware: Hardware) -> Fabric:
 
 
 def _plugins(hardware: Hardware) -> list[Any]:
-    """Autocast around the network's forward; outside, losses and maps are float32."""
     if hardware.precision == SINGLE:
         return []
-    from lightning_fabric.plugins import MixedPrecision
+    from getam.engine.precision import Autocast
 
-    class Autocast(MixedPrecision):
-        """Photos are left to autocast: in bfloat16 they would lose colours before they are normalised."""
-
-        def convert_input(self, data: Any) -> Any:
-            return data
-
-    return [Autocast(cast(Literal["16-mixed", "bf16-mixed"], hardware.precision), hardware.kind)]
+    return [Autocast(hardware.precision, hardware.kind)]
 
 
 def barrier() -> None:
@@ -146,7 +140,7 @@ def _mean(values: Tensor) -> Tensor:
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = re.sub(r"^\[\S+\]", "", str(error).strip().splitlines()[0]).strip().partition(". ")[0]
         raise InputError(
             f"another of the {world()} processes of this training has ended ({reason}): see what it said, then give "
             "the same command again, with as many processes as you like; it goes on from what was saved last"
