@@ -11,6 +11,7 @@ import pytest
 import torch
 from noisy_halves import CONFIG, Halves
 from torch import Tensor
+from two_processes import SINGLE, Pairs, options_of
 
 from getam.attention.calls import AttentionCall
 from getam.engine import loop
@@ -18,6 +19,7 @@ from getam.engine.hardware import Hardware
 from getam.engine.loop import fit
 from getam.engine.runfolder import RunFolder
 from getam.errors import InputError
+from getam.recipes import RECIPES
 from getam.recipes import getam as recipe
 from getam.recipes.getam import GetamRecipe
 
@@ -162,3 +164,26 @@ def test_products_of_attention_are_float32_under_autocast(dtype: torch.dtype) ->
         found = call.attention(rows), call.gradient(output, rows)
     assert torch.equal(found[0], call.attention(rows))
     assert torch.equal(found[1], call.gradient(output, rows))
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_every_recipe_learns_the_same_in_bfloat16(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    config = RECIPES[name].config_type(
+        size=32, batch_size=4, steps=2, warmup=0.0, lr=1e-5, **options_of(name)
+    )
+    lines = []
+    for precision in ("32-true", "bf16-mixed"):
+        with RunFolder(tmp_path / precision) as run:
+            run.open({})
+            fit(
+                RECIPES[name], config, Pairs(False), ("cat", "dog"), run, record={},
+                hardware=Hardware("cpu", precision),
+            )  # fmt: skip
+        lines.append(logged(tmp_path / precision))
+    for one, other in zip(*lines, strict=True):
+        assert other.keys() == one.keys()
+        for loss in one.keys() - {"photos_per_second"}:
+            assert other[loss] == pytest.approx(one[loss], rel=0.1, abs=0.02), loss

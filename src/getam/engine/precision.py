@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from lightning_fabric.plugins import Precision
-from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
 HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
@@ -37,8 +36,13 @@ class Autocast(Precision):
         return torch.autocast(self.kind, dtype=self.half)
 
     def convert_output(self, data: Any) -> Any:
-        """What the network gives, in float32, for losses and maps."""
-        return apply_to_collection(data, Tensor, lambda x: x.float() if x.dtype == self.half else x)
+        """What the network gives, a tensor or a tuple, in float32 for losses and maps."""
+        if isinstance(data, Tensor):
+            return data.float() if data.dtype == self.half else data
+        if isinstance(data, tuple):
+            parts = [self.convert_output(part) for part in data]
+            return type(data)(*parts) if hasattr(data, "_fields") else tuple(parts)
+        return data
 
     def optimizer_step(self, optimizer: Any, **options: Any) -> Any:
         """A step with the gradients as they were before they were scaled; none where they are not finite."""
