@@ -53,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: with 0, after `--help`.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    given = joined(split_commas(sys.argv[1:] if arguments is None else arguments))
+    typed = sys.argv[1:] if arguments is None else arguments
+    given = joined(split_commas(typed))
     asked = given[:1]
     complaint = io.StringIO()
     try:
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"getam: {error}", file=sys.stderr)
         return 1
     except NotLaunchedError as error:
-        return launch(given, error.processes)
+        return launch(typed, error.processes)
     except GetamError as error:
         print(f"getam: {error}", file=sys.stderr)
         return 2

@@ -79,8 +79,9 @@ def test_the_command_line_launches_what_asks_for_it(monkeypatch: pytest.MonkeyPa
     launched: list[Any] = []
     monkeypatch.setattr(cli, "parse", lambda *_, **__: call)
     monkeypatch.setattr(cli, "launch", lambda *given: launched.append(given) or 7)
-    assert cli.main(["train", "--classes", "cat,dog"]) == 7
-    assert launched == [(["train", "--classes", "cat", "dog"], 4)]
+    typed = ["train", "--classes", r"red\, blue,green"]
+    assert cli.main(typed) == 7
+    assert launched == [(typed, 4)]  # as they were typed: they are split once more
 
 
 def started(scenes: Path, out: Path, *options: str) -> subprocess.Popen[str]:
