@@ -28,7 +28,8 @@ from getam.data.map_cache import write_grey
 from getam.data.masks import write_atomically, write_classes, write_mask
 from getam.data.overlap import read_ahead, write_behind
 from getam.data.transforms import read_photo_and_saliency
-from getam.engine.hardware import Hardware
+from getam.engine.device import choose_device
+from getam.engine.hardware import AUTO, Hardware
 from getam.engine.loop import fit, in_words
 from getam.engine.model import load_model
 from getam.engine.processes import ANY, barrier, launched
@@ -185,7 +186,8 @@ def _label(
         todo = [sample for sample in mine if not mask_file(folder, sample).is_file()]
         if not todo:
             return
-        device = launched(hardware).device
+        # left to itself, Fabric takes MPS, which lacks some of what maps are made with
+        device = choose_device() if hardware.accelerator == AUTO else launched(hardware).device
         nets = {name: load_model(models[name], device=device) for name in stage.needs}
         done = len(mine) - len(todo)
         with progress(len(mine)) as advance, write_behind() as write:
