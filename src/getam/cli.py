@@ -16,6 +16,8 @@ from typing import Any
 import tyro
 
 from getam.cli_verbs import VERBS, parsed, unloaded
+from getam.engine.hardware import NotLaunchedError
+from getam.engine.launch import launch
 from getam.engine.ranks import rank
 from getam.engine.stopping import terminated_is_interrupted
 from getam.errors import GetamError, SkippedError
@@ -52,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: with 0, after `--help`.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    given = joined(split_commas(sys.argv[1:] if arguments is None else arguments))
+    typed = sys.argv[1:] if arguments is None else arguments
+    given = joined(split_commas(typed))
     asked = given[:1]
     complaint = io.StringIO()
     try:
@@ -71,6 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SkippedError as error:
         print(f"getam: {error}", file=sys.stderr)
         return 1
+    except NotLaunchedError as error:
+        return launch(typed, error.processes)
     except GetamError as error:
         print(f"getam: {error}", file=sys.stderr)
         return 2

@@ -32,7 +32,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "test_photos", "perturbed",
     ),
     "service": ("places", "timeout", "batch"),
-    "running": ("device", "workers", "seed", "track", "shard", "overwrite", "upload_mb", "megapixels"),
+    "running": (
+        "device", "accelerator", "devices", "num_nodes", "precision", "workers", "seed", "track", "shard",
+        "overwrite", "upload_mb", "megapixels",
+    ),
     "image–text model": ("words", "background_words", "label.weights"),
     "getam, acr, ad-cam, legrad, last-stage": ("coupling", "start", "rows"),
     "CAM": ("layers",),

@@ -236,7 +236,7 @@ def test_the_optimiser_continues_on_the_device_of_the_weights(
     def stop(*_: Any) -> Any:
         raise StopError
 
-    monkeypatch.setattr(loop, "launched", lambda: MovedFabric(accelerator="cpu", devices=1))
+    monkeypatch.setattr(loop, "launched", lambda *_: MovedFabric(accelerator="cpu", devices=1))
     monkeypatch.setattr(GetamRecipe, "losses", stop)
     with pytest.raises(StopError):
         train(tmp_path / "run")

@@ -156,3 +156,17 @@ def test_cams_of_a_compiled_model_are_the_same(compile_it: Callable[[Any], Any],
     with torch.no_grad():
         model(images)
     torch.testing.assert_close(find_method(method).make(model, images, [[1], [2]]).values, wanted.values)
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1.0, 1e3])
+@pytest.mark.parametrize("name", ["plain", "averaged"])
+def test_gradients_that_float16_cannot_hold_are_scaled(name: str, factor: float) -> None:
+    """The maps are homogeneous: of a score times c they are c² times as much, also where c is lost in float16."""
+    model, images = tiny.MODELS[name](), tiny.photos(1)
+    with torch.enable_grad(), torch.autocast("cpu", torch.float16), capture(model) as tap:
+        scores = model(images)
+    place, slots = geometry(model, 32, 32), torch.tensor([[1]])
+    exact = getam(model, images, [[1]]).values
+    found = attribute(tap, scores.float() * factor, slots, place) / factor**2
+    assert tap.calls[-1].output.dtype == torch.float16
+    assert float((found - exact).abs().max()) < 0.02 * float(exact.max())

@@ -22,7 +22,8 @@ import getam
 from getam.data.collection import names_hash
 from getam.data.fingerprint import file_hash
 from getam.data.masks import write_mask
-from getam.engine import loop
+from getam.engine import loop, stages
+from getam.engine.hardware import Hardware, NotLaunchedError
 from getam.engine.runfolder import RunFolder
 from getam.errors import InputError
 from getam.nets.embedded import embedded_model
@@ -506,3 +507,42 @@ def test_masks_of_some_photos_train(folder: Path) -> None:
     assert net.classes == ("blue", "red")
     losses = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
     assert all({"cls", "pixel"} <= set(entry) for entry in losses)
+
+
+def test_stages_run_on_the_hardware_and_in_the_precision_that_the_run_records(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, Hardware]] = []
+    for module in (loop, stages):
+        begun = module.launched
+
+        def launched(hardware: Hardware, name: str = module.__name__, begun: Any = begun) -> Any:
+            asked.append((name.rpartition(".")[2], hardware))
+            return begun(hardware)
+
+        monkeypatch.setattr(module, "launched", launched)
+
+    def train(**options: Any) -> None:
+        getam.train(
+            data=scenes / "photos", tags=scenes / "tags.csv", out=tmp_path / "run", recipe="self-training",
+            backbone="small-hybrid", size=32, batch_size=2, steps=1, saliency="none", options=("label_scales=[32]",),
+            **options,
+        )  # fmt: skip
+
+    train(accelerator="cpu", devices=1, num_nodes=1, precision="bf16-mixed")
+    assert asked == [(name, Hardware("cpu", "bf16-mixed")) for name in ("loop", "stages", "loop")]
+    for folder in ("", "1-getam", "2-labels"):
+        assert (
+            yaml.safe_load((tmp_path / "run" / folder / "config.yaml").read_text())["precision"]
+            == "bf16-mixed"
+        )
+    with pytest.raises(InputError, match="precision='bf16-mixed', now precision='32-true' was asked"):
+        train()
+
+
+def test_several_devices_have_to_be_launched_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(NotLaunchedError, match="2 processes are wanted and this is one"):
+        getam.train(data=tmp_path / "none", out=tmp_path / "run", accelerator="cpu", devices=2)
+    with pytest.raises(InputError, match="--num-nodes 2 has to be started on every machine"):
+        getam.train(data=tmp_path / "none", out=tmp_path / "run", num_nodes=2)
+    assert not (tmp_path / "run").exists()

@@ -16,6 +16,12 @@ def wide(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
+def products(rows: Tensor, columns: Tensor) -> Tensor:
+    """Inner products (…,R,N) of (…,R,d) and (…,N,d), at least float32, under autocast too."""
+    with torch.autocast(rows.device.type, enabled=False):
+        return wide(rows) @ wide(columns).transpose(-2, -1)
+
+
 @dataclass(frozen=True, eq=False)
 class AttentionCall:
     """One attention of the forward pass, in the graph.
@@ -44,14 +50,14 @@ class AttentionCall:
 
     def attention(self, rows: slice) -> Tensor:
         """A[r,:] = softmax(scale · q_r Kᵀ + bias) of the query rows: (B,H,R,N), at least float32."""
-        logits = self.scale * (wide(self.query[:, :, rows]) @ wide(self.key).transpose(-2, -1))
+        logits = self.scale * products(self.query[:, :, rows], self.key)
         if self.bias is not None:
             logits = logits + wide(self.bias).expand(*self.query.shape[:-1], self.tokens)[:, :, rows]
         return logits.softmax(-1)
 
     def gradient(self, of_output: Tensor, rows: slice) -> Tensor:
         """G[r,:] = (∂s/∂o_r) Vᵀ, the gradient of the attention, from that of `output`: (B,H,R,N)."""
-        return wide(of_output[:, :, rows]) @ wide(self.value).transpose(-2, -1)
+        return products(of_output[:, :, rows], self.value)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,13 +15,23 @@ from torch import Tensor
 
 from getam.engine.average import begin_average, move_average
 from getam.engine.batches import EpochDataset, batches
+from getam.engine.hardware import SINGLE, Hardware
 from getam.engine.not_finite import all_finite, first_bad_gradient, first_bad_output
 from getam.engine.pace import seconds_a_step
-from getam.engine.processes import any_of, average_buffers, average_gradients, launched, mean_of
+from getam.engine.processes import (
+    ANY,
+    any_of,
+    average_buffers,
+    average_gradients,
+    launched,
+    mean_count,
+    mean_of,
+)
 from getam.engine.runfolder import RunFolder
 from getam.engine.state import random_state, restore_random
 from getam.engine.stopping import Stopped, stop_request
 from getam.errors import InputError
+from getam.losses.counts import counted_by
 from getam.nets.build import FROM_NOTHING
 from getam.nets.network import Network
 from getam.recipes.base import CommonConfig, Recipe, optimizer, total, unwrap
@@ -29,6 +39,7 @@ from getam.recipes.base import CommonConfig, Recipe, optimizer, total, unwrap
 LOG_EVERY = 20  # steps
 SAVE_EVERY_SECONDS = 120.0
 CHECKS = 10  # in a training
+LEAST_SCALE = 1.0  # of gradients in float16: where they are infinite even so, it is not for float16
 SHOWN = 16  # photos of a step that a message names
 
 
@@ -45,6 +56,7 @@ def fit(
     initial: Mapping[str, Tensor] | None = None,
     pace: Callable[[float], None] | None = None,
     check: Callable[[Network], Mapping[str, float]] | None = None,
+    hardware: Hardware = ANY,
 ) -> Network:
     """Train until `config.steps` steps are done, continuing what `run` holds.
 
@@ -60,6 +72,7 @@ def fit(
         initial: weights to start from, of a network of the same recipe's shape; None: as the recipe builds it.
         pace: called before the first step with the seconds that what is left will take, found by trying a few steps.
         check: called after every tenth of the steps with the network, which it leaves as it is; its numbers are logged.
+        hardware: what it runs on; `config` says nothing of it.
 
     Returns:
         The trained network, in eval mode, on the device it was trained on.
@@ -69,7 +82,7 @@ def fit(
             no longer finite; what was saved before is then still there, and whole.
         Stopped: Ctrl-C or SIGTERM came; the step was finished and saved. A second one stops at once.
     """
-    fabric = launched()
+    fabric = launched(hardware)
     torch.manual_seed(config.seed)
     saved = run.state()
     # With all weights at hand, neither the backbone's file nor the hub is needed.
@@ -79,7 +92,8 @@ def fit(
         net.load_state_dict(initial)
     net = net.to(memory_format=torch.channels_last)  # convolutions run up to twice as fast, on CPUs too
     model, optim = fabric.setup(net, optimizer(net, config))
-    start = _resume(net, optim, saved) if saved else 0
+    scaler = _scaler(fabric)
+    start = _resume(net, optim, scaler, saved) if saved else 0
     average = begin_average(net.state_dict()) if config.ema else {}
     if saved and config.ema:
         move_average(average, saved.get("average", saved["model"]), 0.0, start)  # onto the device
@@ -92,12 +106,13 @@ def fit(
         if not all_finite(net.state_dict().values()):
             raise FloatingPointError(f"weights after step {done} are not finite")
         state = {"optimizer": optim.state_dict(), "step": done, "random": random_state()}
+        state |= {"scaler": scaler.state_dict()} if scaler is not None else {}
         run.save(net, record, {**state, "average": average} if config.ema else state)
         kept = done
 
     saved_at, began = time.monotonic(), time.monotonic()
     checked: dict[str, float] = {}
-    with stop_request() as stop, _explained(run, config, lambda: kept):
+    with stop_request() as stop, _explained(run, config, hardware, lambda: kept):
         for step, photos, batch in batches(data, config, start, workers):
             if fabric.global_rank:  # draws of its own, also when resumed
                 torch.manual_seed(
@@ -105,7 +120,7 @@ def fit(
                 )
             if pace is not None and step == start:
                 loaded = time.monotonic() - began
-                each = seconds_a_step(recipe, config, net, fabric.to_device(batch))
+                each = seconds_a_step(recipe, config, net, fabric.to_device(batch), fabric.setup_module)
                 pace((config.steps - start) * (each if workers else each + loaded))
                 began = time.monotonic()
             numbers = _train_step(recipe, config, fabric, model, optim, batch, step, photos)
@@ -141,15 +156,18 @@ def fit(
 
 
 @contextmanager
-def _explained(run: RunFolder, config: CommonConfig, kept: Callable[[], int]) -> Iterator[None]:
+def _explained(
+    run: RunFolder, config: CommonConfig, hardware: Hardware, kept: Callable[[], int]
+) -> Iterator[None]:
     """Numbers that are no longer finite end the training with one sentence."""
     try:
         yield
     except FloatingPointError as error:
         there = f"what was saved after step {kept()} is kept" if kept() else "nothing had been saved yet"
+        wider = "" if hardware.precision == SINGLE else f" or --precision {SINGLE},"
         raise InputError(
             f"{run.path}: the {error}, so that nothing more can be learned; {there}: train with a smaller --lr than "
-            f"{config.lr:g} and another --out"
+            f"{config.lr:g}{wider} and another --out"
         ) from None
 
 
@@ -188,17 +206,24 @@ def _train_step(
     progress = step / config.steps
     for group in optim.param_groups:
         group["lr"] = group["initial_lr"] * config.lr_factor(progress)
-    losses = recipe.losses(model, batch, progress, config)
+    with counted_by(mean_count):
+        losses = recipe.losses(model, batch, progress, config)
     numbers = mean_of({name: float(value.detach()) for name, value in losses.items()})
     for name, number in numbers.items():
         if not math.isfinite(number):
             bad = first_bad_output(unwrap(model), lambda: recipe.losses(model, batch, progress, config))
             first = f"; {bad} was the first part of the network to give it" if bad else ""
             raise FloatingPointError(f"loss {name} of step {step + 1} is {number}{first} ({_shown(photos)})")
-    fabric.backward(total(losses.values()))
+    scaler, loss = _scaler(fabric), total(losses.values())
+    fabric.backward(loss if scaler is None else scaler.scale(loss))
     average_gradients(model)
     average_buffers(model)
-    if not all_finite(p.grad for p in model.parameters() if p.grad is not None):
+    scaler = _scaler(
+        fabric
+    )  # leaves out a step whose gradients float16 could not hold, and scales by less from then on
+    if (scaler is None or scaler.get_scale() <= LEAST_SCALE) and not all_finite(
+        p.grad for p in model.parameters() if p.grad is not None
+    ):
         found = ", ".join(f"{name} {number:.3g}" for name, number in numbers.items())
         raise FloatingPointError(
             f"gradients of the loss of step {step + 1} ({found}) are not finite, first that of "
@@ -209,10 +234,17 @@ def _train_step(
     return numbers
 
 
-def _resume(net: Network, optim: Any, saved: dict[str, Any]) -> int:
+def _scaler(fabric: Fabric) -> Any:
+    """What scales losses so that float16 can hold their gradients; None where nothing has to."""
+    return getattr(fabric.strategy.precision, "scaler", None)
+
+
+def _resume(net: Network, optim: Any, scaler: Any, saved: dict[str, Any]) -> int:
     """Put back what was saved, on the devices where weights and optimiser are by now; the number of steps done."""
     net.load_state_dict(saved["model"])
     optim.load_state_dict(saved["optimizer"])
+    if scaler is not None and "scaler" in saved:
+        scaler.load_state_dict(saved["scaler"])
     # before there was more than the CPU's generator, it was kept as "rng"
     restore_random(saved["random"] if "random" in saved else {"cpu": saved["rng"]})
     return int(saved["step"])

@@ -8,6 +8,7 @@ without the whole. The first process alone writes.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -15,25 +16,31 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from getam.engine.hardware import SINGLE, Hardware
 from getam.engine.ranks import world
+from getam.errors import InputError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+ANY = Hardware()  # whatever accelerator there is, float32
 
-def launched() -> Fabric:
+
+def launched(hardware: Hardware = ANY) -> Fabric:
     """This process's device, or its one of several where a launcher has started several; may be called again.
 
-    Under torchrun the processes of a machine take its accelerators in turn, or share its CPU (gloo).
+    Under torchrun the processes of a machine take its accelerators in turn, or share its CPU (gloo). The first call
+    decides how they talk to each other.
     """
     from lightning_fabric import Fabric  # takes a second to load, and every verb asks for its rank
 
-    return Fabric(accelerator="auto", devices=1) if world() == 1 else _one_of_several()
+    if world() > 1:
+        return _one_of_several(hardware)
+    return Fabric(accelerator=hardware.accelerator, devices=1, plugins=_plugins(hardware))
 
 
 @cache
-def _one_of_several() -> Fabric:
-    """Made once: every exchange asks for it."""
+def _one_of_several(hardware: Hardware) -> Fabric:
     from lightning_fabric import Fabric
     from lightning_fabric.strategies import DDPStrategy
 
@@ -44,15 +51,30 @@ def _one_of_several() -> Fabric:
             return module
 
     here = int(os.environ.get("LOCAL_WORLD_SIZE", world()))
-    fabric = Fabric(accelerator="auto", devices=here, num_nodes=world() // here, strategy=Unwrapped())
+    fabric = Fabric(
+        accelerator=hardware.accelerator, devices=here, num_nodes=world() // here, strategy=Unwrapped(),
+        plugins=_plugins(hardware),
+    )  # fmt: skip
     fabric.launch()
     return fabric
 
 
+def _plugins(hardware: Hardware) -> list[Any]:
+    if hardware.precision == SINGLE:
+        return []
+    from getam.engine.precision import Autocast
+
+    return [Autocast(hardware.precision, hardware.kind)]
+
+
 def barrier() -> None:
-    """Wait until all processes are here; nothing where there is one."""
+    """Wait until all processes are here; nothing where there is one.
+
+    Raises:
+        InputError: another process has ended.
+    """
     if world() > 1:
-        launched().barrier()
+        _mean(torch.zeros(1))
 
 
 def mean_of(numbers: Mapping[str, float]) -> dict[str, float]:
@@ -61,6 +83,11 @@ def mean_of(numbers: Mapping[str, float]) -> dict[str, float]:
         return dict(numbers)
     values = torch.tensor(list(numbers.values()), dtype=torch.float64)
     return dict(zip(numbers, _mean(values).tolist(), strict=True))
+
+
+def mean_count(count: Tensor) -> Tensor:
+    """The mean over processes of a count, as `losses.counts` wants it, on the same device."""
+    return count if world() == 1 else _mean(count.double()).to(count.device)
 
 
 def any_of(found: bool) -> bool:
@@ -103,5 +130,19 @@ def _average(tensors: Iterable[Tensor]) -> None:
 
 
 def _mean(values: Tensor) -> Tensor:
-    found: Any = launched().all_reduce(values, reduce_op="mean")
-    return found
+    """The mean over processes, where they exchange: on the GPU of each, or the CPU."""
+    if not torch.distributed.is_initialized():
+        launched()
+    place = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+    mean = values.detach().to(place, copy=True)
+    try:
+        torch.distributed.all_reduce(mean)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        reason = re.sub(r"^\[\S+\]", "", str(error).strip().splitlines()[0]).strip().partition(". ")[0]
+        raise InputError(
+            f"another of the {world()} processes of this training has ended ({reason}): see what it said, then give "
+            "the same command again, with as many processes as you like; it goes on from what was saved last"
+        ) from error
+    return mean / world()

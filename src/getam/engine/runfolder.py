@@ -17,6 +17,7 @@ from safetensors.torch import save
 from getam.data.fingerprint import Fingerprint, changes, read_fingerprint
 from getam.data.masks import PARTIAL, write_atomically
 from getam.engine.environment import environment
+from getam.engine.hardware import SINGLE
 from getam.engine.processes import barrier
 from getam.engine.ranks import rank
 from getam.engine.state import STATE, STATE_BEFORE, read_state, write_state
@@ -31,6 +32,7 @@ MODEL, CONFIG, DATA, METRICS, ENVIRONMENT = (
 )  # fmt: skip
 LOCK = ".lock"
 DATA_KEYS = "data."  # options of config.yaml that tell of the data, not of what was asked
+UNSAID = {"precision": SINGLE}  # what a config.yaml means that does not say it
 SEGMENTER = "segmenter"  # what files hold that were written before there was another kind
 FORMAT = "getam-1"  # key in the metadata of model files: what they hold, for `load_model`
 
@@ -139,7 +141,7 @@ class RunFolder:
             if there:
                 raise InputError(f"{self.path} is not empty and holds no run: give a new folder with --out")
             return
-        before, now = _flat(self._config()), _flat(config)
+        before, now = UNSAID | _flat(self._config()), UNSAID | _flat(config)
         if ENVIRONMENT in there and not self.has_begun():
             return  # It stopped before anything was worth keeping, perhaps on an option that was wrong.
         differ = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]

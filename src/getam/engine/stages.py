@@ -28,10 +28,11 @@ from getam.data.map_cache import write_grey
 from getam.data.masks import write_atomically, write_classes, write_mask
 from getam.data.overlap import read_ahead, write_behind
 from getam.data.transforms import read_photo_and_saliency
-from getam.engine.device import AUTO, choose_device
+from getam.engine.device import choose_device
+from getam.engine.hardware import AUTO, Hardware
 from getam.engine.loop import fit, in_words
 from getam.engine.model import load_model
-from getam.engine.processes import barrier
+from getam.engine.processes import ANY, barrier, launched
 from getam.engine.ranks import rank, world
 from getam.engine.runfolder import MODEL, RunFolder, read_metadata, save_model
 from getam.engine.tracking.base import OpenTracker
@@ -55,6 +56,7 @@ def run_stages(
     pace: Callable[[float], None] | None = None,
     check: Callable[[Network], Mapping[str, float]] | None = None,
     given: Mapping[str, Path] | None = None,
+    hardware: Hardware = ANY,
 ) -> Network:
     """Do what is not done yet of the stages, one after the other.
 
@@ -67,6 +69,7 @@ def run_stages(
         workers: loader processes.
         pace, check: as of `fit`, in every stage that trains.
         given: model files of networks that stages may need beside those of earlier stages, by name.
+        hardware: what stages run on; labels are made in float32.
 
     Returns:
         The last stage's network, in eval mode.
@@ -84,7 +87,7 @@ def run_stages(
             _average(stage, collection, folders[stage.name], models, its, partial(progress, what))
         elif isinstance(stage, LabelStage | SoftLabelStage):
             its |= {"recipe": "labels", **stage.options}
-            _label(stage, collection, folders[stage.name], models, its, partial(progress, what))
+            _label(stage, collection, folders[stage.name], models, its, partial(progress, what), hardware)
         else:
             its |= {"recipe": stage.recipe.name, **stage.config.model_dump(mode="json")}
             _train(
@@ -98,6 +101,7 @@ def run_stages(
                 pace,
                 check,
                 run.track,
+                hardware,
             )
         barrier()  # of several processes none goes on before the stage is whole
     last = models[stages[-1].name]
@@ -122,6 +126,7 @@ def _train(
     pace: Callable[[float], None] | None,
     check: Callable[[Network], Mapping[str, float]] | None,
     track: OpenTracker | None,
+    hardware: Hardware,
 ) -> None:
     given = _labelled(collection, folders[stage.labels]) if stage.labels else collection
     needs_masks = "mask" in stage.recipe.needs
@@ -140,7 +145,7 @@ def _train(
             fit(
                 stage.recipe, stage.config, data, given.classes, run, record=record, workers=workers, initial=initial,
                 advance=lambda done, losses: advance(done, in_words(losses)), pace=pace,
-                check=check,
+                check=check, hardware=hardware,
             )  # fmt: skip
 
 
@@ -171,6 +176,7 @@ def _label(
     models: Mapping[str, Path],
     record: dict[str, Any],
     progress: StageProgress,
+    hardware: Hardware,
 ) -> None:
     files = _models_of(stage.needs, models)
     with RunFolder(folder) as run:
@@ -180,7 +186,8 @@ def _label(
         todo = [sample for sample in mine if not mask_file(folder, sample).is_file()]
         if not todo:
             return
-        device = choose_device(AUTO)
+        # left to itself, Fabric takes MPS, which lacks some of what maps are made with
+        device = choose_device() if hardware.accelerator == AUTO else launched(hardware).device
         nets = {name: load_model(models[name], device=device) for name in stage.needs}
         done = len(mine) - len(todo)
         with progress(len(mine)) as advance, write_behind() as write:

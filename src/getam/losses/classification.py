@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from getam.losses.counts import divisor
+
 
 def classification_loss(scores: Tensor, tags: Tensor, known: Tensor | None = None) -> Tensor:
     """L_cls = −mean_{b,c} [ y log σ(s) + (1 − y) log(1 − σ(s)) ], over the known (b,c).
@@ -21,5 +23,5 @@ def classification_loss(scores: Tensor, tags: Tensor, known: Tensor | None = Non
         return scores.sum() * 0.0
     if known is not None:
         each = F.binary_cross_entropy_with_logits(scores.float(), tags.float(), reduction="none")
-        return each.masked_fill(~known, 0.0).sum() / known.sum().clamp(min=1)
+        return each.masked_fill(~known, 0.0).sum() / divisor(known.sum())
     return F.multilabel_soft_margin_loss(scores.float(), tags.float())

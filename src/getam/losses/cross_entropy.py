@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from getam.label_numbers import ignore_label
+from getam.losses.counts import divisor
 
 
 def foreground_background_loss(
@@ -66,4 +67,4 @@ def _cross_entropy(logits: Tensor, label: Tensor, known: Tensor | None) -> Tenso
 
 def mean_over(values: Tensor, chosen: Tensor) -> Tensor:
     """Mean of the values where `chosen`, of the same shape; of none of them 0 with a graph."""
-    return torch.where(chosen, values, 0.0).sum() / chosen.sum().clamp(min=1)
+    return torch.where(chosen, values, 0.0).sum() / divisor(chosen.sum())

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from getam.losses.counts import divisor
+
 
 def saliency_loss(logits: Tensor, saliency: Tensor, roi: Tensor) -> Tensor:
     """Binary cross-entropy between the background probability and 1 − S, over the pixels of the photo.
@@ -22,4 +24,4 @@ def saliency_loss(logits: Tensor, saliency: Tensor, roi: Tensor) -> Tensor:
     # p(bg) = σ(z₀ − logsumexp(z₁..)), so the logit form is exact and never takes log 0.
     margin = logits[:, 0] - logits[:, 1:].logsumexp(1)
     pixelwise = F.binary_cross_entropy_with_logits(margin, 1 - saliency.float(), reduction="none")
-    return torch.where(roi, pixelwise, 0.0).sum() / roi.sum().clamp(min=1)
+    return torch.where(roi, pixelwise, 0.0).sum() / divisor(roi.sum())

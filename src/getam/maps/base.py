@@ -13,6 +13,14 @@ from torch import Tensor, nn
 from getam.attention.capture import Geometry, geometry
 from getam.errors import CaptureError, InputError
 
+SCALES = (
+    2.0**15,
+    2.0**11,
+    2.0**7,
+    2.0**3,
+    1.0,
+)  # of scores whose gradients float16 has to hold, largest first
+
 
 @dataclass(frozen=True, eq=False)
 class Maps:
@@ -225,13 +233,36 @@ def slot_gradients(
     Delete the gradients before the next slot, or its own come on top of them in memory.
     """
     for k in range(slots.shape[1]):
-        yield (
-            k,
-            torch.autograd.grad(
-                slot_sum(scores, slots[:, k]),
-                outputs,
-                retain_graph=True,
-                create_graph=create_graph,
-                allow_unused=True,
-            ),
+        yield k, score_gradients(slot_sum(scores, slots[:, k]), outputs, create_graph=create_graph)
+
+
+def score_gradients(
+    score: Tensor, outputs: Sequence[Tensor], *, create_graph: bool = False
+) -> tuple[Tensor | None, ...]:
+    """∂score/∂outputs; None where it depends on none. The graph stays.
+
+    Where the network ran in float16, the gradients of a score, 1e-4 and less for a token, would lose digits or become 0
+    on their way, and the maps multiply them with each other: the largest of `SCALES` that keeps them finite goes
+    through the network instead of 1, and what comes out, float32, is divided by it.
+
+    Args:
+        score: a scalar in the graph.
+        outputs: parts of that graph.
+        create_graph: as of `torch.autograd.grad`.
+    """
+    if not any(output.dtype == torch.float16 for output in outputs):
+        return _gradients(score, outputs, create_graph)
+    for scale in SCALES:
+        found = tuple(
+            None if gradient is None else gradient.float() / scale
+            for gradient in _gradients(score * scale, outputs, create_graph)
         )
+        if all(bool(gradient.isfinite().all()) for gradient in found if gradient is not None):
+            break
+    return found
+
+
+def _gradients(score: Tensor, outputs: Sequence[Tensor], create_graph: bool) -> tuple[Tensor | None, ...]:
+    return torch.autograd.grad(
+        score, outputs, retain_graph=True, create_graph=create_graph, allow_unused=True
+    )

@@ -11,8 +11,10 @@ from getam.data.class_map import read_class_map
 from getam.data.collection import Collection, Sample
 from getam.data.fingerprint import take_fingerprint
 from getam.data.hold_out import HELD_OUT, divided
+from getam.engine.hardware import AUTO, SINGLE, Hardware, require_processes
 from getam.engine.loop import fit, in_words
-from getam.engine.ranks import rank
+from getam.engine.processes import launched
+from getam.engine.ranks import rank, world
 from getam.engine.runfolder import RunFolder
 from getam.engine.stages import run_stages
 from getam.engine.tracking.base import find_tracker
@@ -59,6 +61,10 @@ def train(
     hold_out: float = HELD_OUT,
     options: tuple[str, ...] = (),
     workers: int = 0,
+    accelerator: str = AUTO,
+    devices: int | None = None,
+    num_nodes: int | None = None,
+    precision: str = SINGLE,
     track: str | None = None,
 ) -> Network:
     """Train a network from photos and their tags.
@@ -109,6 +115,12 @@ def train(
             learned: where there are 40 or more; 0 for none. tags.json in the run folder has what was found.
         options: others of the recipe, each NAME=VALUE, as zoom=[0.5,2] or rounds=2; config.yaml of a run lists them.
         workers: loader processes.
+        accelerator: auto (what is there), cpu, cuda or mps.
+        devices: processes on this machine, each with a device of its own (on the CPU, a share of it); batch_size is
+            that of all together. A run goes on with another number of them.
+        num_nodes: machines; the command is then started on each of them by torchrun.
+        precision: 32-true; bf16-mixed or 16-mixed run the network in half precision where that is safe, maps and
+            losses in float32.
         track: tensorboard, mlflow or wandb: tell it too what metrics.jsonl is told, in `tracking` in the run folder;
             MLFLOW_TRACKING_URI and WANDB_MODE=online send it elsewhere.
 
@@ -118,7 +130,12 @@ def train(
     Raises:
         InputError: anything wrong with photos, tags, options or the run folder; data that changed since the run began;
             losses that are no longer finite; one sentence.
+        NotLaunchedError: several devices, of which a program of somebody's has to start the processes.
     """
+    hardware = Hardware(accelerator, precision)
+    require_processes(hardware, devices, num_nodes)
+    if world() > 1:
+        launched(hardware)  # before the first exchange
     system = find_recipe(recipe)
     tracker = None if track is None else find_tracker(track)
     from_masks = "mask" in system.needs
@@ -160,7 +177,7 @@ def train(
         logger.warning("%s", said)
     if said := complaint(config, photos):
         logger.warning("%s", said)
-    record = run_record(recipe, kept, config)
+    record = run_record(recipe, kept, config, precision)
     made_by = _in_words(source if collection.has_saliency else None)
     content = take_fingerprint(
         kept, masks=dataset.with_masks, facts={"saliency source": made_by, **config.facts(kept)},
@@ -174,13 +191,13 @@ def train(
         if isinstance(system, StagedRecipe):
             net = run_stages(
                 system.stages(config, kept), kept, run, record=record, progress=progress, workers=workers,
-                pace=say_pace(f"{doing}; this stage takes"), check=check,
+                pace=say_pace(f"{doing}; this stage takes"), check=check, hardware=hardware,
             )  # fmt: skip
         else:
             with progress("training", config.steps) as advance:
                 net = fit(
                     system, config, dataset, kept.classes, run, record=record, workers=workers,
-                    pace=say_pace(f"{doing}; this takes"), check=check,
+                    pace=say_pace(f"{doing}; this takes"), check=check, hardware=hardware,
                     advance=lambda done, losses: advance(done, in_words(losses)),
                 )  # fmt: skip
         if exam and rank() == 0:

@@ -105,11 +105,15 @@ def recorded(config: CommonConfig) -> dict[str, Any]:
     return {**options, "weights": Path(options["weights"]).name} if options.get("weights") else options
 
 
-def run_record(recipe: str, collection: Collection, config: Any) -> dict[str, Any]:
-    """What config.yaml says: the recipe, its options, and the protocol of the data."""
+def run_record(recipe: str, collection: Collection, config: Any, precision: str) -> dict[str, Any]:
+    """What config.yaml says: the recipe, its options, the precision, and the protocol of the data.
+
+    On how many devices, and on which, may change while a run goes on.
+    """
     return {
         "recipe": recipe,
         **recorded(config),
+        "precision": precision,
         "data": {
             "photos": len(collection.samples),
             "split": collection.split,

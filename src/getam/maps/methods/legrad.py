@@ -10,7 +10,15 @@ from torch import Tensor, nn
 
 from getam.attention.capture import Call, Geometry, Tap, capture, geometry, global_calls
 from getam.errors import CaptureError, InputError
-from getam.maps.base import Maps, class_scores, class_slots, require_gradients, slot_scores, slot_sum
+from getam.maps.base import (
+    Maps,
+    class_scores,
+    class_slots,
+    require_gradients,
+    score_gradients,
+    slot_scores,
+    slot_sum,
+)
 from getam.threads import Hooks
 
 SAME = 1e-3  # how far the score read from the last block may be from the model's, relative to its largest
@@ -73,9 +81,10 @@ def legrad(
         for block in range(start, len(blocks)):
             summed = slot_sum(read[block], slots[:, k])
             outputs = [call.output for call in attended[block]]
-            gradients = torch.autograd.grad(summed, outputs, retain_graph=True)
+            gradients = score_gradients(summed, outputs)
             with torch.no_grad(), torch.autocast(scores.device.type, enabled=False):
-                found += [_formed(c, g, place)[:, -patches:] for c, g in zip(attended[block], gradients)]
+                pairs = zip(attended[block], gradients)
+                found += [_formed(c, g, place)[:, -patches:] for c, g in pairs if g is not None]
         values[:, k] = torch.stack(found).mean(0)
     picked_scores = slot_scores(scores, slots)
     return Maps(

@@ -28,6 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from getam.attention.calls import wide
 from getam.attention.capture import frozen
 from getam.errors import CaptureError, InputError
 from getam.maps.base import Maps, class_scores, class_slots, require_gradients, slot_gradients, slot_scores
@@ -92,8 +93,8 @@ def multi_layer_cam(
         for layer, feature, gradient in zip(layers, features, gradients):
             if gradient is None:
                 raise CaptureError(f"the class score does not depend on {layer}: name another layer")
-            weights = weight(on_grid(gradient, model, images, layer))
-            found.append((feature * weights).sum(1, keepdim=True).relu())
+            weights = weight(on_grid(wide(gradient), model, images, layer))
+            found.append((wide(feature) * weights).sum(1, keepdim=True).relu())
         values[:, k] = combine(found)[:, 0] * valid[:, k, None, None]
     return Maps(values, valid, slots, slot_scores(scores, slots), f"cam[{weighting}, {aggregate}]", grid)
 
