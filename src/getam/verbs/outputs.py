@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from getam.data.masks import CLASSES_FILE, read_classes, write_atomically, write_classes
+from getam.data.masks import CLASSES_FILE, append_line, read_classes, write_atomically, write_classes
 from getam.data.photos import PROTOCOL
 from getam.engine.environment import environment
 from getam.errors import InputError, SkippedError, WeightsError
@@ -129,8 +129,7 @@ class OutputFolder:
             **self._call,
             "environment": environment(),
         }
-        with (self.path / PROTOCOL).open("a") as file:
-            file.write(json.dumps(record, default=str) + "\n")
+        append_line(self.path / PROTOCOL, json.dumps(record, default=str))
         if skipped:
             raise SkippedError(
                 f"{len(skipped)} of {len(self.jobs)} photos were left out (all are named in {self.path / PROTOCOL}; "

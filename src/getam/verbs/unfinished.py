@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from getam.data.fingerprint import file_hash
-from getam.data.masks import write_atomically
+from getam.data.masks import append_line, write_atomically
 
 UNFINISHED = "unfinished.jsonl"
 
@@ -58,8 +58,7 @@ class Unfinished:
             self._begun = True
         results = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
         line = {"key": key, "from": _hash_of(sources, facts), "results": results}
-        with self._file.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(self._file, json.dumps(line))
 
     def forget(self) -> None:
         """The call is finished."""
