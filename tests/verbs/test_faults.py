@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from getam import cli
-from getam.data.masks import append_line, read_mask, write_atomically
+from getam.data.masks import append_line, read_mask, replacing, write_atomically
 from getam.data.photos import read_photo_near
 from getam.engine.state import read_state, write_state
 
@@ -42,10 +42,10 @@ def test_a_file_that_does_not_fit_is_named_and_the_old_one_stays(tmp_path: Path)
 
 
 def test_an_error_about_another_file_keeps_its_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as missing, replacing(tmp_path / "there"):
+        (tmp_path / "absent").read_bytes()
+    assert missing.value.filename == str(tmp_path / "absent")
     write_atomically(tmp_path / "there", b"")
-    with pytest.raises(NotADirectoryError) as found:
-        write_atomically(tmp_path / "there" / "a.png", b"")
-    assert found.value.filename == str(tmp_path / "there" / "a.png")
     with pytest.raises(NotADirectoryError) as found:
         append_line(tmp_path / "there" / "a.txt", "x")
     assert found.value.filename == str(tmp_path / "there" / "a.txt")
