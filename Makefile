@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RELEASE := .venv-release
 
-.PHONY: demo test check docs bench mutants dist sbom audit release-lock clean
+.PHONY: demo test check docs bench mutants dist sbom audit release-lock tests-lock clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -63,6 +63,10 @@ audit: $(VENV)/.installed $(RELEASE)/.installed  ## known vulnerabilities of wha
 release-lock:  ## the newest versions of the tools above into release/requirements.txt, with hashes; needs uv
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --upgrade \
 		release/requirements.in --output-file release/requirements.txt
+
+tests-lock:  ## what the tests run on, every version and its hashes, into release/tests.txt; needs uv
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
+		--upgrade --extra dev pyproject.toml --output-file release/tests.txt
 
 clean:
 	rm -rf $(VENV) $(RELEASE) dist build docs/_build report .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -67,11 +67,14 @@ def watched(folder: Path, *command: str) -> tuple[subprocess.CompletedProcess[st
 
 
 def test_importing_all_of_it_and_using_it(folder: Path) -> None:
-    commands = [["explain", "photo.jpg"], ["predict", "photo.jpg"], ["data", "check", *PHOTOS], TRAIN]
+    commands = [
+        ["explain", "photo.jpg"], ["predict", "photo.jpg"], ["data", "check", *PHOTOS], TRAIN,
+        ["label", "--data", *PHOTOS], ["saliency", "photos"],
+    ]  # fmt: skip
     done, used = watched(folder, "-c", ALL, json.dumps(commands))
     assert done.returncode == 0, done.stderr
     assert used == "", done.stdout  # which says what was tried when
-    for made in ("maps/photo.npz", "masks/photo.png", "run/model.safetensors"):
+    for made in ("maps/photo.npz", "masks/photo.png", "run/model.safetensors", "labels/a.png"):
         assert (folder / made).is_file()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import logging
 import re
@@ -37,6 +38,10 @@ LISTS = (
 NO_MEMORY = (
     "not enough memory: give smaller photos or numbers for --scales, --size or --batch-size, or close other programs; "
     "where a GPU's memory is what is full, --device cpu"
+)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+MAKE_ROOM = (
+    "; make room or give another --out: train, label, predict and saliency keep what is done, and go on there"
 )
 NO_LISTS = {"explain": ("--refine",), "label": ("--words",)}  # where an option of that name takes no list
 LARGE_PHOTO = r"Image size \(\d+ pixels\) exceeds limit"  # of Pillow, which `getam doctor` may miss
@@ -86,7 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"getam: {where}{error.strerror or error}", file=sys.stderr)
+        remedy = MAKE_ROOM if error.errno in FULL else ""
+        print(f"getam: {where}{error.strerror or error}{remedy}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print(f"getam: {str(stop) or 'interrupted'}", file=sys.stderr)

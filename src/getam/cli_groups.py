@@ -26,7 +26,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "backbone", "train.weights", "leaderboard.weights", "steps", "budget", "second_steps", "epochs", "train.size",
         "leaderboard.size", "batch_size", "lr", "pretrained_lr", "hold_out", "options",
     ),
-    "map and mask": ("refine", "labels", "calibrate", "scales", "flip", "crf", "explain.size"),
+    "map and mask": ("refine", "labels", "calibrate", "scales", "flip", "crf", "tile", "explain.size"),
     "protocol": (
         "background", "bench.size", "localise.size", "fixed", "bench.photos", "localise.photos", "leaderboard.photos",
         "test_photos", "perturbed",

@@ -1,7 +1,8 @@
 """Read damaged files, many thousands of them: python tests/fuzz/fuzz.py --count 500 --seed 0 [--only photo]
 
 Of every kind of file (`targets.py`) as many damaged copies as `--count` says. Whatever is neither read nor refused in
-words, takes longer than 10 seconds, or makes the process grow by 2 GB is kept in tests/fuzz/corpus, which tests read.
+words, takes more than 10 seconds of the processor, or makes the process grow by 2 GB is kept in tests/fuzz/corpus, which
+tests read.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ def tried(target: Target, content: bytes) -> str | None:
     def late(*_: object) -> None:
         raise SlowError
 
-    signal.signal(signal.SIGALRM, late)
-    signal.alarm(SECONDS)
+    signal.signal(signal.SIGPROF, late)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)  # of the processor's time: the machine may be busy
     try:
         with tempfile.TemporaryDirectory() as folder:
             target(Path(folder), content)
@@ -54,7 +55,7 @@ def tried(target: Target, content: bytes) -> str | None:
         place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "no line of ours"
         return f"{type(error).__name__} at {place}: {str(error)[:100]}"
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     return f"grew by {grown:.0f} MB" if grown > MEGABYTES else None
 

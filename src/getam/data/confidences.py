@@ -32,12 +32,38 @@ def confidences(beliefs: npt.ArrayLike, winner: npt.ArrayLike, classes: Sequence
     >>> confidences([[[0.25, 0.5]], [[0.75, 0.5]]], [[1, 1]], ["cat"])
     {'cat': 0.625}
     """
-    found, label = np.asarray(beliefs), np.asarray(winner)
-    present = [number for number in np.unique(label).tolist() if number > 0]
-    return {
-        classes[number - 1]: float(found[number][label == number].mean(dtype=np.float64))
-        for number in present
-    }
+    mean = MeanConfidences(classes)
+    mean.add(beliefs, winner)
+    return mean.named()
+
+
+class MeanConfidences:
+    """`confidences` of a photo that is decided part by part.
+
+    Args:
+        classes: their names, without background.
+    """
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self._classes = tuple(classes)
+        self._sums: dict[int, float] = {}
+        self._pixels: dict[int, int] = {}
+
+    def add(self, beliefs: npt.ArrayLike, winner: npt.ArrayLike) -> None:
+        """Probabilities (C+1,h,w) of a part, and what its pixels (h,w) are in the end."""
+        found, label = np.asarray(beliefs), np.asarray(winner)
+        for number in np.unique(label).tolist():
+            if number > 0:
+                its = found[number][label == number]
+                self._sums[number] = self._sums.get(number, 0.0) + float(its.sum(dtype=np.float64))
+                self._pixels[number] = self._pixels.get(number, 0) + its.size
+
+    def named(self) -> dict[str, float]:
+        """Class name → mean probability of its pixels, in the order of the classes; of those with a pixel."""
+        return {
+            self._classes[number - 1]: self._sums[number] / self._pixels[number]
+            for number in sorted(self._sums)
+        }
 
 
 def with_confidences(png: bytes, confidences: Mapping[str, float]) -> bytes:

@@ -232,9 +232,39 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.replace(partial, path)
         _sync_folder(path.parent)
-    except BaseException:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        raise_with_name(error, path, partial)
         raise
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append to a text file; where the disk is full it is left as it was, without half a line."""
+    content = f"{line}\n".encode()
+    try:
+        with path.open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                while content:
+                    content = content[file.write(content) :]
+            except OSError:
+                file.truncate(before)
+                raise
+    except OSError as error:
+        raise_with_name(error, path)
+        raise
+
+
+def raise_with_name(error: BaseException, path: Path, partial: Path | None = None) -> None:
+    """Raise what the system said, about writing `path`: of a full disk it does not say which file was being written.
+
+    Returns where `error` is something else, or names another file than `partial`.
+    """
+    found: BaseException | None = error
+    while isinstance(found, RuntimeError):
+        found = found.__cause__ or found.__context__  # of torch's writer, after the system's own
+    if isinstance(found, OSError) and found.errno is not None and found.filename in (None, str(partial)):
+        raise OSError(found.errno, found.strerror, str(path)) from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -143,11 +143,14 @@ def bits_in_use(largest: int) -> int:
     return max(8, largest.bit_length())
 
 
-def read_photo_near(path: Path | str, long_side: int) -> tuple[Image.Image, tuple[int, int]]:
+def read_photo_near(
+    path: Path | str, long_side: int | Callable[[int], int]
+) -> tuple[Image.Image, tuple[int, int]]:
     """As `read_photo`, but a JPEG may come back smaller, though its long side not below `long_side`.
 
-    Returns the photo and the (height, width) it has at full size. JPEG decoders can scale by 1/2, 1/4 and 1/8
-    while they decode, which makes large photos several times faster to read.
+    That may also be a function of the long side that the photo has. Returns the photo and the (height, width) it has at
+    full size. JPEG decoders can scale by 1/2, 1/4 and 1/8 while they decode, which makes large photos several times
+    faster to read.
     """
     return _decode(Path(path), long_side)
 
@@ -230,7 +233,7 @@ def as_tensor(image: Image.Image) -> torch.Tensor:
 
 
 def _decode(
-    path: Path, long_side: int | None, bits: int | None = None
+    path: Path, long_side: int | Callable[[int], int] | None, bits: int | None = None
 ) -> tuple[Image.Image, tuple[int, int]]:
     if not tars.is_file(path):
         raise InputError(f"photo {path} does not exist or is no file: check the path.")
@@ -248,7 +251,7 @@ def _file(path: Path | str) -> Path | io.BytesIO:
 def _decoded(
     file: Path | io.BytesIO,
     path: Path | str,
-    long_side: int | None,
+    long_side: int | Callable[[int], int] | None,
     bits: int | None = None,
     formats: tuple[str, ...] | None = None,
 ) -> tuple[Image.Image, tuple[int, int]]:
@@ -256,7 +259,8 @@ def _decoded(
         with Image.open(file, formats=formats) as image:
             width, height = image.size
             if long_side is not None and max(width, height) > 0:
-                scale = long_side / max(width, height)
+                wanted = long_side(max(width, height)) if callable(long_side) else long_side
+                scale = wanted / max(width, height)
                 image.draft(None, (max(1, round(width * scale)), max(1, round(height * scale))))
             image.load()  # before the orientation: a PNG may carry its EXIF after the pixels
             turn = _orientation(image)

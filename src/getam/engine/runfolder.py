@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from getam.data.fingerprint import Fingerprint, changes, read_fingerprint
-from getam.data.masks import PARTIAL, write_atomically
+from getam.data.masks import PARTIAL, append_line, write_atomically
 from getam.engine.environment import environment
 from getam.engine.hardware import SINGLE
 from getam.engine.processes import barrier
@@ -197,9 +197,7 @@ class RunFolder:
         """Append one line to metrics.jsonl; its numbers are finite."""
         if rank():
             return
-        line = json.dumps(dict(record), allow_nan=False)
-        with (self.path / METRICS).open("a") as file:
-            file.write(line + "\n")
+        append_line(self.path / METRICS, json.dumps(dict(record), allow_nan=False))
         self._following.log(record)
 
     def rewind(self, step: int) -> None:

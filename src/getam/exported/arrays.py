@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -42,19 +43,36 @@ def enlarged(values: Floats, size: tuple[int, int]) -> Floats:
 
 def enlarged_labels(values: Floats, size: tuple[int, int]) -> LabelMap:
     """Arg-max over C of values (C,h,w), `enlarged` to (H,W) a strip at a time: uint8, uint16 beyond 254 classes."""
-    dtype = label_dtype(len(values) - 1)
-    if values.shape[1:] == size:
-        return values.argmax(0).astype(dtype)
-    height, width = size
-    above, below, share = _between(values.shape[1], height)
-    columns = _between(values.shape[2], width)
-    step = max(1, STRIP // (len(values) * width))
-    strips = []
-    for top in range(0, height, step):
-        rows = slice(top, top + step)
-        strip = _lerp(_lerp(values, 1, above[rows], below[rows], share[rows]), 2, *columns)
-        strips.append(strip.argmax(0).astype(dtype))
-    return np.concatenate(strips)
+    return labels_of_bands([values], values.shape[1], size)
+
+
+def labels_of_bands(bands: Iterable[Floats], height: int, size: tuple[int, int]) -> LabelMap:
+    """`enlarged_labels` of values that come in bands (C,rows,w) from the top, `height` rows in all."""
+    labels: LabelMap | None = None
+    done = 0  # rows of the label map
+    rows, begin, end = None, 0, 0  # values that are still needed, and which of all rows they are
+    above, below, share = _between(height, size[0])
+    for band in bands:
+        rows = band if rows is None else np.concatenate([rows, band], axis=1)
+        end += band.shape[1]
+        if labels is None:
+            labels = np.empty(size, label_dtype(len(band) - 1))
+            columns = _between(band.shape[2], size[1])
+            step = max(1, STRIP // (len(band) * size[1]))
+        ready = int(np.searchsorted(below, end))
+        for top in range(done, ready, step):
+            strip = slice(top, min(top + step, ready))
+            if (height, band.shape[2]) == size:
+                values = rows[:, above[strip] - begin]
+            else:
+                part = _lerp(rows, 1, above[strip] - begin, below[strip] - begin, share[strip])
+                values = _lerp(part, 2, *columns)
+            labels[strip] = values.argmax(0)
+        if ready < size[0]:
+            rows, begin = rows[:, int(above[ready]) - begin :], int(above[ready])
+        done = ready
+    assert labels is not None
+    return labels
 
 
 def softmax(logits: Floats) -> Floats:

@@ -85,7 +85,7 @@ def miou(model: Path, pairs: Pairs, truth: ClassList) -> float:
     matrix = ConfusionMatrix(len(predictor.classes))
     for photo, mask in pairs:
         image, size = read_photo_near(photo, WORK_SIDE)
-        label, _ = predictor.masks(predictor.prepare(image), size)
+        label, _ = predictor.masks(predictor.prepare(image, size), size)
         matrix.update(
             label, remapped(mask, read_mask(mask, size), truth.names, predictor.classes, truth.void)
         )

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
 from getam.data.confidences import read_confidences
-from getam.data.masks import read_mask, write_atomically
+from getam.data.masks import LabelMap, read_mask, write_atomically
 from getam.data.overlap import read_ahead
-from getam.data.photos import read_photo
+from getam.data.photos import read_photo_near
 from getam.metrics.plausibility import NOTHING, Plausibility, plausibility
+from getam.photo_size import WORK_SIDE, fit_long_side
 from getam.report.gallery import ReportRow, render
+from getam.report.overlay import Photo
 from getam.verbs.outputs import Job, OutputFolder, refuse_input
 
 PAGE = "first-look.html"
@@ -145,9 +149,8 @@ def render_page(found: FirstLook, folder: OutputFolder) -> str:
     """One self-contained page: the table, and photos beside their masks."""
     rows = []
     for job, its in found.judged[:SHOWN]:
-        photo = np.asarray(read_photo(job.sources[0]))
+        photo, mask = _shown(job.sources[0], folder.path / job.results[0])
         why = "; ".join(its.doubts) or "nothing looks wrong"
-        mask = read_mask(folder.path / job.results[0])
         rows.append(ReportRow(photo, prediction=mask, caption=f"{job.name}: {why}"))
     return render(
         title=f"{min(SHOWN, len(found.judged))} masks to look at first",
@@ -159,3 +162,11 @@ def render_page(found: FirstLook, folder: OutputFolder) -> str:
             "mostly undecided; nobody has compared it with the truth.",
         ],
     )
+
+
+def _shown(photo: Path, mask: Path) -> tuple[Photo, LabelMap]:
+    """A photo and its mask, both shrunk where they are beyond 1,000 pixels: the page has ten of them in memory."""
+    image, size = read_photo_near(photo, WORK_SIDE)
+    height, width = fit_long_side(*size, WORK_SIDE)
+    label = Image.fromarray(read_mask(mask)).resize((width, height), Image.Resampling.NEAREST)
+    return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS)), np.asarray(label)

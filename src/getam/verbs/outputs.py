@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from getam.data.masks import CLASSES_FILE, PARTIAL, read_classes, write_atomically, write_classes
+from getam.data.masks import CLASSES_FILE, PARTIAL, append_line, read_classes, write_atomically, write_classes
 from getam.data.photos import PROTOCOL
 from getam.data.tars import on_disk
 from getam.engine.environment import environment
@@ -181,13 +181,11 @@ class OutputFolder:
             **self._call,
             "environment": environment(),
         }
+        # left half written by processes that were killed; all that live are kept out
         for place in {(self.path / file).parent for job in self.jobs for file in job.results} | {self.path}:
-            for left in place.glob(
-                f".*{PARTIAL}"
-            ):  # by a process that was killed: all that live are kept out
+            for left in place.glob(f".*{PARTIAL}"):
                 left.unlink(missing_ok=True)
-        with (self.path / PROTOCOL).open("a") as file:
-            file.write(json.dumps(record, default=str) + "\n")
+        append_line(self.path / PROTOCOL, json.dumps(record, default=str))
         if skipped:
             raise SkippedError(
                 f"{len(skipped)} of {len(self.jobs)} photos were left out (all are named in {self.path / PROTOCOL}; "

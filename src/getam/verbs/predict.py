@@ -7,6 +7,7 @@ from typing import Any
 
 from getam.data.confidences import with_confidences
 from getam.data.masks import encode_mask
+from getam.data.overlap import AHEAD
 from getam.data.photos import find_photos, path_in, photo_root, read_photo_near
 from getam.engine.device import AUTO
 from getam.errors import InputError
@@ -16,7 +17,10 @@ from getam.verbs.first_look import end_with_first_look
 from getam.verbs.outputs import Job, OutputFolder
 from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.verbs.predictors import open_predictor
+from getam.verbs.progress import say
 from getam.verbs.shards import over_processes, read_shard
+
+LARGE = 5000  # long side of photos in which what is small would be lost; phones' mostly have less
 
 
 @over_processes
@@ -29,6 +33,7 @@ def predict(
     scales: tuple[int, ...] = SINGLE_SCALE,
     flip: bool = False,
     crf: bool = True,
+    tile: int | None = None,
     to: str | None = None,
     device: str = AUTO,
     on_bad_image: OnBadImage = "fail",
@@ -49,6 +54,8 @@ def predict(
         scales: long sides in pixels; logits are averaged over them.
         flip: average with the mirrored photo.
         crf: sharpen outlines with a dense CRF (about 0.4 s per photo; docs/results.md says what it gains).
+        tile: look at larger photos in overlapping tiles of this many pixels a side, each of them at `scales`: for small
+            things in large photos, from the air or under a microscope.
         to: also write the masks for another tool, into a folder beside `out`: voc, coco, cvat, label-studio, labelme or
             yolo, with a confidence for each class where the format has a place for it.
         device: auto, cpu, cuda, cuda:1 or mps; auto is a GPU if there is one.
@@ -69,14 +76,17 @@ def predict(
     check_on_bad_image(on_bad_image)
     part = read_shard(shard)
     jobs = photo_jobs(photos, out)
-    network = open_predictor(model, scales=scales, flip=flip, crf=crf, device=device)
-    options = {"photos": photos, "model": model, "scales": scales, "flip": flip, "crf": crf}
+    network = open_predictor(model, scales=scales, flip=flip, crf=crf, device=device, tile=tile)
+    options = {"photos": photos, "model": model, "scales": scales, "flip": flip, "crf": crf, "tile": tile}
     call = {"verb": "predict", "weights_sha256": network.weights_sha256, "options": options}
-    largest = max(WORK_SIDE, *scales)
+    large: list[str] = []
+    ahead = AHEAD if tile is None else 1  # photos that need tiles may have 100 million pixels
 
     def read(job: Job) -> tuple[Any, tuple[int, int]]:
-        photo, size = read_photo_near(job.sources[0], largest)
-        return network.prepare(photo), size
+        photo, size = read_photo_near(job.sources[0], network.seen_side)
+        if tile is None and max(size) > LARGE:
+            large.append(job.name)
+        return network.prepare(photo, size), size
 
     def make(job: Job, found: tuple[Any, tuple[int, int]]) -> Encode:
         label, sure = network.masks(*found)
@@ -85,7 +95,14 @@ def predict(
     with OutputFolder(out, jobs, call, overwrite=overwrite, shard=part) as folder:
         check_export(folder, network.classes, to, overwrite=overwrite)
         folder.classes(network.classes)
-        skipped = photo_by_photo(folder, read, make, what="predicting", on_bad_image=on_bad_image)
+        skipped = photo_by_photo(
+            folder, read, make, what="predicting", on_bad_image=on_bad_image, ahead=ahead
+        )
+        if large:
+            say(
+                f"{len(large)} of the photos, such as {min(large)}, are larger than {LARGE} pixels and were looked at "
+                f"at {max(scales)}: --tile {WORK_SIDE} looks closer, and takes longer"
+            )
         if part is not None:
             return folder.leave(skipped)
         end_with_first_look(folder, network.classes, skipped=skipped)

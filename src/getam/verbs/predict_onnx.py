@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from getam.data.confidences import confidences
 from getam.data.masks import LabelMap
 from getam.engine.device import AUTO
 from getam.errors import InputError
-from getam.exported.arrays import enlarged_labels, softmax
+from getam.exported.arrays import Floats, enlarged_labels, softmax
 from getam.exported.onnx_segmenter import OnnxSegmenter
 from getam.photo_size import WORK_SIDE, fit_long_side
 
@@ -32,9 +32,14 @@ class OnnxPredictor:
         self._segmenter = OnnxSegmenter(model)
         self.classes = self._segmenter.about.classes
         self.weights_sha256 = self._segmenter.sha256
+        self.patch = self._segmenter.about.patch
         self._scales, self._flip, self._crf = tuple(scales), flip, crf
 
-    def prepare(self, photo: Image.Image) -> Image.Image:
+    def seen_side(self, long_side: int) -> int:
+        """As `predict` says, whatever the photo's."""
+        return max(WORK_SIDE, *self._scales)
+
+    def prepare(self, photo: Image.Image, size: tuple[int, int]) -> Image.Image:
         """RGB, shrunk to what is looked at."""
         height, width = fit_long_side(photo.height, photo.width, max(WORK_SIDE, *self._scales))
         return photo.resize((width, height), Image.Resampling.BILINEAR)
@@ -46,7 +51,22 @@ class OnnxPredictor:
         if self._crf:
             from getam.exported.crf import as_seen, dense_crf  # SciPy's sparse matrices take a while to load
 
-            seen, beliefs = as_seen(np.asarray(photo, np.float32).transpose(2, 0, 1), beliefs)
+            seen, beliefs = as_seen(channels(photo), beliefs)
             values = dense_crf(seen, beliefs)
         sure = confidences(beliefs, values.argmax(0), self.classes)
         return enlarged_labels(values, size), sure
+
+    def logits(self, photos: Sequence[Image.Image]) -> Iterator[Floats]:
+        """Of tiles, one after the other."""
+        return (self._segmenter.photo_logits(photo, self._scales, flip=self._flip) for photo in photos)
+
+    def sharpened(self, photo: Image.Image, beliefs: Floats) -> Floats:
+        """Of a tile, at its own size."""
+        from getam.exported.crf import dense_crf
+
+        return dense_crf(channels(photo), beliefs)
+
+
+def channels(photo: Image.Image) -> Floats:
+    """(3,H,W) in 0–255 of an RGB photo."""
+    return np.asarray(photo, np.float32).transpose(2, 0, 1)

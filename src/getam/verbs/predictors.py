@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from PIL import Image
 
 from getam.data.masks import LabelMap
+from getam.exported.arrays import Floats
 from getam.exported.onnx_segmenter import SUFFIX
 
 
@@ -23,15 +24,40 @@ class Predictor(Protocol):
     classes: tuple[str, ...]
     weights_sha256: str
 
-    def prepare(self, photo: Image.Image) -> Any:
-        """A photo as `masks` takes it; called in threads beside."""
+    def seen_side(self, long_side: int) -> int:
+        """Long side that a photo of this one has left at least when it comes to `prepare`; see `read_photo_near`."""
+
+    def prepare(self, photo: Image.Image, size: tuple[int, int]) -> Any:
+        """A photo of that (height, width), or a smaller copy, as `masks` takes it; called in threads beside."""
 
     def masks(self, photo: Any, size: tuple[int, int]) -> tuple[LabelMap, dict[str, float]]:
         """The label map (H,W) of a prepared photo, and class name → how sure it is of its pixels."""
 
 
+class Looking(Predictor, Protocol):
+    """A predictor that also shows its parts.
+
+    Attributes:
+        patch: both sides of what the network sees are multiples of it.
+    """
+
+    patch: int
+
+    def logits(self, photos: Sequence[Image.Image]) -> Iterator[Floats]:
+        """Mean logits (C+1,H,W) over scales and flips, of RGB photos of one size."""
+
+    def sharpened(self, photo: Image.Image, beliefs: Floats) -> Floats:
+        """Probabilities (C+1,H,W) of an RGB photo after a dense CRF."""
+
+
 def open_predictor(
-    model: Path | None, *, scales: Sequence[int], flip: bool, crf: bool, device: str
+    model: Path | None,
+    *,
+    scales: Sequence[int],
+    flip: bool,
+    crf: bool,
+    device: str,
+    tile: int | None = None,
 ) -> Predictor:
     """The embedded model (None), one in a run folder or model file, or one that `getam export` wrote as ONNX.
 
@@ -40,16 +66,23 @@ def open_predictor(
 
     Args:
         model: as of `getam predict`.
-        scales, flip, crf, device: as of `getam predict`.
+        scales, flip, crf, device, tile: as of `getam predict`.
 
     Raises:
-        InputError: no such model or device, or one without masks.
+        InputError: no such model or device, one without masks, or tiles that are too small.
         WeightsError: the file is damaged, or not getam's.
     """
+    network: Looking
     if model is not None and Path(model).suffix.lower() == SUFFIX:
         from getam.verbs.predict_onnx import OnnxPredictor
 
-        return OnnxPredictor(Path(model), scales=scales, flip=flip, crf=crf, device=device)
-    from getam.verbs.predict_torch import TorchPredictor
+        network = OnnxPredictor(Path(model), scales=scales, flip=flip, crf=crf, device=device)
+    else:
+        from getam.verbs.predict_torch import TorchPredictor
 
-    return TorchPredictor(model, scales=scales, flip=flip, crf=crf, device=device)
+        network = TorchPredictor(model, scales=scales, flip=flip, crf=crf, device=device)
+    if tile is None:
+        return network
+    from getam.verbs.predict_tiles import TiledPredictor
+
+    return TiledPredictor(network, tile, scales=scales, crf=crf)

