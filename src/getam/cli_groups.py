@@ -32,7 +32,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "test_photos", "perturbed",
     ),
     "service": ("places", "timeout", "batch"),
-    "running": ("device", "workers", "seed", "track", "overwrite", "upload_mb", "megapixels"),
+    "running": ("device", "engine", "workers", "ray_address", "seed", "track", "overwrite", "upload_mb", "megapixels"),
     "image–text model": ("words", "background_words", "label.weights"),
     "getam, acr, ad-cam, legrad, last-stage": ("coupling", "start", "rows"),
     "CAM": ("layers",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -130,13 +131,28 @@ def read_photo_near(path: Path | str, long_side: int) -> tuple[Image.Image, tupl
 
 
 def decode_near(
-    content: bytes, name: str, long_side: int | None, formats: tuple[str, ...]
+    content: bytes, name: str, long_side: int | None, formats: tuple[str, ...] | None = None
 ) -> tuple[Image.Image, tuple[int, int]]:
     """As `read_photo_near` (or, without a long side, `read_photo`), of a file's content, in one of Pillow's `formats`.
 
     Raises `InputError`, which calls the photo `name`.
     """
-    return _decoded(io.BytesIO(content), name, long_side, formats=formats)
+    return _decoded(io.BytesIO(_some(content, name)), name, long_side, formats=formats)
+
+
+def decode_grey(content: bytes, name: str) -> Image.Image:
+    """As `read_grey`, of a file's content; raises `InputError`, which calls it `name`."""
+    return _decoded(io.BytesIO(_some(content, name)), name, None, FULL)[0].convert("L")
+
+
+def _some(content: bytes, name: str) -> bytes:
+    if not content:
+        raise _empty(name)
+    return content
+
+
+def _empty(name: Path | str) -> InputError:
+    return InputError(f"photo {name} is empty (0 bytes): copy it again or remove it.")
 
 
 def turned_file(path: Path | str) -> tuple[bytes, str] | None:
@@ -212,7 +228,7 @@ def _decode(
     if not path.is_file():
         raise InputError(f"photo {path} does not exist or is no file: check the path.")
     if os.path.getsize(path) == 0:
-        raise InputError(f"photo {path} is empty (0 bytes): copy it again or remove it.")
+        raise _empty(path)
     return _decoded(path, path, long_side, bits)
 
 
@@ -286,5 +302,6 @@ def _as_rgb(image: Image.Image, path: Path | str, bits: int | None = None) -> Im
 
 
 def _without_path(reason: str, path: Path | str) -> str:
-    """Pillow repeats the path in some messages; ours has it already."""
+    """Pillow repeats the path in some messages; ours has it already. Content in memory it calls by its address."""
+    reason = re.sub(r" <_io\.BytesIO object at 0x[0-9a-fA-F]+>", "", reason)
     return reason.replace(f" {str(path)!r}", "").replace(f" '{path}'", "")

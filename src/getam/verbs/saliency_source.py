@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from getam.data.collection import Collection
 from getam.data.photos import read_grey
@@ -16,6 +19,7 @@ from getam.pipeline import SALIENT
 from getam.verbs.lists import NONE
 from getam.verbs.saliency import AUTO_PROVIDER, best_installed
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 LOOKED_AT = 100  # maps of a collection, evenly chosen: what a provider does not know shows early
@@ -50,20 +54,36 @@ def mute_share(collection: Collection) -> float:
     """
     maps = [sample.saliency for sample in collection.samples if sample.saliency is not None]
     mute = []
-    for file in maps[:: max(1, -(-len(maps) // LOOKED_AT))]:
+    for file in looked_at(maps):
         with suppress(InputError):
-            share = np.mean(np.asarray(read_grey(file)) > 255 * SALIENT)
-            mute.append(not NOTHING <= share <= EVERYTHING)
+            mute.append(is_mute(np.asarray(read_grey(file))))
     return float(np.mean(mute)) if mute else 0.0
+
+
+def is_mute(values: npt.NDArray[np.uint8]) -> bool:
+    """Whether a map (h,w) calls nothing salient, or the whole photo."""
+    return not NOTHING <= np.mean(values > 255 * SALIENT) <= EVERYTHING
+
+
+def looked_at(photos: Sequence[T]) -> Sequence[T]:
+    """At most `LOOKED_AT` of them, evenly chosen."""
+    return photos[:: max(1, -(-len(photos) // LOOKED_AT))]
 
 
 def heard(collection: Collection, given: Path | str | None) -> Collection:
     """The collection as it is; where most saliency maps say nothing, that is said, and "auto" leaves them all out."""
-    if not collection.has_saliency or (mute := mute_share(collection)) <= 0.5:
+    if not collection.has_saliency or not left_out(mute_share(collection), given):
         return collection
+    return replace(collection, samples=tuple(replace(s, saliency=None) for s in collection.samples))
+
+
+def left_out(mute: float, given: Path | str | None) -> bool:
+    """Whether maps of which that share says nothing are left out; said, and also where somebody asked for them."""
+    if mute <= 0.5:
+        return False
     what = f"{mute:.0%} of the saliency maps call nothing salient, or the whole photo"
     if str(given) != AUTO_PROVIDER:
         logger.warning("%s: masks may be better without them (--saliency none)", what)
-        return collection
+        return False
     logger.warning("%s: they are left out, and maps of the tags alone decide what is background", what)
-    return replace(collection, samples=tuple(replace(s, saliency=None) for s in collection.samples))
+    return True
