@@ -11,9 +11,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 import yaml
@@ -22,9 +26,13 @@ from PIL import Image
 import getam
 import tiny
 from getam.data.masks import read_mask
+from getam.data.places import listing, read_bytes, write_bytes
 from getam.engine.runfolder import save_model
 from getam.errors import InputError, SkippedError
+from getam.verbs import label_ray
 from getam.verbs.label import label
+from getam.verbs.label_ray import RayWorker
+from getam.verbs.label_worker import Done, LabelWorker, Plan
 from getam.verbs.ray_cluster import workers_of
 
 PLAIN: dict[str, Any] = {"scales": (48,), "flip": False, "saliency": None}
@@ -41,11 +49,33 @@ def ray() -> Iterator[Any]:
         patch.setenv("PYTHONPATH", paths)  # workers import getam from where this process has it
         patch.setenv("OMP_NUM_THREADS", "1")
         found.init(
-            num_cpus=2, include_dashboard=False, object_store_memory=80 * 2**20, log_to_driver=False,
+            address="local", num_cpus=2, include_dashboard=False, object_store_memory=80 * 2**20, log_to_driver=False,
             _node_ip_address="127.0.0.1",
         )  # fmt: skip
         yield found
         found.shutdown()
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks go to a worker in this process, two at a time, through the same JSON; Ray need not be installed."""
+
+    @contextmanager
+    def nothing(address: str | None, **options: Any) -> Iterator[Any]:
+        yield SimpleNamespace(exceptions=SimpleNamespace(RayError=ZeroDivisionError), get=lambda sent: sent)
+
+    def stream(
+        ray: Any, tasks: Any, plan: Plan, weights: bytes | None, workers: str | None
+    ) -> Iterator[Done]:
+        worker = object.__new__(RayWorker)
+        worker._worker = LabelWorker(plan, weights)
+        for start in range(0, len(tasks), 2):
+            batch = {"task": [json.dumps(asdict(task)) for task in tasks[start : start + 2]]}
+            yield from (Done(**json.loads(line)) for line in worker(batch)["done"])
+
+    monkeypatch.setattr(label_ray, "import_ray", lambda: None)
+    monkeypatch.setattr(label_ray, "cluster", nothing)
+    monkeypatch.setattr(label_ray, "_stream", stream)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +167,7 @@ def test_a_killed_worker_loses_nothing(
 
 @pytest.mark.parametrize("engine", ["plain", "ray"])
 def test_bad_photos_stop_the_call_or_are_left_out_and_the_same_call_does_the_rest(
-    engine: Any, ray: Any, data: dict[str, Any], plain: dict[str, bytes], tmp_path: Path
+    engine: Any, here: None, data: dict[str, Any], plain: dict[str, bytes], tmp_path: Path
 ) -> None:
     photos = tmp_path / "photos"
     shutil.copytree(data["data"], photos)
@@ -164,7 +194,7 @@ def test_bad_photos_stop_the_call_or_are_left_out_and_the_same_call_does_the_res
 
 
 def test_what_was_replaced_is_made_anew_and_what_was_corrected_is_kept(
-    ray: Any, data: dict[str, Any], plain: dict[str, bytes], tmp_path: Path
+    here: None, data: dict[str, Any], plain: dict[str, bytes], tmp_path: Path
 ) -> None:
     photos, out = tmp_path / "photos", tmp_path / "out"
     shutil.copytree(data["data"], photos)
@@ -188,9 +218,8 @@ def changed(photos: Path) -> Path:
     return file
 
 
-def test_maps_of_a_folder_and_of_a_provider(
-    ray: Any, data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_maps_of_a_folder_and_of_a_provider(here: None, data: dict[str, Any], tmp_path: Path) -> None:
+    data = {**data, "tags": few(tmp_path)}
     for name, saliency in (("provider", "embedded"), ("auto", "auto")):
         wanted = label(out=tmp_path / f"plain-{name}", **data, **{**PLAIN, "saliency": saliency})
         assert masks(by_ray(data, tmp_path / name, saliency=saliency)) == masks(wanted)
@@ -203,6 +232,12 @@ def test_maps_of_a_folder_and_of_a_provider(
         Image.fromarray(half).save(file)
     wanted = label(out=tmp_path / "plain-folder", **data, **{**PLAIN, "saliency": maps})
     assert masks(by_ray(data, tmp_path / "folder", saliency=maps)) == masks(wanted)
+
+
+def few(folder: Path) -> Path:
+    """Tags of three photos: makers of saliency maps take their time."""
+    (folder / "few.csv").write_text("image,tags\nfarm/scene0.png,red\nscene2.png,red;blue\nscene1.png,\n")
+    return folder / "few.csv"
 
 
 @pytest.mark.parametrize(
@@ -220,12 +255,56 @@ def test_maps_of_a_folder_and_of_a_provider(
     ],
 )  # fmt: skip
 def test_options_that_do_not_go_together(
-    options: dict[str, Any], said: str, data: dict[str, Any], tmp_path: Path
+    options: dict[str, Any], said: str, here: None, data: dict[str, Any], tmp_path: Path
 ) -> None:
-    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
     with pytest.raises(InputError, match=re.escape(said)):
         label(**{**PLAIN, **data, "out": tmp_path / "out", "engine": "ray", **options})
     assert not masks(tmp_path / "out")
+
+
+def test_photos_and_masks_of_a_store(
+    here: None, data: dict[str, Any], plain: dict[str, bytes], tmp_path: Path
+) -> None:
+    """A store in memory: photos are listed and tags read there, masks, classes and protocol written there."""
+    store = fsspec.filesystem("memory")
+    store.store.clear()
+    for file in data["data"].rglob("*.*"):
+        write_bytes(f"memory://in/{file.relative_to(data['data']).as_posix()}", file.read_bytes())
+    given = {"data": Path("memory://in"), "model": data["model"]}
+    by_ray(given, Path("memory://out"))
+
+    def there(suffix: str) -> dict[str, bytes]:
+        return {n: read_bytes(e.place) for n, e in listing("memory://out").items() if n.endswith(suffix)}
+
+    assert there(".png") == plain
+    assert read_bytes("memory://out/classes.txt").split() == [b"background", b"blue", b"red"]
+    by_ray(given, Path("memory://out"))
+    assert len(read_bytes("memory://out/protocol.jsonl").splitlines()) == 2
+    assert sum(len(content.splitlines()) for content in there(".jsonl").values()) == COUNT + 2
+    write_bytes("memory://in/scene1.png", b"nothing")
+    with pytest.raises(
+        SkippedError, match=r"all are named in memory://out/protocol\.jsonl; .*memory://in/scene1\.png"
+    ):
+        by_ray(given, Path("memory://out"), on_bad_image="skip")
+    assert masks(by_ray(given, tmp_path / "here", on_bad_image="fail", tags=some(tmp_path))) == {
+        "Farm/Scene0.png": plain["farm/scene0.png"], "scene2.png": plain["scene2.png"],
+    }  # fmt: skip
+    write_bytes("memory://out/classes.txt", b"background\ncat\n")
+    with pytest.raises(InputError, match=r"memory://out holds masks of the classes cat, not blue, red"):
+        by_ray(given, Path("memory://out"), overwrite=True)
+    with pytest.raises(InputError, match=r"memory://empty/tags\.csv does not exist: say with --tags"):
+        by_ray({**given, "data": Path("memory://empty")}, tmp_path / "o")
+    for row, said in (("x.png,red", "photo x.png is not in memory://in"), ("scene1.png", "line 2")):
+        write_bytes("memory://in/tags.csv", f"image,tags\n{row}\n".encode())
+        with pytest.raises(InputError, match=rf"memory://in/tags\.csv, line 2.*{said}|line 2"):
+            by_ray(given, tmp_path / "o")
+    store.store.clear()
+
+
+def some(folder: Path) -> Path:
+    """Tags of two photos, as people spell their names."""
+    (folder / "some.csv").write_text("image,tags\nFarm/Scene0,red\nscene2.PNG,red;blue\n")
+    return folder / "some.csv"
 
 
 def test_how_many_workers() -> None:

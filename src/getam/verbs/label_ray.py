@@ -185,7 +185,7 @@ class _Folder:
             self._folder.classes(classes)
         if self._remote:
             self._send(CLASSES_FILE)
-        self.receipts.begin(self._call)
+        self.receipts.note(self._call, finished=False)
 
     def finish(self, skipped: Mapping[str, InputError], classes: Sequence[str]) -> None:
         """The first look where photos and masks are here, and a line in the protocol.
@@ -209,6 +209,7 @@ class _Folder:
         finally:
             if self._remote:
                 self._send(PROTOCOL)
+        self.receipts.note(self._call, finished=True)
 
     def _job(self, photo: Photo) -> Job:
         files = () if self._far else tuple(Path(p) for p in (photo.place, photo.saliency) if p is not None)

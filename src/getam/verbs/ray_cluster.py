@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -54,6 +55,7 @@ def cluster(address: str | None, *, workers: int, weights: int) -> Iterator[Modu
             ray.init(address=named, log_to_driver=False, logging_level=logging.WARNING)
         else:
             ray.init(
+                address="local",  # not one that somebody else runs on this machine
                 num_cpus=workers,
                 include_dashboard=False,
                 object_store_memory=STORE + 2 * weights,
@@ -86,11 +88,8 @@ def workers_of(given: str | None, available: int) -> tuple[int, int]:
     """
     if given is None:
         return 1, max(1, available)
-    least, _, most = given.partition("..")
-    try:
-        found = int(least), int(most or least)
-    except ValueError:
-        found = (0, 0)
+    parts = re.fullmatch(r"(\d{1,6})(?:\.\.(\d{1,6}))?", given.strip())
+    found = (int(parts[1]), int(parts[2] or parts[1])) if parts else (0, 0)
     if not 1 <= found[0] <= found[1]:
         raise InputError(
             f"--workers {given}: give a number, such as 4, or the least and the most, such as 2..16"

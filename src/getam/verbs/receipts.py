@@ -62,9 +62,12 @@ class Receipts:
                 json.loads(line) for content in pool.map(read_bytes, files) for line in content.splitlines()
             ]
         self._made: dict[str, dict[str, Any]] = {line["key"]: line for line in lines}
-        self._sizes = {(line["name"], line["size"]) for line in lines}
+        self._sizes: dict[str, set[int]] = {}
+        for line in lines:
+            self._sizes.setdefault(line["name"], set()).add(line["size"])
         first = there.get(f"{self._folder}/{CALL}")
-        self._begun = first is not None and json.loads(read_bytes(first.place))["names_sha256"] == names
+        said = {} if first is None else json.loads(read_bytes(first.place))
+        self._begun = said.get("names_sha256") == names and not said["finished"]
         self._new: list[Done] = []
 
     def has(self, key: str, mask: str) -> bool:
@@ -72,15 +75,17 @@ class Receipts:
         return key in self._made and mask in self._there and self._there[mask].size == self._made[key]["size"]
 
     def ours(self, name: str, mask: str) -> bool:
-        """Whether a mask that is there is one of this call's.
+        """Whether a mask that is there is one of this call's, and nobody has corrected it.
 
-        It is listed; or the call was begun for the same photos, when nothing was in its way, and is not finished.
+        It is as long as one that is listed; or none of its name is, and the call was begun for the same photos, when
+        nothing was in its way, and is not finished.
         """
-        return self._begun or (name, self._there[mask].size) in self._sizes
+        sizes = self._sizes.get(name)
+        return self._begun if sizes is None else self._there[mask].size in sizes
 
-    def begin(self, call: Mapping[str, Any]) -> None:
-        """Note that the call is begun, for these photos."""
-        said = {"call": dict(call), "names_sha256": self._names}
+    def note(self, call: Mapping[str, Any], *, finished: bool) -> None:
+        """Note that the call is begun, or finished, for these photos."""
+        said = {"call": dict(call), "names_sha256": self._names, "finished": finished}
         write_bytes(inside(self._out, f"{self._folder}/{CALL}"), json.dumps(said, default=str).encode())
 
     def add(self, done: Done) -> None:
