@@ -31,7 +31,7 @@ from getam.engine.runfolder import save_model
 from getam.errors import InputError, SkippedError
 from getam.verbs import label_ray
 from getam.verbs.label import label
-from getam.verbs.label_ray import RayWorker
+from getam.verbs.label_ray import RayWorker, _failed
 from getam.verbs.label_worker import Done, LabelWorker, Plan
 from getam.verbs.ray_cluster import workers_of
 
@@ -305,6 +305,56 @@ def some(folder: Path) -> Path:
     """Tags of two photos, as people spell their names."""
     (folder / "some.csv").write_text("image,tags\nFarm/Scene0,red\nscene2.PNG,red;blue\n")
     return folder / "some.csv"
+
+
+def test_what_stops_a_worker_is_one_sentence() -> None:
+    class RemoteError(Exception):  # as Ray wraps what a worker raises
+        cause = None
+
+    for inside, said in (
+        (
+            OSError(28, "No space left on device"),
+            r"labelling stopped: \[Errno 28\] No space left on device; what is done",
+        ),
+        (
+            InputError("maps have NaN."),
+            "labelling stopped: maps have NaN; what is done is kept, and the same command",
+        ),
+    ):
+        middle = RemoteError("many\nlines")
+        middle.cause = inside  # type: ignore[assignment]
+        outer = RuntimeError("more\nlines")
+        outer.__cause__ = middle
+        assert re.match(said, str(_failed(outer)))
+    assert str(_failed(RuntimeError("actor died\nTHE LAST LINE."))).startswith(
+        "labelling stopped: THE LAST LINE; "
+    )
+
+
+def test_a_worker_that_fails_stops_the_call_and_what_came_before_is_listed(
+    here: None, data: dict[str, Any], plain: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = label_ray._stream
+
+    def broken(*given: Any) -> Iterator[Done]:
+        for count, done in enumerate(whole(*given)):
+            if count == 4:
+                raise ZeroDivisionError("worker gone")  # what `here` takes for Ray's errors
+            yield done
+
+    monkeypatch.setattr(label_ray, "_stream", broken)
+    with pytest.raises(InputError, match="labelling stopped: worker gone; what is done is kept"):
+        by_ray(data, tmp_path / "out")
+    assert len(receipts(tmp_path / "out")) == 4
+    given = list[int]()
+
+    def counted(ray: Any, tasks: Any, *rest: Any) -> Iterator[Done]:
+        given.append(len(tasks))
+        return whole(ray, tasks, *rest)
+
+    monkeypatch.setattr(label_ray, "_stream", counted)
+    assert masks(by_ray(data, tmp_path / "out")) == plain
+    assert given == [COUNT - 4]
 
 
 def test_how_many_workers() -> None:
