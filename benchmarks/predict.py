@@ -20,8 +20,9 @@ from scene import Scale
 
 import getam
 from getam.engine.model import load_segmenter
+from getam.photo_size import SINGLE_SCALE
 
-LONG_SIDE = 256  # as `getam predict` sees photos
+LONG_SIDE = SINGLE_SCALE[0]  # as `getam predict` sees photos
 BAR = 1.3
 
 

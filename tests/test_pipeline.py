@@ -212,6 +212,8 @@ def test_the_defaults_are_what_the_docs_say() -> None:
         method="getam", refine=("pamr",), labels="completion", scales=(224, 320), flip=True, options={}
     )
     assert Pipeline().method_options == {"coupling": "attn_grad"}
+    assert Pipeline("ad-cam").method_options == {"coupling": "attn_grad"}
+    assert Pipeline("acr").method_options == {}
     assert Pipeline(options={"coupling": "grad2", "start": 2}).method_options == {
         "coupling": "grad2",
         "start": 2,

@@ -38,8 +38,8 @@ from getam.refine.scaled import refine_at_scale, scale_to_peak, shrunk
 
 LABEL_SCALES = (224, 320)  # long sides in pixels
 # Where labelling has found better than a method's own default: attn_grad is flatter than the paper's attn_grad2, so
-# less is left undecided (docs/results.md).
-LABEL_OPTIONS: dict[str, dict[str, Any]] = {"getam": {"coupling": "attn_grad"}}
+# less is left undecided (docs/results.md). Of ad-cam it was chosen on photos that no result is of.
+LABEL_OPTIONS: dict[str, dict[str, Any]] = {name: {"coupling": "attn_grad"} for name in ("getam", "ad-cam")}
 PAMR_SCALE = 0.5  # PAMR on photos at half size reaches twice as far (docs/results.md); so do the others
 SALIENT = 127 / 255  # of completion; what is above it is salient: half of an 8-bit map's range, not tuned
 FOLLOWED = {  # what refiners on patches are given

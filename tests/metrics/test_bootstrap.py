@@ -12,7 +12,14 @@ from scipy import stats
 
 from getam.errors import InputError
 from getam.metrics import bootstrap
-from getam.metrics.bootstrap import DEFAULT, Bootstrap, difference_interval, interval, resampled_miou
+from getam.metrics.bootstrap import (
+    DEFAULT,
+    Bootstrap,
+    difference_interval,
+    interval,
+    mean_interval,
+    resampled_miou,
+)
 from getam.metrics.confusion import ConfusionMatrix, confusion_matrix, hits_and_unions, mean_iou
 
 C = 3
@@ -184,3 +191,32 @@ def test_what_does_not_fit_is_an_error() -> None:
     for options in ({"resamples": 0}, {"level": 0.0}, {"level": 1.0}, {"level": 95}):
         with pytest.raises(InputError, match="a level between 0 and 1"):
             Bootstrap(**options)
+
+
+def test_the_interval_of_a_mean_is_scipys() -> None:
+    values = np.random.default_rng(3).normal(size=60)
+    found = mean_interval([[value] for value in values], Bootstrap(resamples=20_000))
+    theirs = stats.bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", random_state=1)
+    assert found == pytest.approx(theirs.confidence_interval, abs=0.01)
+
+
+def test_numbers_of_one_photo_are_drawn_together() -> None:
+    """Drawn by themselves, the ten ones and ten zeros would have an interval half as wide or less."""
+    ones, zeros = [1.0] * 10, [0.0] * 10
+    together = mean_interval([ones, zeros])
+    assert together == (0, 1)
+    apart = mean_interval([[value] for value in (*ones, *zeros)])
+    assert apart is not None
+    assert apart[1] - apart[0] < 0.5
+
+
+def test_a_photo_counts_as_often_as_it_has_numbers() -> None:
+    """Two photos: the mean of a draw is of the first, of the second, or of all four numbers."""
+    found = mean_interval([[0.0], [1.0, 1.0, 1.0]], Bootstrap(level=0.2))
+    assert found == (0.75, 0.75)
+
+
+def test_no_interval_of_a_mean_where_nothing_varies_or_is_there() -> None:
+    assert mean_interval([[0.5, 0.7]]) is None
+    assert mean_interval([[], []]) is None
+    assert mean_interval([[], [0.25]]) == (0.25, 0.25)  # draws of none leave no number

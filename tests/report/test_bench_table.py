@@ -21,11 +21,12 @@ MAP = BenchRow(
     boundary_precision=0.5, boundary_recall=0.5, boundary_f=0.25, seconds=0.05, cpu_seconds=0.04, forwards=2.5,
     megabytes=30.0, thresholds=(0.2, 0.4), miou_fixed=0.39, miou_fixed_interval=(0.37, 0.41),
     peak=0.41, peak_threshold=0.3, curve=(0.1,) * 99,
-    deletion=0.2, insertion=0.8,
+    deletion=0.2, deletion_interval=(0.15, 0.25), insertion=0.8, insertion_interval=(0.75, 0.875),
 )  # fmt: skip
 LABEL = replace(MAP, name="getam:irn", thresholds=None, miou_fixed=None, miou_fixed_interval=None,
                 peak=None, peak_threshold=None, curve=None,
-                deletion=None, insertion=None, undecided=0.125)  # fmt: skip
+                deletion=None, deletion_interval=None, insertion=None, insertion_interval=None,
+                undecided=0.125)  # fmt: skip
 
 
 def lines_with(page: str, text: str) -> list[str]:
@@ -111,7 +112,8 @@ def test_every_number_stands_under_its_heading() -> None:
         " on these masks)|FP|FN|boundary F|deletion ↓|insertion ↑|ms a photo|CPU ms|× forward|MB|"
     ]
     assert lines_with(maps, "|`getam`|") == [
-        "|`getam`|45.7 [43.2, 47.9]|+1.2 [−0.1, +2.5]|41.1 [37.0, 41.0]|46.7|23.4|34.6|56.8|0.124|0.789|57|123|2.3|31|"
+        "|`getam`|45.7 [43.2, 47.9]|+1.2 [−0.1, +2.5]|41.1 [37.0, 41.0]|46.7|23.4|34.6|56.8|"
+        "0.124 [0.150, 0.250]|0.789 [0.750, 0.875]|57|123|2.3|31|"
     ]
     assert lines_with(labels, "| |") == [
         "| |**mIoU**|− `cam`|FP|FN|boundary F|undecided|ms a photo|CPU ms|× forward|MB|"
@@ -212,7 +214,7 @@ def test_what_does_not_apply_is_none() -> None:
     optional = [field for field in fields(BenchRow) if field.default is not MISSING]
     assert [field.name for field in optional] == [
         "compared_to", "difference", "difference_interval", "thresholds", "miou_fixed", "miou_fixed_interval", "peak",
-        "peak_threshold", "curve", "deletion", "insertion", "undecided",
+        "peak_threshold", "curve", "deletion", "deletion_interval", "insertion", "insertion_interval", "undecided",
     ]  # fmt: skip
     assert {field.default for field in optional} == {None}
 

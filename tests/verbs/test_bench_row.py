@@ -16,7 +16,7 @@ import getam
 from getam.data.collection import Collection, Sample, load_collection
 from getam.data.masks import read_mask, write_mask
 from getam.data.photos import as_tensor, read_photo
-from getam.metrics.bootstrap import interval
+from getam.metrics.bootstrap import interval, mean_interval
 from getam.metrics.boundary import BoundaryScore
 from getam.metrics.confusion import ConfusionMatrix, confusion_matrix, hits_and_unions
 from getam.metrics.cost import Seconds
@@ -149,8 +149,9 @@ def test_the_threshold_set_beforehand_has_a_score_and_an_interval_of_its_own(
 def test_deletion_and_insertion_ask_for_the_class_of_the_map(subject: Subject) -> None:
     found = measure(subject, "gradcam")
     pipeline = parse_pipeline("gradcam", scales=(SIZE,), flip=False)
-    areas = []
+    photos: list[list[tuple[float, float]]] = []
     for sample, present in zip(subject.collection.samples, PRESENT):
+        photos.append([])
         pixels = pixels_of(sample)
         seen = fit_patches(*pixels.shape[-2:], SIZE, subject.net.patch)
         image = F.interpolate(pixels.float()[None], size=seen, mode="bilinear", antialias=True).clamp(0, 255)[
@@ -164,9 +165,13 @@ def test_deletion_and_insertion_ask_for_the_class_of_the_map(subject: Subject) -
             def probability(photos: Tensor, c: int = c) -> Tensor:
                 return subject.net.class_scores(photos).sigmoid()[:, c]
 
-            areas.append(deletion_insertion(probability, image, blurred(image), maps[place], STEPS))
+            photos[-1].append(deletion_insertion(probability, image, blurred(image), maps[place], STEPS))
+    areas = [area for its in photos for area in its]
     assert len(areas) == 8
     assert (found.deletion, found.insertion) == pytest.approx(np.mean(areas, axis=0), abs=1e-6)
+    of = [[[area[which] for area in its] for its in photos] for which in (0, 1)]
+    assert found.deletion_interval == pytest.approx(mean_interval(of[0]), abs=1e-6)
+    assert found.insertion_interval == pytest.approx(mean_interval(of[1]), abs=1e-6)
     assert found.deletion != pytest.approx(found.insertion, abs=1e-6)
 
 
@@ -179,6 +184,8 @@ def test_only_the_perturbed_photos_have_deletion_and_insertion(subject: Subject)
     assert measure(one, "gradcam").deletion != measure(subject, "gradcam").deletion
     assert measure(none, "gradcam").deletion is None
     assert measure(none, "gradcam").insertion is None
+    assert measure(none, "gradcam").deletion_interval is None
+    assert measure(one, "gradcam").insertion_interval is None
 
 
 def test_labels_are_scored_as_they_are(subject: Subject) -> None:

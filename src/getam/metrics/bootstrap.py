@@ -10,6 +10,7 @@ What does not vary here: the training run, of which other seeds have to tell, an
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,18 +104,39 @@ def resampled_miou(counts: Counts, how: Bootstrap = DEFAULT) -> npt.NDArray[np.f
     """
     if counts.ndim != 3 or counts.shape[1] != 2 or not len(counts):
         raise InputError(f"counts are {counts.shape}: they must be (N, 2, C+1) of at least one photo.")
-    photos = len(counts)
-    flat = counts.reshape(photos, -1).astype(np.float64)  # sums of whole numbers below 2⁵³ are exact
+    flat = counts.reshape(len(counts), -1).astype(np.float64)  # sums of whole numbers below 2⁵³ are exact
+    return np.concatenate(
+        [mean_iou((times @ flat).reshape(-1, *counts.shape[1:])) for times in _drawn(len(counts), how)]
+    )
+
+
+def mean_interval(values: Sequence[Sequence[float]], how: Bootstrap = DEFAULT) -> Interval | None:
+    """The interval of the mean of numbers that come photo by photo, some of a photo drawn together.
+
+    Args:
+        values: of each photo its numbers, as many as it has: one for every map of its tags.
+        how: resamples, level and seed.
+
+    Returns:
+        Both ends, or None of fewer than two photos, or without a number.
+    """
+    if len(values) < 2:
+        return None
+    each = np.array([(sum(its), len(its)) for its in values])
+    sums, numbers = np.concatenate([times @ each for times in _drawn(len(values), how)]).T
+    with np.errstate(invalid="ignore"):  # NaN of a resample without a number
+        return _percentiles(sums / numbers, how)
+
+
+def _drawn(photos: int, how: Bootstrap) -> Iterator[npt.NDArray[np.float64]]:
+    """How often each resample draws each photo, (rows, N), in parts of as many rows as are held at one time."""
     generator = np.random.default_rng(how.seed)
-    found: list[npt.NDArray[np.float64]] = []
     part = max(1, AT_ONCE // photos)
     for start in range(0, how.resamples, part):
         rows = min(part, how.resamples - start)
         drawn = generator.integers(0, photos, (rows, photos))
         drawn += np.arange(rows)[:, None] * photos
-        times = np.bincount(drawn.ravel(), minlength=rows * photos).reshape(rows, photos)
-        found.append(mean_iou((times.astype(np.float64) @ flat).reshape(rows, *counts.shape[1:])))
-    return np.concatenate(found)
+        yield np.bincount(drawn.ravel(), minlength=rows * photos).reshape(rows, photos).astype(np.float64)
 
 
 def _percentiles(values: npt.NDArray[np.float64], how: Bootstrap) -> Interval | None:

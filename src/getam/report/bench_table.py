@@ -53,7 +53,9 @@ class BenchRow:
     curve: tuple[float, ...] | None = None
     """mIoU at 0.01, 0.02, …, 0.99."""
     deletion: float | None = None
+    deletion_interval: tuple[float, float] | None = None
     insertion: float | None = None
+    insertion_interval: tuple[float, float] | None = None
     undecided: float | None = None
     """Share of pixels labelled 255, by labellers."""
 
@@ -72,8 +74,8 @@ MAP_COLUMNS = (
     Column("FP", "false_positive_rate", best=min),
     Column("FN", "false_negative_rate", best=min),
     Column("boundary F", "boundary_f", best=max),
-    Column("deletion ↓", "deletion", 1, 3, min),
-    Column("insertion ↑", "insertion", 1, 3, max),
+    Column("deletion ↓", "deletion", 1, 3, min, interval="deletion_interval"),
+    Column("insertion ↑", "insertion", 1, 3, max, interval="insertion_interval"),
 )
 LABEL_COLUMNS = (
     Column("**mIoU**", "miou", best=max, interval="interval"),
@@ -171,7 +173,7 @@ def _notes(
         notes.append(
             "Deletion, insertion (RISE): area under the class probability while pixels are blurred away or brought"
             f" back in the order of the map, {protocol['deletion_steps']} steps, mean over the maps of"
-            f" {protocol['perturbed']} photos."
+            f" {protocol['perturbed']} photos; all maps of a photo are drawn together."
         )
     notes.append(
         "ms: median over photos of what the row's call takes, by the wall clock; CPU ms: of all threads, which other"

@@ -23,7 +23,7 @@ from getam.data.tags import BACKGROUND
 from getam.data.transforms import saliency_of
 from getam.errors import InputError
 from getam.label_numbers import ignore_label
-from getam.metrics.bootstrap import interval
+from getam.metrics.bootstrap import interval, mean_interval
 from getam.metrics.boundary import BoundaryScore
 from getam.metrics.confusion import (
     ConfusionMatrix,
@@ -133,7 +133,7 @@ class _Maps:
         self.classes = len(subject.collection.classes)
         self.sweep = CrossFitted(self.classes)
         self.kept: list[tuple[bytes, bytes]] = []
-        self.areas: list[tuple[float, float]] = []
+        self.areas: list[list[tuple[float, float]]] = []  # of each photo, deletion and insertion of its maps
 
     def call(self, pipeline: Pipeline, photo: _Photo) -> Tensor:
         return pipeline.maps(self.subject.net, photo.pixels, photo.present)
@@ -143,7 +143,7 @@ class _Maps:
         self.sweep.update(number, large, photo.labels, photo.truth)
         self.kept.append(tuple(zlib.compress(a.tobytes(), 1) for a in levels(large, photo.labels)))  # type: ignore[arg-type]
         if sample.name in self.subject.perturbed:
-            self.areas += _areas(self.subject, photo, maps.detach())
+            self.areas.append(_areas(self.subject, photo, maps.detach()))
 
     def result(self) -> dict[str, Any]:
         found = self.sweep.compute()
@@ -163,7 +163,7 @@ class _Maps:
             crossed.append(_counts(label, truth, self.classes))
             fixed.append(_counts(np.where(reached > fixed_place, winner, 0), truth, self.classes))
         best, scores = found.curve.best
-        areas = np.array(self.areas).mean(axis=0).tolist() if self.areas else (None, None)
+        deletion, insertion = ([[area[of] for area in its] for its in self.areas] for of in (0, 1))
         return {
             **_scores(found.scores, crossed, boundary, self.subject.collection.classes),
             "thresholds": found.thresholds,
@@ -172,8 +172,10 @@ class _Maps:
             "peak": scores.miou,
             "peak_threshold": best,
             "curve": found.curve.miou,
-            "deletion": areas[0],
-            "insertion": areas[1],
+            "deletion": _mean(deletion),
+            "deletion_interval": mean_interval(deletion),
+            "insertion": _mean(insertion),
+            "insertion_interval": mean_interval(insertion),
         }
 
 
@@ -261,6 +263,11 @@ def _areas(subject: Subject, photo: _Photo, maps: Tensor) -> list[tuple[float, f
         deletion_insertion(lambda photos, c=c: probabilities(photos)[:, c], image, baseline, map, STEPS)  # type: ignore[misc]
         for c, map in zip(photo.present, small)
     ]
+
+
+def _mean(photos: Sequence[Sequence[float]]) -> float | None:
+    values = [value for its in photos for value in its]
+    return float(np.mean(values)) if values else None
 
 
 def _place(threshold: float) -> int:

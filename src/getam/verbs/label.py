@@ -99,8 +99,8 @@ def label(
             completion for most recipes when left out, which without saliency is the rule free.
         scales: long sides in pixels; maps are averaged over them.
         flip: average with the mirrored photo.
-        coupling: of getam, acr, ad-cam and last-stage: grad, grad2, attn_grad or attn_grad2; attn_grad for getam when
-            left out.
+        coupling: of getam, acr, ad-cam and last-stage: grad, grad2, attn_grad or attn_grad2; attn_grad for getam and
+            ad-cam when left out.
         start: of getam, acr, ad-cam and legrad: first block that counts; the model's own when left out.
         rows: of getam, acr and ad-cam: cls, patches, cls+patches or pool; derived from the model when left out.
         layers: of the CAMs: modules to read; the last one, or one per resolution, when left out.
