@@ -320,7 +320,7 @@ def _stream(
         fn_constructor_args=(plan, ray.put(weights)),
         batch_size=None,
         batch_format="numpy",
-        concurrency=(least, most),
+        compute=ray.data.ActorPoolStrategy(min_size=least, max_size=most),
         num_cpus=1,
         num_gpus=int(kind == "GPU"),
         max_restarts=-1,
