@@ -33,8 +33,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "service": ("places", "timeout", "batch"),
     "running": (
-        "device", "accelerator", "devices", "num_nodes", "precision", "workers", "seed", "track", "shard",
-        "overwrite", "upload_mb", "megapixels",
+        "device", "accelerator", "devices", "num_nodes", "precision", "engine", "workers", "ray_address", "seed",
+        "track", "shard", "overwrite", "upload_mb", "megapixels",
     ),
     "image–text model": ("words", "background_words", "label.weights"),
     "getam, acr, ad-cam, legrad, last-stage": ("coupling", "start", "rows"),

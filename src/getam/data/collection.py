@@ -145,7 +145,7 @@ def load_collection(
     table = read_tags(tags, classes, format=format, known=known, class_map=class_map)
     data = root_of(data) if names_tars(data) else data
     is_voc = is_voc_layout(data)
-    rows = _name_rows(tags, table.rows, is_voc)
+    rows = name_rows(tags, table.rows, is_voc)
     if split is not None:
         lists = data / "ImageSets" / "Segmentation" if is_voc else data
         rows = _select(rows, lists / f"{split}.txt", tags)
@@ -227,7 +227,8 @@ def read_split(path: Path | str) -> tuple[str, ...]:
     return tuple(seen)
 
 
-def _name_rows(tags: Path, rows: Sequence[TagRow], is_voc: bool) -> dict[str, TagRow]:
+def name_rows(tags: Path | str, rows: Sequence[TagRow], is_voc: bool) -> dict[str, TagRow]:
+    """Sample's name → its row; raises `InputError` where two have one name."""
     named: dict[str, TagRow] = {}
     for row in rows:
         name = sample_name(row.image, is_voc)

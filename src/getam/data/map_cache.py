@@ -70,8 +70,17 @@ def write_grey(path: Path, values: npt.NDArray[np.float32]) -> None:
 
 def encode_grey(values: npt.NDArray[np.float32]) -> bytes:
     """The 8-bit grey PNG of a map (H,W) in [0,1]; raises as `write_grey`."""
+    encoded = io.BytesIO()
+    Image.fromarray(grey(values)).save(encoded, format="PNG")
+    return encoded.getvalue()
+
+
+def grey(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """(H,W) uint8 of a map (H,W) in [0,1], rounded, as its PNG holds it; raises as `write_grey`.
+
+    >>> grey(np.array([[0, 0.5, 1]], np.float32))
+    array([[  0, 128, 255]], dtype=uint8)
+    """
     if values.ndim != 2 or values.size == 0 or not (values.min() >= 0 and values.max() <= 1):
         raise InputError(f"a map is (H,W) in [0,1], but one was to be written from {values.shape} values")
-    encoded = io.BytesIO()
-    Image.fromarray((values * 255 + 0.5).astype(np.uint8)).save(encoded, format="PNG")
-    return encoded.getvalue()
+    return (values * 255 + 0.5).astype(np.uint8)

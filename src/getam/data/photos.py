@@ -156,13 +156,28 @@ def read_photo_near(
 
 
 def decode_near(
-    content: bytes, name: str, long_side: int | None, formats: tuple[str, ...]
+    content: bytes, name: str, long_side: int | None, formats: tuple[str, ...] | None = None
 ) -> tuple[Image.Image, tuple[int, int]]:
     """As `read_photo_near` (or, without a long side, `read_photo`), of a file's content, in one of Pillow's `formats`.
 
     Raises `InputError`, which calls the photo `name`.
     """
-    return _decoded(io.BytesIO(content), name, long_side, formats=formats)
+    return _decoded(io.BytesIO(_some(content, name)), name, long_side, formats=formats)
+
+
+def decode_grey(content: bytes, name: str) -> Image.Image:
+    """As `read_grey`, of a file's content; raises `InputError`, which calls it `name`."""
+    return _decoded(io.BytesIO(_some(content, name)), name, None, FULL)[0].convert("L")
+
+
+def _some(content: bytes, name: str) -> bytes:
+    if not content:
+        raise _empty(name)
+    return content
+
+
+def _empty(name: Path | str) -> InputError:
+    return InputError(f"photo {name} is empty (0 bytes): copy it again or remove it.")
 
 
 def turned_file(path: Path | str) -> tuple[bytes, str] | None:
@@ -239,7 +254,7 @@ def _decode(
         raise InputError(f"photo {path} does not exist or is no file: check the path.")
     file = _file(path)
     if (os.path.getsize(file) if isinstance(file, Path) else len(file.getbuffer())) == 0:
-        raise InputError(f"photo {path} is empty (0 bytes): copy it again or remove it.")
+        raise _empty(path)
     return _decoded(file, path, long_side, bits)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch.utils.data import Dataset
@@ -245,7 +246,11 @@ def read_map(path: Path, size: tuple[int, int], what: str) -> torch.Tensor:
 
     Raises `InputError`, which calls it `what`, when its shape is not the photo's, whose (height, width) is `size`.
     """
-    values = np.array(read_grey(path))
+    return as_map(np.array(read_grey(path)), path, size, what)
+
+
+def as_map(values: npt.NDArray[np.uint8], path: Path | str, size: tuple[int, int], what: str) -> torch.Tensor:
+    """As `read_map`, of its values (h, w) uint8; `path` is for the message."""
     height, width = values.shape
     # one pixel of rounding when a model's smaller output was saved, two per cent for its own rounding
     if abs(width - height * size[1] / size[0]) > 1 + 0.02 * width:
@@ -261,8 +266,12 @@ def saliency_of(sample: Sample, size: tuple[int, int]) -> torch.Tensor:
 
     Raises `InputError` as `read_saliency`.
     """
-    small = read_saliency(sample, size).float()[None]
-    return F.interpolate(small, size=size, mode="bilinear")[0, 0].clamp(0, 255) / 255
+    return fitted(read_saliency(sample, size), size)
+
+
+def fitted(small: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """A map (1, h, w) uint8, brought to the photo's (height, width): (H, W) float32 in [0, 1]."""
+    return F.interpolate(small.float()[None], size=size, mode="bilinear")[0, 0].clamp(0, 255) / 255
 
 
 def read_photo_and_saliency(sample: Sample) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from torch import Tensor
 
 from getam.data.class_map import read_class_map
 from getam.data.collection import Sample
+from getam.data.places import is_remote, place_of
 from getam.data.transforms import read_photo_and_saliency
 from getam.engine.device import AUTO, choose_device
 from getam.errors import InputError
-from getam.named import write_named
 from getam.pipeline import LABEL_SCALES
 from getam.verbs.calibrate import calibrated, check_calibration
 from getam.verbs.evaluate import masks_in
@@ -25,9 +26,11 @@ from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, p
 from getam.verbs.saliency import AUTO_PROVIDER, load_with_saliency
 from getam.verbs.saliency_source import heard, looked_at, source_of
 from getam.verbs.shards import Shard, over_processes, read_shard
-from getam.verbs.tags_to_mask import NetworkSource, TagsToMask, check_tags
+from getam.verbs.tags_to_mask import NetworkSource, TagsToMask, call_of, check_tags
 from getam.verbs.usual_chain import chosen_chain
 from getam.verbs.words import reads_words, words_of
+
+Engine = Literal["plain", "ray"]
 
 
 @over_processes
@@ -62,6 +65,9 @@ def label(
     on_bad_image: OnBadImage = "fail",
     shard: str | None = None,
     overwrite: bool = False,
+    engine: Engine = "plain",
+    workers: str | None = None,
+    ray_address: str | None = None,
 ) -> Path:
     """Turn tags into masks: maps of each photo's tags → refiners → pseudo labels.
 
@@ -116,6 +122,11 @@ def label(
         shard: only this process's part of the photos, such as 3/16, the third of 16 (docs/reliability.md); the same
             command without it then does what is left and ends the call.
         overwrite: replace masks that exist.
+        engine: plain: this process; ray: many, on this machine or a cluster, which read photos from and write masks to
+            folders or addresses such as s3://bucket/photos (docs/scale.md).
+        workers: of the engine ray: how many processes, 4, or 2..16 for the least and the most; one for each GPU, or
+            else for each core, when left out.
+        ray_address: of the engine ray: a cluster's address; this machine when left out.
 
     Returns:
         `out`.
@@ -145,8 +156,25 @@ def label(
         origin = NetworkSource(model, weights, tuple(words_of(words, classes)), background_words)
     else:
         origin = NetworkSource(model, weights)
-    net = origin.open(choose_device(device))
     class_map = None if map is None else read_class_map(map)
+    if engine == "ray":
+        if calibrate is not None:
+            raise InputError(
+                "--calibrate looks at few photos: without --engine ray it says which --labels to give to both"
+            )
+        if part is not None:
+            raise InputError(
+                f"--shard {part}: Ray deals the photos out by itself; leave --shard or --engine ray out"
+            )
+        from getam.verbs.label_ray import Asked, label_with_ray  # here, for what it needs is an extra
+
+        asked = Asked(
+            data, tags, words, format, classes, class_map, split, out, to, device, on_bad_image, overwrite, workers,
+            ray_address, saliency,
+        )  # fmt: skip
+        return label_with_ray(asked, origin, pipeline, source)
+    _check_plain(data, out, workers, ray_address)
+    net = origin.open(choose_device(device))
     load = partial(
         load_and_say,
         data,
@@ -163,19 +191,18 @@ def label(
         saliency,
     )
     source = source if any(sample.saliency is not None for sample in collection.samples) else None
-    check_tags(collection, net, pipeline, saliency=source is not None)
+    check_tags(
+        collection.classes,
+        (sample.tags for sample in collection.samples),
+        net,
+        pipeline,
+        saliency=source is not None,
+    )
     samples = {sample.name: sample for sample in collection.samples}
     calibration = None
     if calibrate is not None:
         pipeline, calibration = calibrated(pipeline, net, samples, collection.classes, calibrate)
-    used = f"{pipeline.labeller(saliency=source is not None)}{write_named(pipeline.label_options)}"
-    options = {
-        "data": data, "model": model, "saliency": source, "method": pipeline.method, "refine": pipeline.refine,
-        "labels": used, "scales": scales, "flip": flip,
-        **pipeline.method_options,
-        **({"weights": weights, "words": words, "background_words": background_words} if words else {}),
-    }  # fmt: skip
-    call = {"verb": "label", "weights_sha256": origin.sha256(), "options": options}
+    call = call_of(origin, pipeline, data, source, words)
     present = {name: [net.classes.index(tag) for tag in its.tags] for name, its in samples.items()}
     to_mask = TagsToMask(net, pipeline)
 
@@ -217,6 +244,15 @@ def _needed(part: Shard, calibrate: Path | None, samples: Sequence[Sample]) -> l
     """Those whose saliency maps a shard reads: its own, and what all shards decide by, each for itself."""
     known = () if calibrate is None else masks_in(calibrate)
     return [*part.part(samples), *looked_at(samples), *(sample for sample in samples if sample.name in known)]
+
+
+def _check_plain(data: Path, out: Path, workers: str | None, ray_address: str | None) -> None:
+    for option, given in (("--workers", workers), ("--ray-address", ray_address)):
+        if given is not None:
+            raise InputError(f"{option} {given} is of --engine ray: name that engine too, or leave it out")
+    for option, folder in (("--data", data), ("--out", out)):
+        if is_remote(place := place_of(folder)):
+            raise InputError(f"{option} {place} is no folder of this machine: add --engine ray")
 
 
 def _job(sample: Sample) -> Job:

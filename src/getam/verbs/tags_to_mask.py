@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from getam.data.collection import Collection
 from getam.data.confidences import with_confidences
 from getam.data.fingerprint import file_hash
 from getam.data.masks import encode_mask
 from getam.engine.model import load_model
+from getam.engine.runfolder import MODEL
 from getam.errors import InputError
 from getam.labels.enlarge import enlarged
+from getam.named import write_named
 from getam.nets.embedded import embedded_model
 from getam.nets.network import Network
 from getam.pipeline import Pipeline
@@ -54,6 +56,16 @@ class NetworkSource:
                 "--weights belongs to an image–text model; a run folder or model file has its own"
             )
         return load_model(self.model, device=device)
+
+    def file(self) -> Path | None:
+        """Where its weights are; None for the embedded model, which every installation has."""
+        if self.weights is not None or self.model is None:
+            return self.weights
+        return self.model / MODEL if self.model.is_dir() else self.model
+
+    def moved(self, file: Path) -> NetworkSource:
+        """The same, its weights in another file."""
+        return replace(self, model=file) if self.weights is None else replace(self, weights=file)
 
     def sha256(self) -> str:
         """Of the weights: of the tensors of a model file, or of an image–text model's file."""
@@ -96,11 +108,14 @@ class TagsToMask:
         return lambda: with_confidences(encode_mask(made.cpu().numpy()), sure)
 
 
-def check_tags(collection: Collection, net: Network, pipeline: Pipeline, *, saliency: bool) -> None:
+def check_tags(
+    classes: Sequence[str], tags: Iterable[Sequence[str]], net: Network, pipeline: Pipeline, *, saliency: bool
+) -> None:
     """Before the first photo is read: the network knows all tags, and the pipeline can work on it with these.
 
     Args:
-        collection: of the tags.
+        classes: names of all tags.
+        tags: of each photo.
         net, pipeline: what makes the masks.
         saliency: whether photos come with saliency maps.
 
@@ -108,8 +123,29 @@ def check_tags(collection: Collection, net: Network, pipeline: Pipeline, *, sali
         InputError: it does not know a tag, or as `Pipeline.check`.
         CaptureError: the method cannot read the network.
     """
-    unknown = [name for name in collection.classes if name not in net.classes]
+    unknown = [name for name in classes if name not in net.classes]
     if unknown:
         raise InputError(f"the model does not know the tag {unknown[0]!r}: it knows {', '.join(net.classes)}")
-    several = any(len(sample.tags) > 1 for sample in collection.samples)
+    several = any(len(own) > 1 for own in tags)
     pipeline.check(saliency=saliency, several_tags=several, net=net)
+
+
+def call_of(
+    origin: NetworkSource, pipeline: Pipeline, data: Path | str, source: Path | str | None, words: Path | None
+) -> dict[str, Any]:
+    """What decides on all masks of a call, for its protocol.
+
+    Args:
+        origin, pipeline: what makes the masks.
+        data: the photos.
+        source: of the saliency maps; None for none.
+        words: the table of words, of an image–text model.
+    """
+    used = f"{pipeline.labeller(saliency=source is not None)}{write_named(pipeline.label_options)}"
+    options = {
+        "data": data, "model": origin.model, "saliency": source, "method": pipeline.method, "refine": pipeline.refine,
+        "labels": used, "scales": pipeline.scales, "flip": pipeline.flip,
+        **pipeline.method_options,
+        **({"weights": origin.weights, "words": words, "background_words": origin.background_words} if words else {}),
+    }  # fmt: skip
+    return {"verb": "label", "weights_sha256": origin.sha256(), "options": options}
