@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        remedy = MAKE_ROOM if error.errno in FULL else ""
+        remedy = f"; {MAKE_ROOM}" if error.errno in FULL else ""
         print(f"getam: {where}{error.strerror or error}{remedy}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
