@@ -1,8 +1,8 @@
 """Read damaged files, many thousands of them: python tests/fuzz/fuzz.py --count 500 --seed 0 [--only photo]
 
 Of every kind of file (`targets.py`) as many damaged copies as `--count` says. Whatever is neither read nor refused in
-words, takes more than 10 seconds of the processor, or makes the process grow by 2 GB is kept in tests/fuzz/corpus, which
-tests read.
+words, takes more than 10 seconds of the processor, or makes the process grow by 2 GB is kept in tests/fuzz/corpus,
+which tests read.
 """
 
 from __future__ import annotations
