@@ -40,9 +40,7 @@ NO_MEMORY = (
     "where a GPU's memory is what is full, --device cpu"
 )
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-MAKE_ROOM = (
-    "; make room or give another --out: train, label, predict and saliency keep what is done, and go on there"
-)
+MAKE_ROOM = "make room and repeat the command: train, label, predict and saliency go on where they stopped"
 NO_LISTS = {"explain": ("--refine",), "label": ("--words",)}  # where an option of that name takes no list
 LARGE_PHOTO = r"Image size \(\d+ pixels\) exceeds limit"  # of Pillow, which `getam doctor` may miss
 RULES = ("╭─", "╰─", "───", "---")  # lines tyro draws around and between the parts of its errors
@@ -91,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        remedy = MAKE_ROOM if error.errno in FULL else ""
+        remedy = f"; {MAKE_ROOM}" if error.errno in FULL else ""
         print(f"getam: {where}{error.strerror or error}{remedy}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
