@@ -83,11 +83,11 @@ def list_of(count: int) -> dict[str, float]:
                 (photos / f"{part:08}" / f"{number:08}.jpg").touch()
         before, began = resident("VmRSS"), time.perf_counter()
         jobs = photo_jobs(photos, Path(temporary) / "masks")
-        folder = OutputFolder(Path(temporary) / "masks", jobs, {"verb": "predict"}, overwrite=False)
-        seconds = time.perf_counter() - began
-        taken = resident("VmRSS") - before
-        if len(folder.todo) != count:
-            raise SystemExit(f"{len(folder.todo)} of {count} photos are in the list")
+        with OutputFolder(Path(temporary) / "masks", jobs, {"verb": "predict"}, overwrite=False) as folder:
+            seconds = time.perf_counter() - began
+            taken = resident("VmRSS") - before
+            if len(folder.todo) != count:
+                raise SystemExit(f"{len(folder.todo)} of {count} photos are in the list")
     return {"seconds": seconds / count, "bytes": 1e6 * taken / count}
 
 

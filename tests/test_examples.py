@@ -21,6 +21,7 @@ GIVEN = {
     "$MODEL": "/data/run",
     "$MASKS": "/data/masks",
     "$RUN": "/data/run",
+    "$first": "node1",
 }
 
 
@@ -102,9 +103,26 @@ def test_pods_find_each_other_by_the_service() -> None:
     assert service["spec"]["publishNotReadyAddresses"]
 
 
-@pytest.mark.parametrize("file", sorted((EXAMPLES / "kubernetes").iterdir()), ids=lambda file: file.name)
+JOBS = [file for file in sorted((EXAMPLES / "kubernetes").iterdir()) if file.name != "ray.yaml"]
+
+
+@pytest.mark.parametrize("file", JOBS, ids=lambda file: file.name)
 def test_a_pod_is_given_the_volumes_it_mounts(file: Path) -> None:
     _, its, container = pod(file.name)
     assert {each["name"] for each in container["volumeMounts"]} == {each["name"] for each in its["volumes"]}
     assert its["restartPolicy"] == "Never"
     assert command(said(container))
+
+
+def test_ray_has_as_many_workers_as_its_machines_have_cores() -> None:
+    """More would wait for ever; the first machine of the SLURM job runs the command too."""
+    slurm = asked("ray.sbatch")
+    found = command(script("ray.sbatch"))
+    assert found["engine"] == "ray"
+    _, most = found["workers"].split("..")
+    assert int(most) <= int(slurm["nodes"]) * int(slurm["cpus-per-task"])
+    job = yaml.safe_load((EXAMPLES / "kubernetes" / "ray.yaml").read_text())["spec"]
+    (group,) = job["rayClusterSpec"]["workerGroupSpecs"]
+    (container,) = group["template"]["spec"]["containers"]
+    _, most = command(job["entrypoint"])["workers"].split("..")
+    assert int(most) == group["maxReplicas"] * int(container["resources"]["limits"]["cpu"])

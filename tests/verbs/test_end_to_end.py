@@ -138,7 +138,7 @@ def test_explain_draws_every_class(scenes: Path, trained: Path, tmp_path: Path) 
         photo, model=str(trained), classes=("red", "0", "red"), out=tmp_path / "maps", size=32
     )
     assert {file.name for file in out.iterdir()} == {
-        "scene2.npz", "scene2.red.png", "scene2.blue.png", "protocol.jsonl",
+        "scene2.npz", "scene2.red.png", "scene2.blue.png", "protocol.jsonl", ".lock",
     }  # fmt: skip
     with Image.open(out / "scene2.red.png") as image:
         assert image.size == (48, 40)

@@ -268,6 +268,7 @@ def test_every_option_arrives(folder: Path, asked: Asked) -> None:
     assert (asked["classes"], asked["workers"], asked["run"].path) == (("red",), 2, folder / "run")
     assert asked["record"] == {
         "recipe": "getam",
+        "precision": "32-true",
         **config.model_dump(mode="json"),
         "weights": "w.safetensors",  # where it lies is nobody's business
         "data": {

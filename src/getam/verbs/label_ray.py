@@ -170,9 +170,15 @@ class _Folder:
         self.already = len(photos) - len(self.tasks)
 
     def __enter__(self) -> _Folder:
+        try:
+            self._folder.__enter__()
+        except BaseException:
+            self._beside.cleanup()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._folder.__exit__()
         self._beside.cleanup()
 
     def begin(self, classes: Sequence[str]) -> None:
