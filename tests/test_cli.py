@@ -411,6 +411,26 @@ def test_results_are_printed(
     assert capsys.readouterr() == (printed, "")
 
 
+def test_the_first_of_several_processes_scores_alone(
+    capsys: pytest.CaptureFixture[str], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every photo counts once, and is said once, however many processes torchrun has started."""
+    score = ["evaluate", str(scenes / "truth"), str(scenes / "truth"), "--out", str(tmp_path / "scores.json")]
+    monkeypatch.setattr(cli, "rank", lambda: 1)
+    assert cli.main(score) == 0
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / "scores.json").exists()
+    monkeypatch.setattr(cli, "rank", lambda: 0)
+    assert cli.main(score) == 0
+    assert json.loads(capsys.readouterr().out)["miou"] == 1
+    assert (tmp_path / "scores.json").is_file()
+
+
+def test_verbs_with_nothing_to_share_are_verbs() -> None:
+    assert set(cli.ALONE) < set(cli.VERBS) | {"data"}
+    assert not {"train", "label", "predict", "explain", "saliency", "bench"} & set(cli.ALONE)
+
+
 def test_scores_are_printed_as_json(capsys: pytest.CaptureFixture[str], scenes: Path) -> None:
     truth = str(scenes / "truth")
     assert cli.main(["evaluate", truth, truth, "--classes", "red"]) == 0

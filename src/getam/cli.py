@@ -41,6 +41,8 @@ NO_MEMORY = (
 )
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MAKE_ROOM = "make room and repeat the command: train, label, predict and saliency go on where they stopped"
+ALONE = ("convert", "data", "evaluate", "export", "localise", "publish", "report")
+"""Verbs that have nothing to share: of several processes of a launcher the first does it all."""
 NO_LISTS = {"explain": ("--refine",), "label": ("--words",)}  # where an option of that name takes no list
 LARGE_PHOTO = r"Image size \(\d+ pixels\) exceeds limit"  # of Pillow, which `getam doctor` may miss
 RULES = ("╭─", "╰─", "───", "---")  # lines tyro draws around and between the parts of its errors
@@ -70,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"getam: {one_sentence(complaint.getvalue())}", file=sys.stderr)
         return 2
+    if rank() and asked[0] in ALONE:
+        return 0
     try:
         with terminated_is_interrupted(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", LARGE_PHOTO)  # `read_photo` has a limit of its own
