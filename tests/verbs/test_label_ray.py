@@ -141,6 +141,7 @@ def test_a_folder_like_the_plain_one_and_the_same_call_again_has_nothing_to_do(
         by_ray(data, tmp_path / "out", flip=True)  # of another call
 
 
+@pytest.mark.slow  # half a minute, and once, with Ray 2.60 on a machine full of other work, not done after five
 def test_a_killed_worker_loses_nothing(
     ray: Any, data: dict[str, Any], plain: dict[str, bytes], tmp_path: Path
 ) -> None:
