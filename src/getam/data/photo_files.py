@@ -22,8 +22,8 @@ def sample_name(image: str, is_voc: bool) -> str:
 
     >>> sample_name("farm/a.jpg", False), sample_name("JPEGImages/a.jpg", True), sample_name("../a.b", False)
     ('farm/a', 'a', 'a.b')
-    >>> sample_name("farm-03.tar/a.jpg", False)
-    'farm-03/a'
+    >>> sample_name("photos-03.tar/a.jpg", False)
+    'photos-03/a'
     """
     path = PurePosixPath(without_tar(image))
     short = path.with_suffix("") if path.suffix.lower() in PHOTO_SUFFIXES else path

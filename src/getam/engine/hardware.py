@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from getam.engine.device import choose_device
+from getam.engine.device import AUTO, choose_device
 from getam.engine.ranks import world
 from getam.errors import InputError
 
-AUTO = "auto"
 ACCELERATORS = (AUTO, "cpu", "cuda", "mps")
 SINGLE = "32-true"
 PRECISIONS = (SINGLE, "bf16-mixed", "16-mixed")

@@ -218,9 +218,7 @@ def _train_step(
     fabric.backward(loss if scaler is None else scaler.scale(loss))
     average_gradients(model)
     average_buffers(model)
-    scaler = _scaler(
-        fabric
-    )  # leaves out a step whose gradients float16 could not hold, and scales by less from then on
+    # a scaler leaves out a step whose gradients float16 could not hold, and scales by less from then on
     if (scaler is None or scaler.get_scale() <= LEAST_SCALE) and not all_finite(
         p.grad for p in model.parameters() if p.grad is not None
     ):

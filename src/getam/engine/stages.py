@@ -28,8 +28,8 @@ from getam.data.map_cache import write_grey
 from getam.data.masks import write_atomically, write_classes, write_mask
 from getam.data.overlap import read_ahead, write_behind
 from getam.data.transforms import read_photo_and_saliency
-from getam.engine.device import choose_device
-from getam.engine.hardware import AUTO, Hardware
+from getam.engine.device import AUTO, choose_device
+from getam.engine.hardware import Hardware
 from getam.engine.loop import fit, in_words
 from getam.engine.model import load_model
 from getam.engine.processes import ANY, barrier, launched

@@ -15,7 +15,7 @@ from getam.data.mask_formats.photo_files import by_name, match, photo_files, wit
 from getam.data.mask_formats.registry import PNG, find_format
 from getam.data.photos import read_photo_near
 from getam.errors import InputError
-from getam.verbs.outputs import identities, refuse_input
+from getam.verbs.outputs import identities, in_the_way, refuse_input
 from getam.verbs.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ def refuse_export(
         raise InputError(f"{out} is a file: give a folder with --out")
     for file in form.results(names):
         if not overwrite and (out / file).exists():
-            raise InputError(f"{out / file} exists: choose another --out, or replace it with --overwrite")
+            raise in_the_way(out / file)
 
 
 def say_lost(lost: Mapping[str, int], where: str) -> None:

@@ -28,7 +28,7 @@ from getam.nets.inference import shrunk_photo
 from getam.nets.segmenter import Segmenter
 from getam.photo_size import WORK_SIDE
 from getam.verbs.export_int8 import smaller, with_truth
-from getam.verbs.outputs import identities, refuse_input, weights_hash
+from getam.verbs.outputs import identities, in_the_way, refuse_input, weights_hash
 from getam.verbs.progress import say
 
 Target = Literal["onnx", "torch"]
@@ -89,7 +89,7 @@ def export(
     if target.is_dir():
         raise InputError(f"{target} is a folder: give a file with --out")
     if target.exists() and not overwrite:
-        raise InputError(f"{target} exists: choose another --out, or replace it with --overwrite")
+        raise in_the_way(target)
     net = load_segmenter(source)
     seen = check_photos(photos)
     own_licence = EMBEDDED_LICENCE if is_embedded else UNKNOWN_LICENCE

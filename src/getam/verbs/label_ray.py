@@ -36,7 +36,7 @@ from getam.verbs.export_masks import check_export, export
 from getam.verbs.first_look import end_with_first_look
 from getam.verbs.label_worker import Done, LabelWorker, Plan, Task, open_saliency, read_pixels
 from getam.verbs.loading import load_and_say
-from getam.verbs.outputs import Job, OutputFolder
+from getam.verbs.outputs import Job, OutputFolder, in_the_way
 from getam.verbs.photo_by_photo import GOES_ON, OnBadImage
 from getam.verbs.progress import progress, say
 from getam.verbs.ray_cluster import cluster, import_ray, workers_of
@@ -162,9 +162,7 @@ class _Folder:
             if self.receipts.has(key, mask):
                 continue
             if mask in there and not asked.overwrite and not self.receipts.ours(photo.name, mask):
-                raise InputError(
-                    f"{inside(self.place, mask)} exists: choose another --out, or replace it with --overwrite"
-                )
+                raise in_the_way(inside(self.place, mask))
             where = inside(self.place, mask)
             self.tasks.append(Task(photo.name, key, photo.place, where, photo.tags, photo.saliency))
         self.already = len(photos) - len(self.tasks)

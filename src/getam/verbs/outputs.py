@@ -107,9 +107,7 @@ class OutputFolder:
             )
             for file in (file for job in self.todo for file in job.results):
                 if not self._overwrite and (self.path / file).exists() and not before.wrote(file):
-                    raise InputError(
-                        f"{self.path / file} exists: choose another --out, or replace it with --overwrite"
-                    )
+                    raise in_the_way(self.path / file)
         except BaseException:
             self._held.close()
             raise
@@ -192,6 +190,11 @@ class OutputFolder:
                 f"mend them, and the same command does the rest): {next(iter(skipped.values()))}"
             )
         self._unfinished.forget()
+
+
+def in_the_way(file: Path | str) -> InputError:
+    """What is raised where a result would replace a file that this call has not made."""
+    return InputError(f"{file} exists: choose another --out, or replace it with --overwrite")
 
 
 def refuse_input(path: Path, read: frozenset[Identity]) -> None:

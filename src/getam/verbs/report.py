@@ -19,6 +19,7 @@ from getam.report.browse.page import MARK, Entry, page
 from getam.report.browse.pictures import PICTURES, THUMBS, VIEW_SIDE, write_pictures
 from getam.report.browse.summary import class_plots, sentences
 from getam.report.learning import training_plots
+from getam.verbs.outputs import in_the_way
 from getam.verbs.progress import progress
 from getam.verbs.report_masks import (
     TRUE,
@@ -188,7 +189,7 @@ def _refuse_others(out: Path, *, overwrite: bool) -> None:
     if not page.is_file() or MARK.encode() not in page.read_bytes()[:2000]:
         raise InputError(f"{out} exists and is no page of `getam report`: choose another --out")
     if not overwrite:
-        raise InputError(f"{out} exists: choose another --out, or replace it with --overwrite")
+        raise in_the_way(out)
 
 
 def _write(out: Path, title: str, said: list[str], plots: Sequence[str], *, overwrite: bool) -> Path:

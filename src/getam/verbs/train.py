@@ -11,7 +11,8 @@ from getam.data.class_map import read_class_map
 from getam.data.collection import Collection, Sample
 from getam.data.fingerprint import take_fingerprint
 from getam.data.hold_out import HELD_OUT, divided
-from getam.engine.hardware import AUTO, SINGLE, Hardware, require_processes
+from getam.engine.device import AUTO
+from getam.engine.hardware import SINGLE, Hardware, require_processes
 from getam.engine.loop import fit, in_words
 from getam.engine.processes import launched
 from getam.engine.ranks import rank, world
