@@ -59,6 +59,7 @@ def guide(name: str, target: Target, seconds: int) -> None:
         return damaged((content, *target.seeds), draw)[:longest]
 
     limits = [f"-max_total_time={seconds}", f"-max_len={LONGEST}", "-rss_limit_mb=4096", "-timeout=3600"]
+    limits.append(f"-artifact_prefix={begin}/")  # what libFuzzer itself finds slow goes where the seeds are
     atheris.Setup([sys.argv[0], *limits, begin], read, custom_mutator=change)
     atheris.Fuzz()
 
