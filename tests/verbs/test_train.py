@@ -16,7 +16,8 @@ import timm
 import torch
 import yaml
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from webdataset import ShardWriter
 
 import getam
 from getam.data.collection import names_hash
@@ -377,6 +378,25 @@ def test_stages_are_judged_too(folder: Path) -> None:
     for stage in ("1-getam", "3-segmenter"):
         logged = (folder / "run" / stage / "metrics.jsonl").read_text()
         assert "tags right" in logged
+
+
+@pytest.mark.parametrize(("recipe", "workers"), [("getam", 2), ("self-training", 0)])
+def test_photos_in_tars_train_the_network_that_photos_in_a_folder_do(
+    folder: Path, recipe: str, workers: int
+) -> None:
+    """Also where a stage writes labels of these photos, and a later one reads them."""
+    rows = (folder / "tags.csv").read_text().splitlines()[1:]
+    with ShardWriter(str(folder / "photos-%03d.tar"), maxcount=4, verbose=False) as writer:
+        for image, tags in (row.split(",") for row in rows):
+            photo = (folder / "photos" / image).read_bytes()
+            writer.write({"__key__": Path(image).stem, "png": photo, "cls": tags.encode()})
+    given = options(folder, recipe=recipe, workers=workers, hold_out=0)
+    verb.train(**given)
+    inside = {"data": folder / "photos-{000..001}.tar", "tags": None, "out": folder / "tarred"}
+    verb.train(**{**given, **inside})
+    one, other = (load_file(folder / out / "model.safetensors") for out in ("run", "tarred"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_the_wrong_option_is_named(folder: Path) -> None:

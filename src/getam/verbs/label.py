@@ -166,7 +166,8 @@ def label(
             raise InputError(
                 f"--shard {part}: Ray deals the photos out by itself; leave --shard or --engine ray out"
             )
-        from getam.verbs.label_ray import Asked, label_with_ray  # here, for what it needs is an extra
+        from getam.verbs.label_ray import label_with_ray  # here, for what it needs is an extra
+        from getam.verbs.ray_folder import Asked
 
         asked = Asked(
             data, tags, words, format, classes, class_map, split, out, to, device, on_bad_image, overwrite, workers,
