@@ -89,8 +89,8 @@ def test_the_first_training_may_differ_from_the_others() -> None:
 
 
 def test_what_decides_the_labels_is_recorded() -> None:
-    found = stages(label_scales=(48, 64), label_crf=3)
-    options = {"label_scales": (48, 64), "label_flip": True, "label_crf": 3}
+    options = {"label_scales": (48, 64), "label_flip": True, "label_crf": 3, "label_doubt": 0.4}
+    found = stages(**options)
     assert found[1].options == found[3].options == options
 
 
@@ -164,6 +164,7 @@ def test_the_numbers_of_the_reference() -> None:
         assert (config.optimizer, config.lr, config.pretrained_lr) == ("sgd", 2.5e-3, 2.5e-4)
         assert (config.momentum, config.weight_decay, config.poly_power) == (0.9, 5e-4, 0.9)
     assert last.start == ""
+    assert RECIPE.presets["paper-voc"]["label_doubt"] == 32 / 255
     for preset in RECIPE.presets.values():
         config = I2CRCConfig(**preset)
         assert (config.foreground_weight, config.background_weight, config.between_weight) == (
@@ -174,7 +175,12 @@ def test_the_numbers_of_the_reference() -> None:
         assert config.label_crf == 10
     light = I2CRCConfig()
     assert (light.head_width, light.output_stride, light.lr_drops, light.classifier) == (128, 16, (), {})
-    assert (light.go_on, light.label_scales, light.label_flip) == (True, (224, 320), True)
+    assert (light.go_on, light.label_scales, light.label_flip, light.label_doubt) == (
+        True,
+        (224, 320),
+        True,
+        0.5,
+    )
     assert (RECIPE.needs, RECIPE.uses) == (FIRST.needs, FIRST.uses) == (("saliency",), ("saliency",))
 
 
@@ -257,23 +263,22 @@ def maps_by_hand(net: Any, present: list[int], sides: tuple[tuple[int, int], ...
     return F.interpolate(mean, size=(40, 56), mode="bilinear")
 
 
-@pytest.mark.parametrize("flip", [False, True])
-def test_maps_and_saliency_vote_on_the_labels(flip: bool) -> None:
+@pytest.mark.parametrize(("flip", "doubt"), [(False, 0.2), (True, 0.6)])
+def test_maps_and_saliency_vote_on_the_labels(flip: bool, doubt: float) -> None:
     nets = trained_networks()
-    rule = stages(label_scales=(64, 112), label_flip=flip)[1].label
+    rule = stages(label_scales=(64, 112), label_flip=flip, label_doubt=doubt)[1].label
     found = rule(nets, PHOTO, [2, 0], ramp())
     maps = maps_by_hand(nets["classifier"], [2, 0], ((48, 64), (80, 112)), flip)
-    assert torch.equal(found, saliency_fusion(maps, torch.tensor([[2, 0]]), ramp()[None])[0])
+    assert torch.equal(found, saliency_fusion(maps, torch.tensor([[2, 0]]), ramp()[None], doubt=doubt)[0])
     assert len(found.unique()) > 2
 
 
-@pytest.mark.parametrize("crf", [0, 3])
+@pytest.mark.parametrize(("crf", "doubt"), [(0, 0.2), (3, 0.6)])
 @pytest.mark.parametrize("present", [[2, 0], [1]])
-def test_predictions_and_labels_make_the_second_labels(crf: int, present: list[int]) -> None:
+def test_predictions_and_labels_make_the_second_labels(crf: int, doubt: float, present: list[int]) -> None:
     nets = trained_networks()
-    before, rule = (
-        stage.label for stage in stages(label_scales=(64,), label_flip=False, label_crf=crf)[1:4:2]
-    )
+    options = {"label_scales": (64,), "label_flip": False, "label_crf": crf, "label_doubt": doubt}
+    before, rule = (stage.label for stage in stages(**options)[1:4:2])
     found = rule(nets, PHOTO, present, ramp())
     beliefs = photo_logits(nets["segmenter"], PHOTO, (64,)).softmax(0)
     assert len(beliefs.argmax(0).unique()) == 4  # all classes win somewhere, so that the CRF knows them all

@@ -13,17 +13,17 @@ from getam.labels.inputs import require_fitting, require_shallow, unit_saliency
 LEAST_SCORE = 0.3  # weaker scores, of the background too, do not take part
 CERTAIN = 0.9  # two scores above it contradict each other
 ACTIVE = 0.5  # a map above it speaks against background
-LEAST_DOUBT = 32 / 255  # saliency from which on background is in doubt
+LEAST_DOUBT = 32 / 255  # saliency from which on background is in doubt, of maps that are black there
 LEAST_FOREGROUND = 0.01  # share of the photo below which nothing is believed
 
 
-def saliency_fusion(maps: Tensor, classes: Tensor, saliency: Tensor) -> Tensor:
+def saliency_fusion(maps: Tensor, classes: Tensor, saliency: Tensor, *, doubt: float = LEAST_DOUBT) -> Tensor:
     """Pseudo labels from maps and saliency.
 
     1. Scores: 1 − saliency for the background, every map brought to [0,1] by its minimum and maximum for its class.
        Scores below 0.3 become 0; the label is the arg-max, background and then the earlier slot where equal.
-    2. 255 where more than one score is above 0.9, and where background wins although the saliency is at least 32/255 or
-       a map is above 0.5.
+    2. 255 where more than one score is above 0.9, and where background wins although the saliency is at least `doubt`
+       or a map is above 0.5.
     3. Photos with less than 1 % foreground are 255 everywhere, as are those without a tag.
 
     Args:
@@ -31,18 +31,23 @@ def saliency_fusion(maps: Tensor, classes: Tensor, saliency: Tensor) -> Tensor:
             ignored.
         classes: (B,K) int64 class index per slot, −1 where there is none.
         saliency: (B,H,W) in [0,1].
+        doubt: in [0,1]. The published 32/255 leaves no background at all with maps that are nowhere darker than it.
 
     Returns:
         (B,H,W) uint8: 0 background, class index + 1, 255 undecided.
 
     Raises:
-        InputError: shapes that do not belong together, values that are not finite, or saliency outside [0,1].
+        InputError: shapes that do not belong together, values that are not finite, saliency or `doubt` outside [0,1].
 
     >>> maps = torch.tensor([[[[0.0, 1.0, 0.6, 1.0]]]])
     >>> saliency = torch.tensor([[[0.0, 1.0, 0.3, 0.05]]])  # agrees, agrees, hardly, contradicts
     >>> saliency_fusion(maps, torch.tensor([[6]]), saliency).tolist()
     [[[0, 7, 255, 255]]]
     """
+    if not 0 <= doubt <= 1:
+        raise InputError(
+            f"the saliency from which on background is in doubt is {doubt}: it must lie in 0 to 1."
+        )
     require_fitting(maps, classes, saliency=saliency)
     maps, salient = maps.float(), unit_saliency(saliency)
     valid = (classes >= 0)[..., None, None]
@@ -54,8 +59,8 @@ def saliency_fusion(maps: Tensor, classes: Tensor, saliency: Tensor) -> Tensor:
     winner = scores.argmax(1)
     label = names.gather(1, winner.flatten(1)).view_as(winner).to(torch.uint8)
     contradiction = (scores > CERTAIN).sum(1) > 1
-    doubt = (salient >= LEAST_DOUBT) | (unit > ACTIVE).any(1)
-    label[contradiction | ((label == 0) & doubt)] = IGNORE
+    doubtful = (salient >= doubt) | (unit > ACTIVE).any(1)
+    label[contradiction | ((label == 0) & doubtful)] = IGNORE
     return _disbelieve_empty(label)
 
 

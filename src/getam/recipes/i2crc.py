@@ -22,7 +22,7 @@ from getam.errors import WeightsError
 from getam.label_numbers import IGNORE
 from getam.labels.deep import label_among
 from getam.labels.enlarge import enlarged
-from getam.labels.fusion import object_guided_refinement, saliency_fusion
+from getam.labels.fusion import LEAST_DOUBT, object_guided_refinement, saliency_fusion
 from getam.losses.classification import classification_loss
 from getam.losses.saliency_relation import saliency_relation_losses
 from getam.maps.methods.cam import cam
@@ -118,6 +118,9 @@ class I2CRCConfig(RelationOptions, SupervisedConfig):
     go_on: bool = True  # the second segmenter goes on from the first; False: from the backbone's weights
     label_scales: tuple[int, ...] = Field(default=(224, 320), min_length=1)  # long sides in pixels
     label_flip: bool = True
+    label_doubt: float = Field(
+        default=0.5, ge=0, le=1
+    )  # `doubt` of saliency_fusion; our maps are rarely black
     label_crf: int = Field(default=10, ge=0)  # mean-field iterations on predictions (reference); 0 for none
 
     @field_validator("classifier")
@@ -146,7 +149,7 @@ PAPER: dict[str, Any] = {
     "backbone": "resnet101", "size": 320, "zoom": (0.5, 1.5), "batch_size": 10, "steps": 20_000, "optimizer": "sgd",
     "lr": 2.5e-3, "pretrained_lr": 2.5e-4, "momentum": 0.9, "weight_decay": 5e-4, "warmup": 0.0, "poly_power": 0.9,
     "channels": (256, 512, 768, 768), "width": 256, "enlarge": 2, "label_flip": False, "go_on": False,
-    "label_scales": (256,),
+    "label_scales": (256,), "label_doubt": LEAST_DOUBT,
 }  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {"light": {}, "paper-voc": {**PAPER, "classifier": CLASSIFIER_PAPER}}
 
@@ -200,7 +203,9 @@ def fused_label(
     maps = class_maps(config, nets[CLASSIFIER], image, present)
 
     def made(own: Tensor) -> Tensor:
-        return saliency_fusion(maps, own, salient) if present else _background(salient)
+        return (
+            saliency_fusion(maps, own, salient, doubt=config.label_doubt) if present else _background(salient)
+        )
 
     return _named(made, nets[CLASSIFIER], classes, photo)
 
@@ -220,7 +225,8 @@ def refined_label(
         if not present:
             return _background(salient)
         names = torch.cat([own.new_zeros(1), own[0] + 1, own.new_full((1,), IGNORE)])
-        return object_guided_refinement(names[winner][None], saliency_fusion(maps, own, salient), own)
+        initial = saliency_fusion(maps, own, salient, doubt=config.label_doubt)
+        return object_guided_refinement(names[winner][None], initial, own)
 
     return _named(made, nets[CLASSIFIER], classes, photo)
 
