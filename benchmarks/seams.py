@@ -52,24 +52,31 @@ def near(side: Side) -> np.ndarray:
     return (np.abs(places + 0.5 - edges(side)) <= NEAR).any(1)
 
 
+def steps(values: np.ndarray, down: Side, across: Side) -> tuple[float, float]:
+    """Mean step of probabilities between the two sides of an edge, and between other neighbouring rows or columns."""
+    step, at = [], []
+    for axis, side in ((1, down), (2, across)):
+        step.append(np.abs(np.diff(values, axis=axis)).sum(0).mean(2 - axis))
+        seam = np.zeros(len(step[-1]), bool)
+        seam[edges(side) - 1] = True
+        at.append(seam)
+    every, seams = np.concatenate(step), np.concatenate(at)
+    return every[seams].mean(), every[~seams].mean()
+
+
 def compared(values: np.ndarray, whole: np.ndarray, down: Side, across: Side) -> dict[str, float]:
     """Rates of other labels, and mean steps of probabilities, near edges and elsewhere, with their ratios."""
     band = near(down)[:, None] | near(across)
     other = values.argmax(0) != whole.argmax(0)
     found = {"other labels near": other[band].mean(), "elsewhere": other[~band].mean()}
     found["ratio"] = found["other labels near"] / found["elsewhere"]
-    step, at = [], []
-    for axis, side in ((1, down), (2, across)):
-        jumps = (
-            np.abs(np.diff(values, axis=axis)).sum(0).mean(2 - axis)
-        )  # between neighbouring rows or columns
-        seam = np.zeros(len(jumps), bool)
-        seam[edges(side) - 1] = True
-        step.append(jumps)
-        at.append(seam)
-    steps, seams = np.concatenate(step), np.concatenate(at)
-    found |= {"step over edges": steps[seams].mean(), "other steps": steps[~seams].mean()}
-    found["ratio of steps"] = found["step over edges"] / found["other steps"]
+    for name, seen in (("", values), (" whole", whole)):  # the photo itself may have an edge there
+        over, others = steps(seen, down, across)
+        found |= {
+            f"step over edges{name}": over,
+            f"other steps{name}": others,
+            f"ratio of steps{name}": over / others,
+        }
     return {name: float(value) for name, value in found.items()}
 
 

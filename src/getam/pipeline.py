@@ -8,32 +8,23 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from getam.attention.capture import attentions
 from getam.data.confidences import confidences
 from getam.errors import InputError
 from getam.labels.confidence import label_beliefs, slots_of
 from getam.labels.deep import torch_label_dtype
 from getam.labels.enlarge import enlarged
 from getam.labels.registry import LABELLERS, check_label_options, find_labeller, label_with
-from getam.maps.affinity import (
-    has_learned_affinity,
-    has_learned_boundaries,
-    learned_affinity,
-    learned_boundaries,
-    model_affinity,
-    model_attention,
-)
 from getam.maps.methods.multi_layer import min_max
 from getam.maps.multiscale import multiscale
 from getam.maps.registry import REGISTRY, check_options, find_method
 from getam.named import write_named
 from getam.photo_size import fit_patches, seen_size
+from getam.pipeline_patches import FOLLOWED, followed_by, refine_patches, require_attention
 from getam.refine.inputs import require_finite
 from getam.refine.neighbours import photo_sized
-from getam.refine.registry import REFINERS, Refiner, find_chain, find_refiner, refine
+from getam.refine.registry import find_chain, find_refiner, refine
 from getam.refine.scaled import refine_at_scale, scale_to_peak, shrunk
 
 LABEL_SCALES = (224, 320)  # long sides in pixels
@@ -42,12 +33,6 @@ LABEL_SCALES = (224, 320)  # long sides in pixels
 LABEL_OPTIONS: dict[str, dict[str, Any]] = {name: {"coupling": "attn_grad"} for name in ("getam", "ad-cam")}
 PAMR_SCALE = 0.5  # PAMR on photos at half size reaches twice as far (docs/results.md); so do the others
 SALIENT = 127 / 255  # of completion; what is above it is salient: half of an 8-bit map's range, not tuned
-FOLLOWED = {  # what refiners on patches are given
-    "affinity": model_affinity,
-    "attention": model_attention,
-    "learned": learned_affinity,
-    "boundary": learned_boundaries,
-}
 MADE = ("maps", "images", "saliency")  # what a labeller can be given here
 
 
@@ -175,14 +160,15 @@ class Pipeline:
         if net is not None:
             for name in self.refine:
                 refiner = find_refiner(name)
-                if refiner.learned and _followed(refiner, net, boundaries) == refiner.needs:
+                if refiner.learned and followed_by(refiner, net, boundaries) == refiner.needs:
                     logger.warning(
                         "%s follows the attention of this network as it is, which has learned no affinity: train one "
                         "that has with --recipe afa",
                         name,
                     )
         if net is not None and "maps" in labeller.needs:
-            self._require_attention(net, boundaries)  # also of the refiners, which the trial leaves out
+            # also of the refiners, which the trial leaves out
+            require_attention(self.method, self.refine, net, boundaries)
             side = min(self.scales)
             noise = torch.randint(256, (3, side, side), generator=torch.Generator().manual_seed(0))
             trial = replace(self, refine=(), scales=(side,), flip=False)
@@ -212,7 +198,7 @@ class Pipeline:
         if not present:
             size = seen_size(photo.shape[-2], photo.shape[-1])
             return torch.zeros(1, 0, *size, device=next(net.parameters()).device)
-        self._require_attention(net, boundaries)
+        require_attention(self.method, self.refine, net, boundaries)
         if callable(told := getattr(net, "told", None)):  # scores are shares among the words of a photo
             net, present = told(present)
         network: Any = net
@@ -228,22 +214,9 @@ class Pipeline:
         on_patches = [name for name, refiner in zip(self.refine, chain) if refiner.needs in FOLLOWED]
         on_photo = self.refine[len(on_patches) :]  # `find_chain` has put them last
         if on_patches:
-            followed: dict[str, tuple[Tensor, tuple[int, int]]] = {}
-            for name, refiner in zip(on_patches, chain):
-                source = _followed(refiner, net, boundaries)
-                if source not in followed:
-                    asked: Any = boundaries if source == "boundary" and boundaries is not None else net
-                    largest = fit_patches(photo.shape[-2], photo.shape[-1], max(self.scales), asked.patch)
-                    resized = F.interpolate(image, size=largest, mode="bilinear", antialias=True)
-                    followed[source] = FOLLOWED[source](asked, resized)
-                alike, grid = followed[source]
-                if found.shape[-2:] != grid:  # features of a stage, not of patches
-                    found = F.interpolate(found, size=grid, mode="bilinear", align_corners=True)
-                found = refine(
-                    [name], found, **{"boundary" if source == "boundary" else refiner.needs: alike}
-                )
-            if chain[len(on_patches) - 1].from_zero:
-                found = min_max(found)
+            found = refine_patches(
+                on_patches, net, image, found, longest=max(self.scales), boundaries=boundaries
+            )
         if not on_photo:
             return scale_to_peak(found)
         return refine_at_scale(
@@ -339,29 +312,3 @@ class Pipeline:
         """The options the labeller is called with, besides its own defaults."""
         own = {"salient": SALIENT} if self.labeller(saliency=saliency) == "completion" else {}
         return {**own, **self.label_options}
-
-    def _require_attention(self, net: nn.Module, boundaries: nn.Module | None) -> None:
-        """Say which step asks attention of a network without any, and which others do not."""
-        if next(attentions(net), None) is not None:
-            return
-        walks = [
-            name
-            for name in self.refine
-            if _followed(find_refiner(name), net, boundaries) in ("affinity", "attention")
-        ]
-        if find_method(self.method).attention:
-            asking, others = self.method, [name for name, its in REGISTRY.items() if not its.attention]
-        elif walks:
-            asking, others = walks[0], [name for name, its in REFINERS.items() if its.needs == "images"]
-        else:
-            return
-        raise InputError(
-            f"{asking} needs attention, which this model has not: use one of {', '.join(others)}"
-        )
-
-
-def _followed(refiner: Refiner, net: nn.Module, boundaries: nn.Module | None) -> str:
-    """What a refiner on patches is given, a name in `FOLLOWED`; of others what they need."""
-    if refiner.along is not None and has_learned_boundaries(net if boundaries is None else boundaries):
-        return "boundary"
-    return "learned" if refiner.learned and has_learned_affinity(net) else refiner.needs
