@@ -153,7 +153,7 @@ def _blur_along(keys: npt.NDArray[np.int64], step: int) -> sparse.csr_array:
         (np.full(len(own), BLUR[1], np.float32), (own, following[own])), shape=(len(keys), len(keys))
     )
     return (
-        (ahead + ahead.T + BLUR[0] * sparse.identity(len(keys), np.float32, format="csr")).tocsr().astype(np.float32)
+        (ahead + ahead.T + BLUR[0] * sparse.eye_array(len(keys), dtype=np.float32)).tocsr().astype(np.float32)
     )
 
 

@@ -61,7 +61,8 @@ def program_of(net: Segmenter) -> ExportedProgram:
             f"torch.export cannot follow the {net.kind} network ({reason}): train one on another backbone, or use the "
             "run folder itself"
         ) from error
-    program._example_inputs = None  # of no use to anybody, and pickled; torch 2.6 refuses None by its public name
+    # of no use to anybody, and pickled; torch 2.6 refuses None by its public name
+    program._example_inputs = None
     return program
 
 
