@@ -88,6 +88,16 @@ def test_the_ceiling_comes_first_and_what_does_not_fit_is_said(done: Path) -> No
     assert "- `bas`: " in (done / "leaderboard.md").read_text()
 
 
+def test_a_network_of_other_patches_than_the_second_is_followed_too(
+    scenes: Path, tables: Path, tmp_path: Path
+) -> None:
+    """Crops of 40 suit the second stage; patches of 16 do not divide them."""
+    name = 'classifier[backbone=test_vit,weights="",size=48]/gradcam:threshold'
+    found = run(scenes, tables, tmp_path / "out", recipes=(name,), size=40)
+    assert found["not_measured"] == {}
+    assert [row["name"] for row in found["rows"]] == [name]
+
+
 def test_segmentation_is_what_the_second_stage_predicts_on_the_test_photos(scenes: Path, done: Path) -> None:
     counts = {}
     for name, row in rows(done).items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -205,10 +206,15 @@ def _run(
 
 def _followed(contest: Contest) -> Callable[[Network], Mapping[str, float]]:
     """What is scored now and then while a network trains; nothing is chosen by it."""
-    exam = Exam(contest.second.whole_photos(contest.followed), contest.second.batch_size)
+
+    @cache
+    def exam(side: int) -> Exam:
+        seen = contest.second.model_copy(update={"size": side})
+        return Exam(seen.whole_photos(contest.followed), seen.batch_size)
 
     def check(net: Network) -> Mapping[str, float]:
-        found = dict(exam.mean_ranked(net))
+        side = max(1, contest.second.size // net.patch) * net.patch  # as the second network, or nearly
+        found = dict(exam(side).mean_ranked(net))
         if isinstance(net, Segmenter):
             matrix = ConfusionMatrix(len(contest.followed.classes))
             with evaluating(net):
