@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,22 @@ import getam
 import tiny
 
 pytest_plugins = ["tiny_exports"]
+
+
+NEEDED = {  # files that cannot be imported without a package of an extra
+    "exported/test_written_files.py": "onnx",
+    "service/test_app.py": "fastapi",
+    "service/test_hostile.py": "fastapi",
+    "service/test_openapi.py": "fastapi",
+    "verbs/test_export_model.py": "onnx",
+}
+MISSING = {file: package for file, package in NEEDED.items() if find_spec(package) is None}
+collect_ignore = list(MISSING)
+
+
+def pytest_report_header() -> list[str]:
+    """What is left out, and why."""
+    return [f"left out: tests/{file}, for {package} is not installed" for file, package in MISSING.items()]
 
 
 @pytest.fixture(autouse=True, scope="session")
