@@ -27,6 +27,7 @@ from getam.metrics.confusion import ConfusionMatrix, Counts, Scores, hits_and_un
 from getam.nets.masks import segment
 from getam.nets.network import Network, evaluating
 from getam.nets.segmenter import Segmenter
+from getam.photo_size import fit_patches
 from getam.recipes.base import CommonConfig
 from getam.recipes.stages import Stage, TrainStage
 from getam.recipes.supervised import SupervisedConfig
@@ -213,7 +214,8 @@ def _followed(contest: Contest) -> Callable[[Network], Mapping[str, float]]:
         return Exam(seen.whole_photos(contest.followed), seen.batch_size)
 
     def check(net: Network) -> Mapping[str, float]:
-        side = max(1, contest.second.size // net.patch) * net.patch  # as the second network, or nearly
+        size = contest.second.size
+        side, _ = fit_patches(size, size, size, net.patch)  # of the second network's crops, or nearly
         found = dict(exam(side).mean_ranked(net))
         if isinstance(net, Segmenter):
             matrix = ConfusionMatrix(len(contest.followed.classes))
