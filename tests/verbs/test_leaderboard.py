@@ -192,7 +192,7 @@ def test_a_second_call_trains_nothing(
     monkeypatch.setattr(verb, "draw_curves", lambda rows: b"<svg/>")
     again = run(scenes, tables, out, recipes=(ROWS[0], "getam"))
     assert len(again["rows"]) == 5
-    with pytest.raises(InputError, match=r"another protocol \(second_steps, second_stage differ\)"):
+    with pytest.raises(InputError, match=r"another protocol \(second_steps, second_stage\.steps differ\)"):
         run(scenes, tables, out, second_steps=4)
     with pytest.raises(InputError, match=r"\(steps differ\)"):
         run(scenes, tables, out, steps=5)

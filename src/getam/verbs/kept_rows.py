@@ -94,9 +94,16 @@ class KeptRows(Generic[Row]):
         write_atomically(self.file, (text + "\n").encode())
 
 
-def _differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Keys that only one of two protocols has, or that have two values."""
-    return [key for key in {**new, **old} if key not in old or key not in new or old[key] != new[key]]
+def _differing(old: dict[str, Any], new: dict[str, Any], under: str = "") -> list[str]:
+    """Keys that only one of two protocols has, or that have two values; those of a table in a table after a dot."""
+    found = []
+    for key in {**new, **old}:
+        before, now = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(now, dict):
+            found += _differing(before, now, f"{under}{key}.")
+        elif key not in old or key not in new or before != now:
+            found.append(f"{under}{key}")
+    return found
 
 
 def _plain(content: Any) -> Any:
