@@ -29,9 +29,9 @@ from getam.labels.enlarge import enlarged
 from getam.metrics.confusion import Counts, confusion_matrix, hits_and_unions, mean_iou
 from getam.metrics.cross_validation import cross_validated
 from getam.metrics.plausibility import plausibility
+from getam.opened.saliency import load_with_saliency
 from getam.pipeline import Pipeline
 from getam.verbs.calibrate import ENOUGH
-from getam.verbs.saliency import load_with_saliency
 
 
 def photo_by_photo(data: Path, run: Path) -> dict[str, Any]:

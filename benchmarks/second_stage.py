@@ -19,10 +19,10 @@ from getam.data.fingerprint import take_fingerprint
 from getam.engine.model import load_model
 from getam.engine.runfolder import MODEL, RunFolder, read_metadata, save_model
 from getam.engine.stages import run_stages
+from getam.outputs.progress import progress
 from getam.recipes.self_training import STRONG, SelfTrainingConfig, label_options, told_by
 from getam.recipes.stages import LabelStage, MeanStage, Stage, TrainStage
 from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe
-from getam.verbs.progress import progress
 
 STUDENTS: dict[str, dict[str, Any]] = {
     "A": {},

@@ -26,6 +26,7 @@ from getam.data.collection import Collection, load_collection, load_sample_mask
 from getam.data.photos import as_tensor, read_photo
 from getam.data.transforms import saliency_of
 from getam.engine.model import load_model
+from getam.engine.weights_hash import weights_hash
 from getam.labels.completion import complete
 from getam.labels.free import complete_without_saliency
 from getam.labels.fusion import object_guided_refinement
@@ -36,11 +37,10 @@ from getam.metrics.confusion import ConfusionMatrix, confusion_matrix, hits_and_
 from getam.metrics.crossed import CrossFitted
 from getam.nets.inference import photo_logits
 from getam.nets.masks import decide, segment
+from getam.outputs.progress import progress
 from getam.photo_size import SINGLE_SCALE, fit_patches
 from getam.pipeline import LABEL_OPTIONS, LABEL_SCALES, PAMR_SCALE, SALIENT, Pipeline
 from getam.refine.scaled import refine_maps, scale_to_peak
-from getam.verbs.outputs import weights_hash
-from getam.verbs.progress import progress
 
 MULTI_SCALE = (192, 256, 320)
 TUNE = Path(__file__).with_name(

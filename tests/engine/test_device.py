@@ -134,7 +134,7 @@ def test_timm_classifiers_too(photo_of_noise: Path, tmp_path: Path, monkeypatch:
         raise ArrivedError(f"{image.device.type} {next(net.parameters()).device.type}")
 
     monkeypatch.setattr("getam.verbs.explain.choose_device", lambda name: torch.device("meta"))
-    monkeypatch.setattr("getam.verbs.subject.class_scores", arrived)
+    monkeypatch.setattr("getam.opened.subject.class_scores", arrived)
     save_file(timm.create_model("resnet10t").state_dict(), tmp_path / "w.safetensors")
     with pytest.raises(ArrivedError, match="meta meta"):
         explain_photos(

@@ -26,7 +26,7 @@ READERS = [
     "getam.engine.state",
     "getam.engine.runfolder",
     "getam.nets.weights",
-    "getam.verbs.unfinished",
+    "getam.outputs.unfinished",
 ]
 with atheris.instrument_imports(include=READERS, enable_loader_override=False):
     from damage import damaged

@@ -35,8 +35,8 @@ from getam.engine.runfolder import RunFolder, save_model
 from getam.engine.state import read_state, write_state
 from getam.errors import GetamError, InputError
 from getam.nets.weights import read_weights
+from getam.outputs.unfinished import Unfinished
 from getam.recipes.classifier import ClassifierConfig
-from getam.verbs.unfinished import Unfinished
 
 SIZE = seeds.SIZE
 

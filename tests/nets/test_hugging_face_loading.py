@@ -16,10 +16,10 @@ from PIL import Image
 import getam
 import tiny
 from getam import cli
+from getam.engine.weights_hash import weights_hash
 from getam.errors import InputError, WeightsError
 from getam.nets.hugging_face import hugging_face_classifier
 from getam.verbs.explain import explain_photos
-from getam.verbs.outputs import weights_hash
 
 hugging: Any = pytest.importorskip("hugging", reason="transformers is not installed", exc_type=ImportError)
 transformers = hugging.transformers

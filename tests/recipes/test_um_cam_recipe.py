@@ -186,7 +186,7 @@ def test_labels_are_made_of_their_parts() -> None:
     assert {label.dtype, belief.dtype} == {torch.uint8, torch.float32}
     assert len(label.unique()) > 1
     others = [{"fall_off": 1.0}, {"contrast": 1.0}, {"margin": 0}, {"label_scales": (32,)}, {"label_flip": True},
-              {"layers": ("model.layer4",)}]  # fmt: skip
+              {"layers": ("model.layer4",)}, {"variances": "mean"}]  # fmt: skip
     for other in others:
         changed = expanded(config.model_copy(update=other), {"classifier": net}, photo, [2, 0], None)[1]
         assert not torch.allclose(changed, belief), other
@@ -226,6 +226,7 @@ def test_the_stages_and_who_is_told_what() -> None:
     assert type(last.config) is ConsensusConfig
     assert labels.options == {
         "layers": None, "label_scales": [224, 320], "label_flip": True, "fall_off": 2.0, "contrast": 1.0, "margin": 5,
+        "variances": "weighted",
     }  # fmt: skip
     assert labels.label.args == (config,)
     other = UMCAMConfig(weights="w.safetensors", classifier={"backbone": "vgg16", "steps": 7}).first()
@@ -273,7 +274,7 @@ def test_the_numbers_of_the_reference() -> None:
         256, 12, "sgd", 0.01, 0.01,
     )  # fmt: skip
     assert (paper.momentum, paper.weight_decay, paper.warmup, paper.poly_power) == (0.99, 5e-4, 0, 0.9)
-    assert (paper.label_scales, paper.label_flip) == ((256,), False)
+    assert (paper.label_scales, paper.label_flip, paper.variances) == ((256,), False, "mean")
     first = paper.first()
     assert (first.backbone, first.size, first.batch_size, first.optimizer) == ("vgg16", 224, 32, "sgd")
     assert (first.lr, first.pretrained_lr, first.momentum, first.weight_decay) == (1e-3, 1e-3, 0.9, 5e-4)

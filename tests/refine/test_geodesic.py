@@ -44,7 +44,7 @@ def largest_component(pixels):
     return max(parts, key=len)
 
 
-def expanded_in_plain_loops(image, unit, fall_off, contrast, margin):
+def expanded_in_plain_loops(image, unit, fall_off, contrast, margin, variances):
     """Image: nested lists (3,H,W); unit: {(y,x): value in [0,1]} -> {(y,x): value}."""
     height, width = len(image[0]), len(image[0][0])
     sigma = math.sqrt(
@@ -60,7 +60,8 @@ def expanded_in_plain_loops(image, unit, fall_off, contrast, margin):
         inside = [at for at in unit if unit[at] >= step / 20]
         outside = [at for at in unit if unit[at] < step / 20]
         if inside and outside:
-            splits[step / 20] = (variance(inside) + variance(outside)) / 2
+            shares = [len(inside) / len(unit), len(outside) / len(unit)] if variances == "weighted" else [0.5, 0.5]
+            splits[step / 20] = shares[0] * variance(inside) + shares[1] * variance(outside)
     threshold = min(splits, key=splits.get)
     part = largest_component([at for at in unit if unit[at] >= threshold])
     ys, xs = [y for y, _ in part], [x for _, x in part]
@@ -85,10 +86,11 @@ def expanded_in_plain_loops(image, unit, fall_off, contrast, margin):
     return {at: (value - low) / (high - low) for at, value in blended.items()}
 
 
+@pytest.mark.parametrize("variances", ["weighted", "mean"])
 @pytest.mark.parametrize(
     ("fall_off", "contrast", "margin"), [(1.0, 1.0, 1), (0.5, 0.7, 2), (2.0, 0.0, 0), (0.3, 1.0, 9)]
 )
-def test_equals_plain_loops(fall_off, contrast, margin):
+def test_equals_plain_loops(fall_off, contrast, margin, variances):
     generator = torch.Generator().manual_seed(margin)
     image = torch.randint(0, 256, (3, 7, 8), generator=generator).double()
     image[:, 2:5, 3:6] += 200
@@ -96,7 +98,7 @@ def test_equals_plain_loops(fall_off, contrast, margin):
     maps[0, 2:4, 3:5] += 1
 
     expanded = geodesic_expansion(
-        image[None], maps[None], fall_off=fall_off, contrast=contrast, margin=margin
+        image[None], maps[None], fall_off=fall_off, contrast=contrast, margin=margin, variances=variances
     )[0]
 
     for given_map, found in zip(maps, expanded):
@@ -107,6 +109,7 @@ def test_equals_plain_loops(fall_off, contrast, margin):
             fall_off,
             contrast,
             margin,
+            variances,
         )
         wanted = torch.tensor([[expected[y, x] for x in range(8)] for y in range(7)])
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
@@ -114,7 +117,7 @@ def test_equals_plain_loops(fall_off, contrast, margin):
 
 def assert_equals_plain_loops(image, given_map, **options):
     """Without options: the defaults of the function, and the numbers of the paper in the loops."""
-    numbers = {"fall_off": 1.0, "contrast": 1.0, "margin": 5} | options
+    numbers = {"fall_off": 1.0, "contrast": 1.0, "margin": 5, "variances": "weighted"} | options
     unit = ((given_map - given_map.min()) / (given_map.max() - given_map.min())).double()
     expected = expanded_in_plain_loops(
         image.tolist(), {at: float(v) for at, v in np.ndenumerate(unit.numpy())}, **numbers
@@ -270,3 +273,24 @@ def test_numbers_out_of_range_are_refused():
             geodesic_expansion(photo, torch.rand(1, 1, 4, 4), **options)
     with pytest.raises(InputError, match="same batch"):
         geodesic_expansion(photo, torch.rand(2, 1, 4, 4))
+
+
+def test_a_hot_speck_of_the_map_is_no_seed_region_of_its_own():
+    generator = torch.Generator().manual_seed(3)
+    _, disc = disc_photo()
+    shaded = 120 + 6 * (torch.arange(48).float() - 24).expand(40, 48)
+    textured = 120 + 120 * torch.randn(40, 48, generator=generator)
+    photo = torch.where(disc, shaded, textured).expand(1, 3, 40, 48)
+    spot = disc + 0.3 * torch.rand(40, 48, generator=generator)
+    spot[20:22, 24:26] = 3
+    overlap = {}
+    for variances in ("weighted", "mean"):
+        found = geodesic_expansion(photo, spot[None, None], variances=variances)[0, 0] > 0.5
+        overlap[variances] = float((found & disc).sum() / (found | disc).sum())
+    assert overlap["weighted"] > 0.75
+    assert overlap["mean"] < 0.4  # the corners around the speck lie in the disc and make it background
+
+
+def test_unknown_variances_are_named():
+    with pytest.raises(InputError, match="variances 'otsu': choose one of weighted, mean"):
+        geodesic_expansion(torch.zeros(1, 3, 9, 9), torch.ones(1, 1, 9, 9), variances="otsu")

@@ -17,6 +17,7 @@ import getam
 from getam.cli import main
 from getam.data.collection import Collection, Sample
 from getam.data.masks import read_mask, write_mask
+from getam.engine.weights_hash import weights_hash
 from getam.errors import InputError
 from getam.metrics.bootstrap import difference_interval, interval
 from getam.metrics.boundary import BoundaryScore
@@ -28,7 +29,6 @@ from getam.pipeline_text import parse_pipeline
 from getam.report.bench_photos import from_lines
 from getam.verbs import bench as verb
 from getam.verbs.bench_row import enlarge
-from getam.verbs.outputs import weights_hash
 
 ROWS = ("getam", "gradcam+pamr", "getam:threshold")
 SIZE = 32

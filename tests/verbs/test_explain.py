@@ -19,15 +19,15 @@ import tiny
 from getam import cli
 from getam.data.photos import as_tensor, read_photo
 from getam.engine.runfolder import save_model
+from getam.engine.weights_hash import weights_hash
 from getam.errors import InputError
 from getam.nets import preprocess
+from getam.opened.subject import Subject
 from getam.photo_size import fit_patches
 from getam.recipes.bas import BASConfig
 from getam.refine.scaled import refine_maps
 from getam.report.overlay import heat_overlay
 from getam.verbs.explain import explain_photos
-from getam.verbs.outputs import weights_hash
-from getam.verbs.subject import Subject
 
 
 @pytest.fixture

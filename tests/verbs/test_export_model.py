@@ -18,6 +18,7 @@ from PIL import Image
 import getam
 from getam import cli
 from getam.data.masks import write_classes, write_mask
+from getam.engine.weights_hash import weights_hash
 from getam.errors import InputError, WeightsError
 from getam.exported.onnx_segmenter import OnnxSegmenter
 from getam.nets.embedded import embedded_model
@@ -26,7 +27,6 @@ from getam.verbs import export_model
 from getam.verbs.evaluate import classes_of
 from getam.verbs.export_int8 import miou, with_truth
 from getam.verbs.export_model import check_photos, export
-from getam.verbs.outputs import weights_hash
 from getam.verbs.predict import predict
 
 

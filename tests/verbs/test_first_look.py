@@ -15,8 +15,8 @@ from getam.data.confidences import with_confidences
 from getam.data.masks import write_mask
 from getam.errors import InputError
 from getam.metrics.plausibility import plausibility
+from getam.outputs.folder import Job, OutputFolder
 from getam.verbs.first_look import PAGE, SHOWN, end_with_first_look, look
-from getam.verbs.outputs import Job, OutputFolder
 
 NAMES = ("cat", "dog")
 

@@ -19,9 +19,9 @@ from getam.data.masks import read_mask
 from getam.data.photos import as_tensor, read_photo
 from getam.engine.runfolder import save_model
 from getam.errors import InputError
+from getam.opened.lists import without_none
 from getam.pipeline import LABEL_SCALES, Pipeline
 from getam.verbs.label import label
-from getam.verbs.lists import without_none
 
 PLAIN: dict[str, Any] = {"scales": (48,), "flip": False}
 

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from getam.engine.model import load_model
 from getam.engine.runfolder import MODEL
+from getam.engine.weights_hash import weights_hash
 from getam.errors import InputError
-from getam.verbs.outputs import weights_hash
 from getam.verbs.publish import publish
 
 FILES = {

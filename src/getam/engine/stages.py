@@ -41,7 +41,7 @@ from getam.nets.weights import mean_weights
 from getam.recipes.stages import LabelStage, MeanStage, SoftLabelStage, Stage, TrainStage
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[..., None]]]
-"""As `getam.verbs.progress.progress`: what is done and how often → a function that takes the number done and a note."""
+"""As `outputs.progress.progress`: what is done and how often → a function that takes the number done and a note."""
 StageProgress = Callable[[int], AbstractContextManager[Callable[..., None]]]
 
 

@@ -33,7 +33,7 @@ class About:
         patch: both sides of a photo are multiples of this many pixels.
         mean, std: of the red, green and blue that the network normalises with, in 0–255; it does so itself.
         version: of getam.
-        weights_sha256: of the tensors it was made from, as `getam.verbs.outputs.weights_hash` has it.
+        weights_sha256: of the tensors it was made from, as `getam.engine.weights_hash.weights_hash` has it.
         licence: of the weights.
         quantised: how its numbers were rounded; empty: not at all.
     """

@@ -1,7 +1,7 @@
 """Saliency: how much each pixel of a photo belongs to an object, whatever its class; and who provides it.
 
 A provider turns a photo (3,H,W) uint8 into saliency (H,W) float32 in [0,1]. Here is what needs no files; models that
-lie on disk, folders of maps and the cache are opened by name in `getam.verbs.saliency`.
+lie on disk, folders of maps and the cache are opened by name in `getam.opened.saliency`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -44,6 +44,7 @@ class UMCAMConfig(ConsensusConfig):
     fall_off: float = Field(default=FALL_OFF, gt=0)
     contrast: float = Field(default=CONTRAST, ge=0, le=1)
     margin: int = Field(default=MARGIN, ge=0)
+    variances: Literal["weighted", "mean"] = "weighted"  # of the split that finds seeds
 
     @field_validator("classifier")
     @classmethod
@@ -88,7 +89,7 @@ class UMCAMConfig(ConsensusConfig):
 PAPER: dict[str, Any] = {
     "backbone": "resnet50", "size": 256, "batch_size": 12, "optimizer": "sgd", "lr": 0.01, "pretrained_lr": 0.01,
     "momentum": 0.99, "weight_decay": 5e-4, "warmup": 0.0, "poly_power": 0.9, "label_scales": (256,),
-    "label_flip": False,
+    "label_flip": False, "variances": "mean",
     "classifier": {
         "backbone": "vgg16", "size": 224, "batch_size": 32, "optimizer": "sgd", "lr": 1e-3, "pretrained_lr": 1e-3,
         "momentum": 0.9, "weight_decay": 5e-4, "warmup": 0.0, "poly_power": 0.0,
@@ -133,7 +134,7 @@ class UMCAMRecipe:
 
 def label_options(config: UMCAMConfig) -> dict[str, Any]:
     """What decides the labels besides the network."""
-    names = ("layers", "label_scales", "label_flip", "fall_off", "contrast", "margin")
+    names = ("layers", "label_scales", "label_flip", "fall_off", "contrast", "margin", "variances")
     options = config.model_dump(mode="json")
     return {name: options[name] for name in names}
 
@@ -157,8 +158,9 @@ def expanded(
         image, sizes, flip=config.label_flip,
     )  # fmt: skip
     grown = geodesic_expansion(
-        shrunk(image), maps, fall_off=config.fall_off, contrast=config.contrast, margin=config.margin
-    )
+        shrunk(image), maps, fall_off=config.fall_off, contrast=config.contrast, margin=config.margin,
+        variances=config.variances,
+    )  # fmt: skip
     whole = F.interpolate(grown, size=(height, width), mode="bilinear", align_corners=True)[0]
     belief, strongest = whole.clamp(0, 1).max(0)
     numbers = torch.tensor(present, device=belief.device)[strongest] + 1

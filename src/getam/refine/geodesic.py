@@ -14,6 +14,7 @@ THRESHOLDS = tuple(step / 20 for step in range(1, 20))  # 0.05, 0.10, … 0.95
 MARGIN = 5  # pixels between the box around the seed region and the background seeds
 FALL_OFF = 1.0  # r: probabilities fall as exp(−r · distance)
 CONTRAST = 1.0  # λ: 1 measures paths by contrast alone, 0 by length alone
+VARIANCES = ("weighted", "mean")  # of the two parts of a photo: what their threshold makes small
 EVERY_DIRECTION = np.ones((3, 3), dtype=int)
 
 Array = NDArray[np.float64]
@@ -27,13 +28,14 @@ def geodesic_expansion(
     fall_off: float = FALL_OFF,
     contrast: float = CONTRAST,
     margin: int = MARGIN,
+    variances: str = "weighted",
 ) -> Tensor:
     """Blend every map with what lies close to its seed along paths that cross no edge of the photo.
 
     Per map M, brought to [0,1]:
 
     1. Seed region: the largest component of `M ≥ t`, with the t in 0.05 … 0.95 that splits the photo into the two
-       parts of least mean variance. Foreground seed: its centroid. Background seeds: the corners of its bounding box,
+       parts of least variance, each weighted by its pixels (Otsu's criterion, on the photo). Foreground seed: its centroid. Background seeds: the corners of its bounding box,
        `margin` pixels further out.
     2. Geodesic distances D_f and D_b to the seeds over 8-connected pixels; a step costs
        `(1 − λ) · length + λ · |ΔI|`, |ΔI| the root mean square over the channels of the photo divided by its standard
@@ -42,7 +44,9 @@ def geodesic_expansion(
        ½, the one whose seed is nearer where both hold, ½ elsewhere.
     4. `w = relu(2 exp(−r min(D_f, D_b)) − 1)`; the result is `w P + (1 − w) M`, brought to [0,1].
 
-    Deviations from the reference, made for single-channel slices: photos of three channels; every map of a photo on its
+    Deviations from the reference, made for single-channel slices: it takes the plain mean of the two variances
+    (`variances="mean"`), which the hottest speck of a map makes small, for it hardly varies in itself, and then the
+    thing around it is background; photos of three channels; every map of a photo on its
     own; the box grows on all four sides and is clipped (there the margin moves the box and widens it by one margin
     only); black pixels are no void, so a seed on one is a seed; shortest paths are exact (SciPy's Dijkstra), not
     raster scans. A map that no threshold splits, as one of zeros, is returned unchanged. Runs on the CPU.
@@ -53,6 +57,7 @@ def geodesic_expansion(
         fall_off: r > 0.
         contrast: λ in [0,1].
         margin: pixels, ≥ 0; the paper's images have 256 × 256.
+        variances: "weighted" or "mean".
 
     Returns:
         (B,K,H,W) float32.
@@ -71,6 +76,8 @@ def geodesic_expansion(
             f"fall_off {fall_off}, contrast {contrast}, margin {margin}: fall_off must be above 0, contrast within 0 "
             "and 1, the margin 0 or more."
         )
+    if variances not in VARIANCES:
+        raise InputError(f"variances {variances!r}: choose one of {', '.join(VARIANCES)}")
     expanded = photo_sized(images, maps).clone()
     for photo, image in enumerate(images.cpu().double().numpy()):
         scaled = image / (np.sqrt(image.var((1, 2)).mean()) or 1.0)  # a photo of one colour has no edges
@@ -78,7 +85,8 @@ def geodesic_expansion(
         for slot in range(maps.shape[1]):
             given = expanded[photo, slot].cpu().double().numpy()
             span = np.ptp(given)
-            seeds = _seeds((given - given.min()) / span, scaled, margin) if span > 0 else None
+            weighted = variances == "weighted"
+            seeds = _seeds((given - given.min()) / span, scaled, margin, weighted) if span > 0 else None
             if seeds is None:
                 continue
             near, far = (dijkstra(graph, indices=list(s), min_only=True).reshape(given.shape) for s in seeds)
@@ -87,9 +95,9 @@ def geodesic_expansion(
     return expanded
 
 
-def _seeds(unit: Array, image: Array, margin: int) -> tuple[set[int], set[int]] | None:
+def _seeds(unit: Array, image: Array, margin: int, weighted: bool) -> tuple[set[int], set[int]] | None:
     """Map (H,W) in [0,1], image (3,H,W) -> raster indices of foreground and background seeds; None without a split."""
-    threshold = _best_threshold(unit, image)
+    threshold = _best_threshold(unit, image, weighted)
     if threshold is None:
         return None
     height, width = unit.shape
@@ -102,15 +110,19 @@ def _seeds(unit: Array, image: Array, margin: int) -> tuple[set[int], set[int]] 
     return centre, {int(row * width + column) for row in (top, bottom) for column in (left, right)}
 
 
-def _best_threshold(unit: Array, image: Array) -> float | None:
-    """The threshold whose two sides have the least mean of colour variances; None if none has two sides."""
+def _best_threshold(unit: Array, image: Array, weighted: bool) -> float | None:
+    """The threshold whose two sides have the least mean of colour variances; None if none has two sides.
+
+    `weighted`: a side counts as much as it has pixels, else both count alike.
+    """
     best: float = np.inf
     found: float | None = None
     for threshold in THRESHOLDS:
         inside = unit >= threshold
         if inside.all():  # never empty: a map in [0,1] reaches 1
             continue
-        within = float(image[:, inside].var(1).mean() + image[:, ~inside].var(1).mean()) / 2
+        share = inside.mean() if weighted else 0.5
+        within = float(share * image[:, inside].var(1).mean() + (1 - share) * image[:, ~inside].var(1).mean())
         if within < best:
             best, found = within, threshold
     return found

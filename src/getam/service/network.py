@@ -13,17 +13,17 @@ from getam.data.masks import LabelMap
 from getam.data.photos import as_tensor
 from getam.engine.device import AUTO, choose_device
 from getam.engine.model import load_segmenter
+from getam.engine.weights_hash import weights_hash
 from getam.errors import InputError
 from getam.maps.registry import find_method
 from getam.nets.embedded import embedded_model
 from getam.nets.inference import batch_logits, enlarged_labels, shrunk_photo
 from getam.nets.masks import decisive
+from getam.opened.subject import Subject
+from getam.opened.usual_chain import usual_method
 from getam.photo_size import SINGLE_SCALE, WORK_SIDE, fit_patches, seen_size
 from getam.report.photo_maps import PhotoMaps
 from getam.service.uploads import Limits, decode_upload
-from getam.verbs.outputs import weights_hash
-from getam.verbs.subject import Subject
-from getam.verbs.usual_chain import usual_method
 
 TIE = 1e-4
 """A photo of a batch is decided again alone where the two best values of a pixel are nearer than this: batched logits

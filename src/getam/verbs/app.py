@@ -7,7 +7,7 @@ from pathlib import Path
 
 from getam.engine.device import AUTO, choose_device
 from getam.errors import InputError
-from getam.verbs.progress import say
+from getam.outputs.progress import say
 from getam.web.folder import open_folder
 from getam.web.kept import KeptSet
 from getam.web.limits import MEGAPIXELS, UPLOAD_MB, Limits

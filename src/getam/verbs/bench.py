@@ -18,6 +18,7 @@ from getam.data.masks import write_atomically
 from getam.engine.device import choose_device
 from getam.engine.environment import environment
 from getam.engine.model import load_model
+from getam.engine.weights_hash import weights_hash
 from getam.errors import GetamError, InputError
 from getam.maps.registry import REGISTRY
 from getam.metrics.bootstrap import DEFAULT, difference_interval
@@ -26,18 +27,17 @@ from getam.metrics.confusion import mean_iou
 from getam.metrics.deletion import BLUR, STEPS
 from getam.metrics.thresholds import DEFAULT_THRESHOLDS
 from getam.nets.embedded import embedded_model
+from getam.opened.saliency import load_with_saliency
+from getam.outputs.kept_rows import KeptRows
+from getam.outputs.progress import say
+from getam.outputs.shards import Shard, hold, over_processes, read_shard
 from getam.pipeline import Pipeline
 from getam.pipeline_text import parse_pipeline
 from getam.report.bench_photos import from_lines
 from getam.report.bench_plots import CURVES, TRADEOFF, draw, plotting_missing
 from getam.report.bench_table import BenchRow, markdown
 from getam.verbs.bench_row import Subject, measure_row
-from getam.verbs.kept_rows import KeptRows
 from getam.verbs.loading import load_and_say, require_background
-from getam.verbs.outputs import weights_hash
-from getam.verbs.progress import say
-from getam.verbs.saliency import load_with_saliency
-from getam.verbs.shards import Shard, hold, over_processes, read_shard
 
 RESULTS, PAGE = "bench.json", "bench.md"
 THRESHOLD_RULE = "sorted ids dealt into two halves; the best threshold of each half scores the other one"

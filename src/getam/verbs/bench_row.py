@@ -36,12 +36,12 @@ from getam.metrics.cost import peak_tensor_bytes, timed
 from getam.metrics.crossed import CrossFitted
 from getam.metrics.deletion import STEPS, blurred, deletion_insertion
 from getam.metrics.thresholds import DEFAULT_THRESHOLDS
+from getam.outputs.progress import progress
 from getam.photo_size import fit_patches
 from getam.pipeline import Pipeline
 from getam.refine.scaled import scale_to_peak
 from getam.report.bench_photos import as_lines
 from getam.report.bench_table import BenchRow
-from getam.verbs.progress import progress
 
 MEGABYTE = 1e6
 

@@ -19,9 +19,9 @@ from getam.metrics.confusion import Counts, confusion_matrix, hits_and_unions
 from getam.metrics.cross_validation import CrossValidated, cross_validated
 from getam.named import write_named
 from getam.nets.network import Network
+from getam.outputs.progress import progress, say
 from getam.pipeline import Pipeline
 from getam.verbs.evaluate import ClassList, classes_of, masks_in, remapped
-from getam.verbs.progress import progress, say
 
 LEAST = 2
 ENOUGH = 6  # below, chance does everything in 1 of 2⁵ cases: 10 are better, and 20 find most gains of 0.06

@@ -15,8 +15,8 @@ from getam.data.mask_formats.photo_files import by_name, match, photo_files, wit
 from getam.data.mask_formats.registry import PNG, find_format
 from getam.data.photos import read_photo_near
 from getam.errors import InputError
-from getam.verbs.outputs import identities, in_the_way, refuse_input
-from getam.verbs.progress import progress
+from getam.outputs.folder import identities, in_the_way, refuse_input
+from getam.outputs.progress import progress
 
 logger = logging.getLogger(__name__)
 

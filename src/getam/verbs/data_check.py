@@ -38,8 +38,8 @@ from getam.data.photo_files import is_voc_layout, photo_finder, sample_name
 from getam.data.photos import find_photos, read_photo
 from getam.data.tags import TagRow, TagTable, suggest
 from getam.errors import InputError
+from getam.outputs.progress import progress
 from getam.verbs.data_fix import refuse_fix, show_mended, write_fixed
-from getam.verbs.progress import progress
 
 SPLITS = ("train", "val", "test")
 """Split files that are looked for where none are named."""

@@ -10,8 +10,8 @@ import tyro
 from getam.data.new_folder import new_folder
 from getam.data.official import coco
 from getam.data.official.prepared import opened
+from getam.outputs.progress import say
 from getam.verbs.fetching import fetch_missing
-from getam.verbs.progress import say
 
 
 def data_coco(

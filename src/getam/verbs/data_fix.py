@@ -32,7 +32,7 @@ from getam.data.photos import find_photos, read_photo_near, suffix_of, turned_fi
 from getam.data.tag_table import tag_table
 from getam.data.tags import BACKGROUND, TagRow, TagTable
 from getam.errors import InputError
-from getam.verbs.progress import progress
+from getam.outputs.progress import progress
 
 LEFT_OUT = "left-out.csv"
 TURNED = "photo that EXIF turns"

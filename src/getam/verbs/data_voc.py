@@ -10,8 +10,8 @@ import tyro
 from getam.data.new_folder import new_folder
 from getam.data.official import voc
 from getam.data.official.prepared import opened
+from getam.outputs.progress import progress, say
 from getam.verbs.fetching import fetch_missing
-from getam.verbs.progress import progress, say
 
 
 def data_voc(

@@ -25,7 +25,7 @@ from getam.metrics.bootstrap import DEFAULT, Bootstrap, Interval, difference_int
 from getam.metrics.confusion import ConfusionMatrix, Counts, Scores, hits_and_unions
 from getam.metrics.dice import dice
 from getam.metrics.hausdorff import HausdorffScore
-from getam.verbs.outputs import identities, refuse_input
+from getam.outputs.folder import identities, refuse_input
 
 logger = logging.getLogger(__name__)
 

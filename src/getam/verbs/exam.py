@@ -15,9 +15,9 @@ from getam.data.transforms import TagDataset
 from getam.engine.held_out import held_out_scores
 from getam.metrics.tag_accuracy import TagAccuracy, tag_accuracy
 from getam.nets.network import Network
+from getam.outputs.progress import say
 from getam.recipes.base import CommonConfig
 from getam.recipes.schedule import start_of
-from getam.verbs.progress import say
 
 TAGS = "tags.json"
 

@@ -12,13 +12,13 @@ from getam.data.photos import as_tensor, read_photo
 from getam.engine.device import AUTO, choose_device
 from getam.errors import InputError
 from getam.maps.registry import check_options, find_method
+from getam.opened.subject import Subject, hash_of, open_model
+from getam.opened.usual_chain import usual_method
+from getam.outputs.folder import Job, OutputFolder
+from getam.outputs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
+from getam.outputs.shards import over_processes, read_shard
 from getam.report.photo_maps import PhotoMaps
-from getam.verbs.outputs import Job, OutputFolder
-from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.verbs.predict import photo_jobs
-from getam.verbs.shards import over_processes, read_shard
-from getam.verbs.subject import Subject, hash_of, open_model
-from getam.verbs.usual_chain import usual_method
 from getam.verbs.words import names_of, reads_words, words_model
 
 WHOLE_PHOTOS = 1  # in memory before and after their turn: the pictures need them at full size

@@ -18,10 +18,10 @@ from getam.errors import InputError
 from getam.maps.base import check_photos
 from getam.maps.registry import check_options, find_method
 from getam.nets.preprocess import check_batch
+from getam.opened.subject import Subject, open_model
+from getam.opened.usual_chain import usual_method
 from getam.report.overlay import Photo
 from getam.report.photo_maps import PhotoMaps, PhotoMapsList, photo_tensor
-from getam.verbs.subject import Subject, open_model
-from getam.verbs.usual_chain import usual_method
 
 OnePhoto = Image.Image | Path | str | Photo
 OneClass = str | int

@@ -10,8 +10,8 @@ from getam.data.mask_formats.base import Source
 from getam.data.mask_formats.photo_files import with_photos
 from getam.data.mask_formats.registry import PNG
 from getam.errors import InputError
+from getam.outputs.folder import OutputFolder
 from getam.verbs.convert import refuse_export, say_lost, write_as
-from getam.verbs.outputs import OutputFolder
 
 
 def export_folder(out: Path, to: str) -> Path:

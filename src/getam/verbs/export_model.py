@@ -18,6 +18,7 @@ from getam.data.masks import replacing, write_atomically
 from getam.data.photos import as_tensor, find_photos, read_photo_near
 from getam.engine.model import load_segmenter
 from getam.engine.runfolder import MODEL
+from getam.engine.weights_hash import weights_hash
 from getam.errors import InputError
 from getam.exported.about import UNKNOWN_LICENCE, About
 from getam.exported.check import Run, compare, inputs, require_close, run_onnx, run_torch
@@ -26,10 +27,10 @@ from getam.exported.write import onnx_bytes, torch_bytes
 from getam.nets.embedded import embedded_model
 from getam.nets.inference import shrunk_photo
 from getam.nets.segmenter import Segmenter
+from getam.outputs.folder import identities, in_the_way, refuse_input
+from getam.outputs.progress import say
 from getam.photo_size import WORK_SIDE
 from getam.verbs.export_int8 import smaller, with_truth
-from getam.verbs.outputs import identities, in_the_way, refuse_input, weights_hash
-from getam.verbs.progress import say
 
 Target = Literal["onnx", "torch"]
 SUFFIXES: dict[str, str] = {"onnx": ".onnx", "torch": ".pt2"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from getam.data.official.archives import Archive
 from getam.data.official.download import CHUNK, download
-from getam.verbs.progress import say
+from getam.outputs.progress import say
 
 SAY_EVERY = 256 * CHUNK
 

@@ -16,10 +16,10 @@ from getam.data.masks import LabelMap, read_mask, write_atomically
 from getam.data.overlap import read_ahead
 from getam.data.photos import read_photo_near
 from getam.metrics.plausibility import NOTHING, Plausibility, plausibility
+from getam.outputs.folder import Job, OutputFolder, refuse_input
 from getam.photo_size import WORK_SIDE, fit_long_side
 from getam.report.gallery import ReportRow, render
 from getam.report.overlay import Photo
-from getam.verbs.outputs import Job, OutputFolder, refuse_input
 
 PAGE = "first-look.html"
 SHOWN = 10

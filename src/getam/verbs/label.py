@@ -15,19 +15,19 @@ from getam.data.places import is_remote, place_of
 from getam.data.transforms import read_photo_and_saliency
 from getam.engine.device import AUTO, choose_device
 from getam.errors import InputError
+from getam.opened.saliency import AUTO_PROVIDER, load_with_saliency
+from getam.opened.saliency_source import heard, looked_at, source_of
+from getam.opened.usual_chain import chosen_chain
+from getam.outputs.folder import Job, OutputFolder
+from getam.outputs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
+from getam.outputs.shards import Shard, over_processes, read_shard
 from getam.pipeline import LABEL_SCALES
 from getam.verbs.calibrate import calibrated, check_calibration
 from getam.verbs.evaluate import masks_in
 from getam.verbs.export_masks import check_export, export
 from getam.verbs.first_look import end_with_first_look
 from getam.verbs.loading import load_and_say
-from getam.verbs.outputs import Job, OutputFolder
-from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
-from getam.verbs.saliency import AUTO_PROVIDER, load_with_saliency
-from getam.verbs.saliency_source import heard, looked_at, source_of
-from getam.verbs.shards import Shard, over_processes, read_shard
 from getam.verbs.tags_to_mask import NetworkSource, TagsToMask, call_of, check_tags
-from getam.verbs.usual_chain import chosen_chain
 from getam.verbs.words import reads_words, words_of
 
 Engine = Literal["plain", "ray"]
@@ -166,8 +166,8 @@ def label(
             raise InputError(
                 f"--shard {part}: Ray deals the photos out by itself; leave --shard or --engine ray out"
             )
-        from getam.verbs.label_ray import label_with_ray  # here, for what it needs is an extra
-        from getam.verbs.ray_folder import Asked
+        from getam.verbs.label_on_ray.engine import label_with_ray  # here, for what it needs is an extra
+        from getam.verbs.label_on_ray.folder import Asked
 
         asked = Asked(
             data, tags, words, format, classes, class_map, split, out, to, device, on_bad_image, overwrite, workers,

@@ -21,19 +21,19 @@ from getam.engine.stages import mask_file
 from getam.errors import GetamError, InputError
 from getam.metrics.bootstrap import DEFAULT, difference_interval
 from getam.metrics.confusion import mean_iou
+from getam.opened.saliency import AUTO_PROVIDER, load_with_saliency
+from getam.opened.saliency_source import heard, source_of
+from getam.outputs.kept_rows import KeptRows
+from getam.outputs.progress import say
 from getam.photo_size import SINGLE_SCALE
 from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe
 from getam.report.bench_photos import from_lines
 from getam.report.bench_plots import plotting_missing
 from getam.report.leaderboard_pictures import CURVES, SHEET, as_array, draw_curves, sheet
 from getam.report.leaderboard_table import SystemRow, markdown
-from getam.verbs.kept_rows import KeptRows
 from getam.verbs.leaderboard_entry import Entry, read_entries, read_entry
 from getam.verbs.leaderboard_row import Contest, Folders, measure_system
 from getam.verbs.loading import load_and_say, require_background
-from getam.verbs.progress import say
-from getam.verbs.saliency import AUTO_PROVIDER, load_with_saliency
-from getam.verbs.saliency_source import heard, source_of
 from getam.verbs.train import weights_file
 from getam.verbs.train_config import configure
 

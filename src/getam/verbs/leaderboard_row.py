@@ -27,6 +27,7 @@ from getam.metrics.confusion import ConfusionMatrix, Counts, Scores, hits_and_un
 from getam.nets.masks import segment
 from getam.nets.network import Network, evaluating
 from getam.nets.segmenter import Segmenter
+from getam.outputs.progress import progress
 from getam.photo_size import fit_patches
 from getam.recipes.base import CommonConfig
 from getam.recipes.stages import Stage, TrainStage
@@ -35,7 +36,6 @@ from getam.report.bench_photos import as_lines
 from getam.report.leaderboard_table import Curve, SystemRow
 from getam.verbs.exam import Exam
 from getam.verbs.leaderboard_entry import SECOND, Entry
-from getam.verbs.progress import progress
 from getam.verbs.train_config import configure, recorded
 
 PLAN = "plan.json"  # beside a row's folder: its steps and what they cost

@@ -6,7 +6,7 @@ from typing import Any
 
 from getam.data.collection import Collection, load_collection
 from getam.errors import InputError
-from getam.verbs.progress import say
+from getam.outputs.progress import say
 
 
 def load_and_say(*given: Any, **options: Any) -> Collection:

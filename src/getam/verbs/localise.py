@@ -21,20 +21,20 @@ from getam.data.tags import BACKGROUND
 from getam.engine.device import choose_device
 from getam.engine.environment import environment
 from getam.engine.model import load_model
+from getam.engine.weights_hash import weights_hash
 from getam.errors import GetamError, InputError
 from getam.maps.methods.multi_layer import min_max
 from getam.maps.registry import REGISTRY
 from getam.metrics.bootstrap import DEFAULT, difference_interval, interval
 from getam.metrics.localisation import HALF, LocalisationScore, hit_counts
 from getam.nets.embedded import embedded_model
+from getam.outputs.kept_rows import KeptRows
+from getam.outputs.progress import progress, say
 from getam.photo_size import fit_patches
 from getam.pipeline import Pipeline
 from getam.pipeline_text import parse_pipeline
 from getam.report.localise_table import LocaliseRow, markdown, rows_table
-from getam.verbs.kept_rows import KeptRows
 from getam.verbs.loading import load_and_say
-from getam.verbs.outputs import weights_hash
-from getam.verbs.progress import progress, say
 
 RESULTS, PAGE = "localise.json", "localise.md"
 THRESHOLD_RULE = "sorted ids dealt into two halves; the best threshold of each half scores the other one"

@@ -11,14 +11,14 @@ from getam.data.overlap import AHEAD
 from getam.data.photos import find_photos, path_in, photo_root, read_photo_near
 from getam.engine.device import AUTO
 from getam.errors import InputError
+from getam.outputs.folder import Job, OutputFolder
+from getam.outputs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
+from getam.outputs.progress import say
+from getam.outputs.shards import over_processes, read_shard
 from getam.photo_size import SINGLE_SCALE, WORK_SIDE
 from getam.verbs.export_masks import check_export, export
 from getam.verbs.first_look import end_with_first_look
-from getam.verbs.outputs import Job, OutputFolder
-from getam.verbs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.verbs.predictors import open_predictor
-from getam.verbs.progress import say
-from getam.verbs.shards import over_processes, read_shard
 
 LARGE = 5000  # long side of photos in which what is small would be lost; phones' mostly have less
 

@@ -14,6 +14,7 @@ from getam.data.masks import LabelMap
 from getam.data.photos import as_tensor
 from getam.engine.device import choose_device
 from getam.engine.model import load_segmenter
+from getam.engine.weights_hash import weights_hash
 from getam.exported.arrays import Floats
 from getam.nets.embedded import embedded_model
 from getam.nets.inference import batch_logits, enlarged_labels, photo_logits, shrunk_photo
@@ -21,7 +22,6 @@ from getam.nets.masks import decisive
 from getam.photo_size import WORK_SIDE
 from getam.refine.crf import dense_crf
 from getam.refine.crf_parameters import DEEPLAB
-from getam.verbs.outputs import weights_hash
 
 TILES_AT_ONCE = 8  # on a GPU; a CPU is no faster with several
 

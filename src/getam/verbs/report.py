@@ -14,13 +14,13 @@ from getam.data.new_folder import new_folder
 from getam.data.overlap import read_ahead
 from getam.data.photos import PROTOCOL, read_photo_near
 from getam.errors import InputError
+from getam.outputs.folder import in_the_way
+from getam.outputs.progress import progress
 from getam.report.browse.measures import Layer, measured, order_to_look
 from getam.report.browse.page import MARK, Entry, page
 from getam.report.browse.pictures import PICTURES, THUMBS, VIEW_SIDE, write_pictures
 from getam.report.browse.summary import class_plots, sentences
 from getam.report.learning import training_plots
-from getam.verbs.outputs import in_the_way
-from getam.verbs.progress import progress
 from getam.verbs.report_masks import (
     TRUE,
     MaskFolder,

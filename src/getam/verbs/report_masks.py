@@ -16,11 +16,11 @@ from getam.data.photo_files import is_voc_layout
 from getam.data.photos import PROTOCOL
 from getam.engine.runfolder import METRICS, MODEL, SEGMENTER, RunFolder, read_metadata
 from getam.errors import InputError
+from getam.outputs.progress import say
 from getam.report.browse.measures import Layer
 from getam.verbs.evaluate import classes_of, masks_in
 from getam.verbs.label import label
 from getam.verbs.predict import predict
-from getam.verbs.progress import say
 
 FROM_SEGMENTER, FROM_MAPS, TRUE = "segmenter", "maps", "truth"
 

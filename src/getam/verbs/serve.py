@@ -8,8 +8,8 @@ from pathlib import Path
 
 from getam.engine.device import AUTO
 from getam.errors import InputError
+from getam.outputs.progress import say
 from getam.photo_size import SINGLE_SCALE
-from getam.verbs.progress import say
 
 LOOPBACK = "127.0.0.1"
 PORT = 8000

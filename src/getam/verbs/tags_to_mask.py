@@ -15,13 +15,13 @@ from getam.data.fingerprint import file_hash
 from getam.data.masks import encode_mask
 from getam.engine.model import load_model
 from getam.engine.runfolder import MODEL
+from getam.engine.weights_hash import weights_hash
 from getam.errors import InputError
 from getam.labels.enlarge import enlarged
 from getam.named import write_named
 from getam.nets.embedded import embedded_model
 from getam.nets.network import Network
 from getam.pipeline import Pipeline
-from getam.verbs.outputs import weights_hash
 from getam.verbs.words import words_model
 
 

@@ -22,6 +22,9 @@ from getam.engine.tracking.base import find_tracker
 from getam.errors import InputError
 from getam.nets.embedded import embedded_model
 from getam.nets.network import Network
+from getam.opened.saliency import AUTO_PROVIDER, load_with_saliency
+from getam.opened.saliency_source import heard, source_of
+from getam.outputs.progress import progress
 from getam.recipes import find_recipe
 from getam.recipes.base import EMBEDDED
 from getam.recipes.schedule import complaint
@@ -29,9 +32,6 @@ from getam.recipes.stages import StagedRecipe
 from getam.verbs.exam import Exam, plan, say_pace
 from getam.verbs.few import known_classes, warnings_of
 from getam.verbs.loading import load_and_say
-from getam.verbs.progress import progress
-from getam.verbs.saliency import AUTO_PROVIDER, load_with_saliency
-from getam.verbs.saliency_source import heard, source_of
 from getam.verbs.train_config import configure, named, run_record, with_weights
 
 logger = logging.getLogger(__name__)

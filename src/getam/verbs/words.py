@@ -12,7 +12,7 @@ from getam.data.tags import SYNONYMS, synonyms
 from getam.errors import InputError
 from getam.nets.openclip import PREFIX, open_clip_words
 from getam.nets.words import BACKGROUND_WORDS, WordClassifier
-from getam.verbs.lists import without_none
+from getam.opened.lists import without_none
 
 
 def reads_words(model: Path | str | None, words: object) -> bool:

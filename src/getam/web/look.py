@@ -24,9 +24,9 @@ from getam.maps.registry import find_method
 from getam.nets.inference import enlarged_labels, shrunk_photo
 from getam.nets.masks import segment
 from getam.nets.segmenter import Segmenter
+from getam.opened.saliency import open_provider
 from getam.photo_size import WORK_SIDE
 from getam.report.photo_maps import PhotoMaps
-from getam.verbs.saliency import open_provider
 from getam.web.models import Opened
 
 LABEL, PREDICT = "pseudo label", "segmenter"

@@ -19,9 +19,9 @@ from getam.maps.registry import REGISTRY
 from getam.nets.class_names import ClassNames
 from getam.nets.network import Network
 from getam.nets.segmenter import Segmenter
+from getam.opened.subject import Subject, open_model
+from getam.opened.usual_chain import usual_chain
 from getam.pipeline import Pipeline
-from getam.verbs.subject import Subject, open_model
-from getam.verbs.usual_chain import usual_chain
 
 EMBEDDED = "embedded"
 AT_ONCE = 2  # networks in memory: two are compared, and a large one has hundreds of megabytes

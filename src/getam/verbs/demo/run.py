@@ -22,12 +22,12 @@ from getam.engine.model import load_segmenter
 from getam.engine.runfolder import RunFolder
 from getam.errors import InputError
 from getam.nets.segmenter import Segmenter
+from getam.outputs.progress import progress
 from getam.recipes.getam import GetamConfig, GetamRecipe
 from getam.report.gallery import write_report
 from getam.verbs.demo.digits import DIGIT_CLASSES, DigitScenes
 from getam.verbs.demo.report import cat, cat_row, results_table, rich_table, scene_rows
 from getam.verbs.demo.score import DemoScores, score
-from getam.verbs.progress import progress
 
 HELD_OUT, TUNING, SHOWN = 512, 128, 8  # scenes: scored, for choosing thresholds, in the report
 INDEX, RECORD, RUN = "index.html", "demo.json", "run"  # what a report folder holds

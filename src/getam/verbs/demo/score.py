@@ -20,11 +20,11 @@ from getam.metrics.confusion import ConfusionMatrix
 from getam.metrics.thresholds import ThresholdSweep
 from getam.nets.masks import decide
 from getam.nets.segmenter import Segmenter
+from getam.outputs.progress import Advance
 from getam.recipes.getam import GetamConfig
 from getam.refine.scaled import refine_maps
 from getam.verbs.demo.digit_bank import Split
 from getam.verbs.demo.digits import DigitScenes
-from getam.verbs.progress import Advance
 
 BATCH = 32
 METHODS = {name: REGISTRY[name].make for name in ("getam", "gradcam", "rollout")}  # those the demo compares

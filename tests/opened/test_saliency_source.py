@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 import getam
 from getam.data.collection import Collection, Sample
 from getam.data.masks import read_mask
+from getam.opened import saliency_source as verb
 from getam.recipes import RECIPES
-from getam.verbs import saliency_source as verb
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +123,7 @@ def photos(scenes: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def half_salient(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The embedded provider, whose maps are bright on the left; the photos it was asked for."""
-    from getam.verbs import saliency as providers
+    from getam.opened import saliency as providers
 
     asked: list[Any] = []
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from getam.data.places import listing, write_bytes
-from getam.verbs import receipts
-from getam.verbs.label_worker import Done
-from getam.verbs.receipts import Receipts, hash_of, key_of
+from getam.verbs.label_on_ray import receipts
+from getam.verbs.label_on_ray.receipts import Receipts, hash_of, key_of
+from getam.verbs.label_on_ray.worker import Done
 
 CALL = "c" * 64
 

@@ -29,9 +29,10 @@ import tiny
 from getam import cli
 from getam.data.map_cache import MapCache
 from getam.errors import InputError, SkippedError
-from getam.verbs import saliency_source, shards
-from getam.verbs.outputs import OutputFolder
-from getam.verbs.shards import LOCK, Shard, hold, over_processes
+from getam.opened import saliency_source
+from getam.outputs import shards
+from getam.outputs.folder import OutputFolder
+from getam.outputs.shards import LOCK, Shard, hold, over_processes
 
 PHOTOS = 7
 SHARDED: dict[str, Callable[[Path, Path, Path], list[str]]] = {
@@ -308,7 +309,7 @@ def test_the_same_work_is_refused_while_a_process_is_at_it(tmp_path: Path) -> No
 def test_a_shard_waits_a_little_for_the_gate_and_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("getam.verbs.shards.PATIENCE", 0.1)
+    monkeypatch.setattr("getam.outputs.shards.PATIENCE", 0.1)
     with hold(tmp_path, None), pytest.raises(InputError, match=r"in use: the whole call is at work there"):
         hold(tmp_path, Shard(1, 2))
 
@@ -319,7 +320,7 @@ def test_a_file_system_without_locks_is_said(
     def none(self: Any, *_: Any, **__: Any) -> None:
         raise NotImplementedError("FileSystem does not appear to support flock")
 
-    monkeypatch.setattr("getam.verbs.shards.FileLock.acquire", none)
+    monkeypatch.setattr("getam.outputs.shards.FileLock.acquire", none)
     with hold(tmp_path, Shard(1, 2)):
         pass
     assert "locks do not work there" in caplog.text
@@ -381,7 +382,7 @@ def test_a_killed_shards_lock_is_free_and_its_rest_is_done(
     command = SHARDED["predict"](seven, trained, out)
     assert cli.main(SHARDED["predict"](seven, trained, one)) == 0
     slow = (
-        "import sys, time; import getam.verbs.outputs as o; from getam import cli; write = o.OutputFolder.write\n"
+        "import sys, time; import getam.outputs.folder as o; from getam import cli; write = o.OutputFolder.write\n"
         "def late(self, job, contents):\n"
         "    write(self, job, contents); print('made', flush=True); time.sleep(60)\n"
         "o.OutputFolder.write = late; cli.main(sys.argv[1:])"

@@ -16,12 +16,12 @@ from getam.data.photos import PROTOCOL
 from getam.data.places import exists, inside, is_remote, listing, place_of, read_bytes, write_bytes
 from getam.engine.environment import environment
 from getam.errors import InputError, SkippedError
+from getam.outputs.folder import Job, OutputFolder, in_the_way
+from getam.outputs.photo_by_photo import OnBadImage
 from getam.verbs.export_masks import check_export, export
 from getam.verbs.first_look import end_with_first_look
-from getam.verbs.label_worker import Task
-from getam.verbs.outputs import Job, OutputFolder, in_the_way
-from getam.verbs.photo_by_photo import OnBadImage
-from getam.verbs.receipts import Receipts, hash_of, key_of
+from getam.verbs.label_on_ray.receipts import Receipts, hash_of, key_of
+from getam.verbs.label_on_ray.worker import Task
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from getam.verbs import progress as room
-from getam.verbs.progress import progress
+from getam.outputs import progress as room
+from getam.outputs.progress import progress
 
 
 class Terminal(io.StringIO):

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from getam.data.places import Entry, inside, read_bytes, write_bytes
-from getam.verbs.label_worker import Done
+from getam.verbs.label_on_ray.worker import Done
 
 FOLDER = "done"
 CALL = "call.json"

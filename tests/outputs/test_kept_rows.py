@@ -1,4 +1,4 @@
-from getam.verbs.kept_rows import _differing
+from getam.outputs.kept_rows import _differing
 
 
 def test_what_differs_is_named_down_to_the_entry() -> None:

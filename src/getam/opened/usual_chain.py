@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from getam.engine.runfolder import MODEL, read_metadata
+from getam.opened.lists import without_none
 from getam.pipeline import Pipeline
 from getam.pipeline_text import parse_labels, parse_pipeline
 from getam.recipes import RECIPES
-from getam.verbs.lists import without_none
 
 
 def usual_chain(model: Path | str | None) -> Pipeline:

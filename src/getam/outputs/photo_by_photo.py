@@ -7,8 +7,8 @@ from typing import Literal, TypeVar
 
 from getam.data.overlap import AHEAD, read_ahead, write_behind
 from getam.errors import InputError
-from getam.verbs.outputs import Job, OutputFolder
-from getam.verbs.progress import progress
+from getam.outputs.folder import Job, OutputFolder
+from getam.outputs.progress import progress
 
 R = TypeVar("R")
 OnBadImage = Literal["fail", "skip"]

@@ -26,15 +26,15 @@ from getam.data.remote_collection import RemotePhoto, remote_collection
 from getam.engine.device import AUTO
 from getam.errors import GetamError, InputError
 from getam.nets.network import Network
+from getam.opened.saliency import AUTO_PROVIDER, MADE
+from getam.opened.saliency_source import is_mute, left_out, looked_at
+from getam.outputs.photo_by_photo import GOES_ON
+from getam.outputs.progress import progress, say
 from getam.pipeline import Pipeline
-from getam.verbs.label_worker import Done, LabelWorker, Plan, Task, open_saliency, read_pixels
+from getam.verbs.label_on_ray.cluster import cluster, import_ray, workers_of
+from getam.verbs.label_on_ray.folder import Asked, Photo, RayFolder
+from getam.verbs.label_on_ray.worker import Done, LabelWorker, Plan, Task, open_saliency, read_pixels
 from getam.verbs.loading import load_and_say
-from getam.verbs.photo_by_photo import GOES_ON
-from getam.verbs.progress import progress, say
-from getam.verbs.ray_cluster import cluster, import_ray, workers_of
-from getam.verbs.ray_folder import Asked, Photo, RayFolder
-from getam.verbs.saliency import AUTO_PROVIDER, MADE
-from getam.verbs.saliency_source import is_mute, left_out, looked_at
 from getam.verbs.tags_to_mask import NetworkSource, call_of, check_tags
 
 A_TASK = 64  # photos, at most, that are given out at once, and again where their worker dies

@@ -1,6 +1,6 @@
 """The list of what a call has made so far, `unfinished.jsonl` in its folder: there while the call is not finished.
 
-Of a call that several shards are at (`getam.verbs.shards`) each has its own, `unfinished-3-of-16.jsonl`.
+Of a call that several shards are at (`getam.outputs.shards`) each has its own, `unfinished-3-of-16.jsonl`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from getam.data.fingerprint import file_hash
 from getam.data.masks import append_line, write_atomically
 from getam.data.tars import is_file
-from getam.verbs.shards import Shard, of_all_shards, of_shard
+from getam.outputs.shards import Shard, of_all_shards, of_shard
 
 UNFINISHED = "unfinished.jsonl"
 

@@ -15,9 +15,9 @@ import numpy.typing as npt
 from getam.data.collection import Collection
 from getam.data.photos import read_grey
 from getam.errors import InputError
+from getam.opened.lists import NONE
+from getam.opened.saliency import AUTO_PROVIDER, best_installed
 from getam.pipeline import SALIENT
-from getam.verbs.lists import NONE
-from getam.verbs.saliency import AUTO_PROVIDER, best_installed
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)

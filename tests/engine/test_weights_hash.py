@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from getam.engine.weights_hash import weights_hash
 from getam.errors import WeightsError
-from getam.verbs.outputs import weights_hash
 
 TENSORS = {
     "a": torch.arange(6.0).reshape(2, 3),

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from getam.data.masks import write_atomically
 from getam.errors import InputError
-from getam.verbs.shards import Shard, of_all_shards, of_shard
+from getam.outputs.shards import Shard, of_all_shards, of_shard
 
 Row = TypeVar("Row")
 

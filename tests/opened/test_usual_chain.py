@@ -12,10 +12,10 @@ import getam
 import tiny
 from getam.engine.runfolder import save_model
 from getam.errors import InputError, WeightsError
+from getam.opened.usual_chain import chosen_chain, usual_chain
 from getam.pipeline import Pipeline
 from getam.pipeline_text import parse_pipeline
 from getam.recipes import RECIPES
-from getam.verbs.usual_chain import chosen_chain, usual_chain
 
 GIVEN: dict[str, Any] = {"options": {}, "scales": (32,), "flip": False}
 

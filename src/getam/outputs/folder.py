@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +14,10 @@ from getam.data.photos import PROTOCOL
 from getam.data.tars import on_disk
 from getam.engine.environment import environment
 from getam.engine.ranks import world
-from getam.errors import InputError, SkippedError, WeightsError
-from getam.verbs.progress import say
-from getam.verbs.shards import Shard, hold
-from getam.verbs.unfinished import Unfinished
+from getam.errors import InputError, SkippedError
+from getam.outputs.progress import say
+from getam.outputs.shards import Shard, hold
+from getam.outputs.unfinished import Unfinished
 
 Identity = tuple[int, int]
 
@@ -43,7 +42,7 @@ class Job:
 class OutputFolder:
     """A folder of results, checked before the work starts.
 
-    A call that stops, whatever stops it, leaves a list of what it has done (`getam.verbs.unfinished`): the same call
+    A call that stops, whatever stops it, leaves a list of what it has done (`getam.outputs.unfinished`): the same call
     again, with the same weights and versions, does the rest only. Several processes may each do their shard of it.
 
     It is opened by `with`, and then no other process does the same work until the end of the block.
@@ -209,27 +208,3 @@ def identities(files: Iterable[Path]) -> frozenset[Identity]:
         (found.st_dev, found.st_ino)
         for found in (file.stat() for file in dict.fromkeys(map(on_disk, files)) if file.exists())
     )
-
-
-def weights_hash(path: Path) -> str:
-    """sha256 of the tensors of a model file, or of the model file in a run folder: names, types, shapes and bytes.
-
-    Equal weights have equal hashes, whatever else the file says and in whatever order. Files that are no safetensors
-    raise `WeightsError`.
-    """
-    import torch  # here, for results that are made without it have a folder too
-    from safetensors import SafetensorError, safe_open
-
-    from getam.engine.runfolder import MODEL
-
-    file = path / MODEL if path.is_dir() else path
-    digest = hashlib.sha256()
-    try:
-        with safe_open(file, framework="pt") as tensors:
-            for name in sorted(tensors.keys()):
-                tensor = tensors.get_tensor(name)
-                digest.update(f"{name!r} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-                digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
-    except SafetensorError as error:
-        raise WeightsError(f"{file} is not a readable safetensors file ({error})") from None
-    return digest.hexdigest()

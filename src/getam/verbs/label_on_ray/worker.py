@@ -20,9 +20,9 @@ from getam.data.transforms import as_map, fitted
 from getam.engine.device import choose_device
 from getam.errors import InputError
 from getam.nets.network import Network
+from getam.opened.saliency import Opened, open_provider
+from getam.opened.saliency_source import is_mute
 from getam.pipeline import Pipeline
-from getam.verbs.saliency import Opened, open_provider
-from getam.verbs.saliency_source import is_mute
 from getam.verbs.tags_to_mask import NetworkSource, TagsToMask
 
 SALIENCY_MAP = "saliency map"
@@ -34,7 +34,7 @@ class Task:
 
     Attributes:
         name: of the photo.
-        key: of everything its mask is made from (`getam.verbs.receipts`).
+        key: of everything its mask is made from (`getam.verbs.label_on_ray.receipts`).
         photo, mask: places (`getam.data.places`) to read and to write.
         tags: names of classes.
         saliency: the place of its map; None where maps are made here, or not used.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from getam.engine.model import load_model
 from getam.engine.runfolder import MODEL
+from getam.engine.weights_hash import weights_hash
 from getam.errors import InputError
 from getam.frozen import frozen
 from getam.maps.base import class_scores
@@ -21,7 +22,6 @@ from getam.nets.hugging_face import PREFIX, hugging_face_classifier
 from getam.nets.network import Network
 from getam.nets.preprocess import Preprocessing, preprocessing_of
 from getam.nets.weights import load_backbone
-from getam.verbs.outputs import weights_hash
 
 TIMM = "timm:"
 """May stand before a timm name."""

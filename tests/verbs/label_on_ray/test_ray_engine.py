@@ -29,11 +29,11 @@ from getam.data.masks import read_mask
 from getam.data.places import listing, read_bytes, write_bytes
 from getam.engine.runfolder import save_model
 from getam.errors import InputError, SkippedError
-from getam.verbs import label_ray
 from getam.verbs.label import label
-from getam.verbs.label_ray import RayWorker, _failed
-from getam.verbs.label_worker import Done, LabelWorker, Plan
-from getam.verbs.ray_cluster import workers_of
+from getam.verbs.label_on_ray import engine as label_ray
+from getam.verbs.label_on_ray.cluster import workers_of
+from getam.verbs.label_on_ray.engine import RayWorker, _failed
+from getam.verbs.label_on_ray.worker import Done, LabelWorker, Plan
 
 PLAIN: dict[str, Any] = {"scales": (48,), "flip": False, "saliency": None}
 COUNT = 24
@@ -133,7 +133,7 @@ def test_a_folder_like_the_plain_one_and_the_same_call_again_has_nothing_to_do(
     assert (out / "first-look.html").is_file()
     assert getam.evaluate(out, out).miou == 1.0
 
-    monkeypatch.setattr("getam.verbs.label_ray.cluster", None)  # whoever asks for workers fails
+    monkeypatch.setattr("getam.verbs.label_on_ray.engine.cluster", None)  # whoever asks for workers fails
     by_ray(data, tmp_path / "out")
     assert len(receipts(out)) == COUNT
     assert len((out / "protocol.jsonl").read_text().splitlines()) == 2

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from getam.errors import InputError, SkippedError
-from getam.verbs.outputs import Job, OutputFolder
-from getam.verbs.shards import LOCK
-from getam.verbs.unfinished import UNFINISHED
+from getam.outputs.folder import Job, OutputFolder
+from getam.outputs.shards import LOCK
+from getam.outputs.unfinished import UNFINISHED
 
 CALL = {"verb": "predict", "weights_sha256": "w", "options": {"scales": (32,), "model": Path("run")}}
 
@@ -78,7 +78,7 @@ def test_another_call_does_not_go_on(photos: Path, tmp_path: Path, other: dict[s
 
 def test_other_versions_do_not_go_on(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unfinished(photos, tmp_path / "out")
-    monkeypatch.setattr("getam.verbs.outputs.environment", lambda: {"versions": {"getam": "9"}})
+    monkeypatch.setattr("getam.outputs.folder.environment", lambda: {"versions": {"getam": "9"}})
     with pytest.raises(InputError, match=r"a\.png exists"):
         opened(photos, tmp_path / "out")
 
