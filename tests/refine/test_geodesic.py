@@ -60,7 +60,9 @@ def expanded_in_plain_loops(image, unit, fall_off, contrast, margin, variances):
         inside = [at for at in unit if unit[at] >= step / 20]
         outside = [at for at in unit if unit[at] < step / 20]
         if inside and outside:
-            shares = [len(inside) / len(unit), len(outside) / len(unit)] if variances == "weighted" else [0.5, 0.5]
+            shares = (
+                [len(inside) / len(unit), len(outside) / len(unit)] if variances == "weighted" else [0.5, 0.5]
+            )
             splits[step / 20] = shares[0] * variance(inside) + shares[1] * variance(outside)
     threshold = min(splits, key=splits.get)
     part = largest_component([at for at in unit if unit[at] >= threshold])

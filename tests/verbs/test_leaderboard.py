@@ -334,3 +334,41 @@ def test_records_name_the_weights_and_not_where_they_lie(
     folders = verb.folders_of(out, read_entry(rows[0]))
     for folder in (folders.network, folders.row):
         assert "\nweights: w.safetensors\n" in (folder / "config.yaml").read_text()
+
+
+# Several processes
+
+
+def test_shards_train_apart_and_the_end_is_the_table_of_one_call(
+    scenes: Path, tables: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verb, "draw_curves", lambda rows: b"<svg/>")
+    out, measured = tmp_path / "out", list[str]()
+    measure = verb.measure_system
+    monkeypatch.setattr(
+        verb,
+        "measure_system",
+        lambda contest, entry, *a: (measured.append(entry.name), measure(contest, entry, *a))[1],
+    )
+    asked = ROWS[:3]
+    for number in (2, 1):
+        options: dict[str, Any] = {
+            "recipes": asked, "backbone": "small-hybrid", "size": 32, "batch_size": 2, "steps": 2, "second_steps": 3,
+            "saliency": "none", "seed": 1, "shard": f"{number}/2",
+        }  # fmt: skip
+        getam.leaderboard(
+            data=scenes / "photos", tags=tables / "train.csv", test_tags=tables / "test.csv", truth=scenes / "truth",
+            out=out, **options,
+        )  # fmt: skip
+    assert measured == [*ROWS[:2], "supervised"]  # what shares a network is one shard's
+    assert not (out / "leaderboard.json").exists()
+    assert not (out / "leaderboard.md").exists()
+    found = {row["name"]: row for row in run(scenes, tables, out, recipes=asked)["rows"]}
+    assert len(measured) == 3
+    assert list(found) == ["supervised", *ROWS[:2]]
+    costs = ("cpu_seconds", "megabytes")
+    for name, row in found.items():
+        assert {k: v for k, v in row.items() if k not in costs} == {
+            k: v for k, v in rows(done)[name].items() if k not in costs
+        }
+    assert (out / "sheet.jpg").is_file()

@@ -203,3 +203,20 @@ def test_from_the_command_line(
     assert main(line) == 0
     assert "GT-known Loc" in capsys.readouterr().out
     assert (tmp_path / "o" / "localise.json").is_file()
+
+
+def test_shards_of_rows_and_the_end_make_one_table(
+    scenes: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("gradcam", "getam", "layercam")
+    for number in (2, 1):
+        getam.localise(
+            data=scenes / "photos", tags=scenes / "tags.csv", truth=scenes / "truth", model=trained, size=SIZE,
+            compare=names, out=tmp_path / "a", shard=f"{number}/2",
+        )  # fmt: skip
+    part = json.loads((tmp_path / "a" / "localise-1-of-2.json").read_text())
+    assert [row["name"] for row in part["rows"]] == ["gradcam", "layercam"]
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / "a" / "localise.md").exists()
+    shared, whole = (run(scenes, trained, tmp_path / folder, compare=names) for folder in "ab")
+    assert shared["rows"] == whole["rows"]

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from getam.data.masks import write_atomically
-from getam.errors import InputError
+from getam.errors import GetamError, InputError
 from getam.outputs.shards import Shard, of_all_shards, of_shard
 
 Row = TypeVar("Row")
 
 
-class KeptRows(Generic[Row]):
-    """A JSON file with a protocol, the rows measured under it, and what could not be measured.
+class KeptRows(ABC, Generic[Row]):
+    """A JSON file with a protocol, the rows measured under it, and what could not be measured; a page that shows them.
 
     Args:
         file: where; what is there is gone on with.
@@ -47,7 +48,7 @@ class KeptRows(Generic[Row]):
         overwrite: bool,
         shard: Shard | None = None,
     ) -> None:
-        self.file, self.protocol = of_shard(file, shard), protocol
+        self.file, self.protocol, self._shard = of_shard(file, shard), protocol, shard
         self.rows: dict[str, Row] = {}
         self.others: dict[str, Row] = {}
         self.misfits: dict[str, str] = {}
@@ -77,11 +78,44 @@ class KeptRows(Generic[Row]):
             )
         return found
 
-    def end(self) -> None:
-        """The whole call is finished: what shards have kept is in its own file."""
-        for part in self._parts:
-            if part != self.file:
-                part.unlink(missing_ok=True)
+    @abstractmethod
+    def compared(self, row: Row, first: Row) -> Row:
+        """The row with its difference to the one that was measured first."""
+
+    @abstractmethod
+    def page(self, *, whole: bool) -> None:
+        """Write what people read; `whole`: all rows are there that were asked for, pictures are worth their time."""
+
+    def fill(self, names: Sequence[str], measure: Callable[[str, str], Row]) -> None:
+        """Measure those of the rows that are not there yet, each kept as soon as it is measured.
+
+        A row that cannot be measured is a misfit, and the others go on. A shard measures the rows it is given; the
+        whole call takes what shards have measured, rows nobody names here included, and ends what they left.
+
+        Args:
+            names: of the rows, in the order of the table.
+            measure: a row's name, and what is said of it ("getam (2 of 3)") → the row.
+        """
+        todo = [name for name in names if name not in self.rows]
+        extra = [name for name in self.others if self._shard is None and name not in {*names, *self.rows}]
+        for number, name in enumerate((*todo, *extra), start=1):
+            try:
+                row = self.others.get(name) or measure(name, f"{name} ({number} of {len(todo)})")
+            except GetamError as error:  # some needs show only on a photo
+                self.misfits[name] = str(error)
+            else:
+                first = next(iter(self.rows.values()), None)  # a shard does not know which that will be
+                self.rows[name] = (
+                    row if first is None or self._shard is not None else self.compared(row, first)
+                )
+            self.write()
+            if self._shard is None:
+                self.page(whole=False)
+        if self._shard is None:
+            self.page(whole=True)
+            for part in self._parts:  # what shards have kept is in the file of the whole call
+                if part != self.file:
+                    part.unlink(missing_ok=True)
 
     def write(self) -> None:
         """Protocol, rows and misfits, by an atomic rename; NaN is null."""

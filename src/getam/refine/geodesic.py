@@ -35,8 +35,8 @@ def geodesic_expansion(
     Per map M, brought to [0,1]:
 
     1. Seed region: the largest component of `M ≥ t`, with the t in 0.05 … 0.95 that splits the photo into the two
-       parts of least variance, each weighted by its pixels (Otsu's criterion, on the photo). Foreground seed: its centroid. Background seeds: the corners of its bounding box,
-       `margin` pixels further out.
+       parts of least variance, each weighted by its pixels (Otsu's criterion, on the photo). Foreground seed: its
+       centroid. Background seeds: the corners of its bounding box, `margin` pixels further out.
     2. Geodesic distances D_f and D_b to the seeds over 8-connected pixels; a step costs
        `(1 − λ) · length + λ · |ΔI|`, |ΔI| the root mean square over the channels of the photo divided by its standard
        deviation.

@@ -143,25 +143,10 @@ def bench(
     subject = Subject(net, collection, size, fixed, chosen)
     with hold(Path(out), part):
         results = _Results(Path(out), protocol, overwrite=overwrite, shard=part)
-        mine = list(rows) if part is None else part.part(list(rows))
-        todo = [name for name in mine if name not in results.rows]
-        extra = [name for name in results.others if part is None and name not in {**rows, **results.rows}]
-        for number, name in enumerate((*todo, *extra), start=1):
-            try:
-                row = results.others.get(name) or measure_row(
-                    subject,
-                    name,
-                    rows[name][0],
-                    labels=rows[name][1],
-                    what=f"{name} ({number} of {len(todo)})",
-                )
-            except GetamError as error:  # some needs show only on a photo
-                results.add_misfit(name, str(error))
-            else:
-                results.add(row)
-        if part is None:
-            results.draw()
-            results.end()
+        results.fill(
+            list(rows) if part is None else part.part(list(rows)),
+            lambda name, what: measure_row(subject, name, rows[name][0], labels=rows[name][1], what=what),
+        )
     return results.path
 
 
@@ -176,37 +161,27 @@ class _Results(KeptRows[BenchRow]):
             return BenchRow(**fields)
 
         super().__init__(out / RESULTS, protocol, read, verb="getam bench", overwrite=overwrite, shard=shard)
-        self.path, self._shard = out, shard
+        self.path = out
 
-    def add(self, row: BenchRow) -> None:
-        """Keep a row, with its difference to the first one; a shard does not know which that will be."""
-        for first in list(self.rows.values())[: 1 if self._shard is None else 0]:
-            row = _compared(row, first, len(self.protocol["classes"]))
-        self.rows[row.name] = row
-        self._write()
+    def compared(self, row: BenchRow, first: BenchRow) -> BenchRow:
+        """With the difference of mIoU, and its interval, on the same draws of photos."""
+        ours, theirs = (from_lines(each.photos, len(self.protocol["classes"])) for each in (row, first))
+        return replace(
+            row, compared_to=first.name, difference=float(mean_iou(ours.sum(0)) - mean_iou(theirs.sum(0))),
+            difference_interval=difference_interval(ours, theirs),
+        )  # fmt: skip
 
-    def add_misfit(self, name: str, why: str) -> None:
-        """Keep why a row could not be measured."""
-        self.misfits[name] = why
-        self._write()
-
-    def draw(self) -> None:
-        """The plots, where matplotlib is installed, and the page with them."""
-        missing = plotting_missing()
-        if missing is None:
+    def page(self, *, whole: bool) -> None:
+        """`bench.md`, and in the end the plots, where matplotlib is installed."""
+        missing = plotting_missing() if whole else None
+        if whole and missing is None:
             for name, picture in draw(list(self.rows.values()), self.protocol["fixed_threshold"]).items():
                 write_atomically(self.path / name, picture)
-        self._write(missing)
-        if missing is not None:
-            say(missing)
-
-    def _write(self, last: str | None = None) -> None:
-        self.write()
-        if self._shard is not None:
-            return
         pictures = [name for name in (CURVES, TRADEOFF) if (self.path / name).is_file()]
         page = markdown(self.protocol, list(self.rows.values()), self.misfits, pictures=pictures)
-        write_atomically(self.path / PAGE, (page + (f"\n{last}\n" if last else "")).encode())
+        write_atomically(self.path / PAGE, (page + (f"\n{missing}\n" if missing else "")).encode())
+        if missing is not None:
+            say(missing)
 
 
 def _select(collection: Collection, photos: int | None) -> Collection:
@@ -259,14 +234,3 @@ def _rows(
             "--compare names no row: give METHOD[OPTION=VALUE,…][+REFINER…][:LABELLER], or leave it out for all methods"
         )
     return rows
-
-
-def _compared(row: BenchRow, first: BenchRow, classes: int) -> BenchRow:
-    """The row with its difference to the first one, on the same draws of photos."""
-    ours, theirs = (from_lines(each.photos, classes) for each in (row, first))
-    return replace(
-        row,
-        compared_to=first.name,
-        difference=float(mean_iou(ours.sum(0)) - mean_iou(theirs.sum(0))),
-        difference_interval=difference_interval(ours, theirs),
-    )

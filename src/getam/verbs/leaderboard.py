@@ -12,19 +12,20 @@ from typing import Any
 
 import torch
 
-from getam.data.collection import Collection, Sample, load_sample_mask
+from getam.data.collection import Collection, load_sample_mask
 from getam.data.fingerprint import file_hash, take_fingerprint
 from getam.data.masks import read_mask, write_atomically
 from getam.data.photos import read_photo
 from getam.engine.environment import environment
 from getam.engine.stages import mask_file
-from getam.errors import GetamError, InputError
+from getam.errors import InputError
 from getam.metrics.bootstrap import DEFAULT, difference_interval
 from getam.metrics.confusion import mean_iou
 from getam.opened.saliency import AUTO_PROVIDER, load_with_saliency
 from getam.opened.saliency_source import heard, source_of
 from getam.outputs.kept_rows import KeptRows
 from getam.outputs.progress import say
+from getam.outputs.shards import Shard, hold, read_shard
 from getam.photo_size import SINGLE_SCALE
 from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe
 from getam.report.bench_photos import from_lines
@@ -32,8 +33,9 @@ from getam.report.bench_plots import plotting_missing
 from getam.report.leaderboard_pictures import CURVES, SHEET, as_array, draw_curves, sheet
 from getam.report.leaderboard_table import SystemRow, markdown
 from getam.verbs.leaderboard_entry import Entry, read_entries, read_entry
+from getam.verbs.leaderboard_photos import require_apart, some_of
 from getam.verbs.leaderboard_row import Contest, Folders, measure_system
-from getam.verbs.loading import load_and_say, require_background
+from getam.verbs.loading import load_and_say
 from getam.verbs.train import weights_file
 from getam.verbs.train_config import configure
 
@@ -69,6 +71,7 @@ def leaderboard(
     photos: int | None = None,
     test_photos: int | None = None,
     out: Path = Path("leaderboard"),
+    shard: str | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Compare trained systems: the pseudo labels each comes to, and what the same segmenter learns from them.
@@ -108,6 +111,8 @@ def leaderboard(
         test_photos: test on this many, spread evenly over the sorted ids.
         out: folder for leaderboard.json (protocol, all numbers and curves), leaderboard.md (the tables), learning.svg,
             sheet.jpg (photos beside the systems' masks), and the systems' networks, labels and masks.
+        shard: only this process's part of the systems, such as 3/16, the third of 16 (docs/reliability.md); the same
+            command without it then does what is left and writes the tables.
         overwrite: measure everything anew, but go on with what is trained.
 
     Returns:
@@ -116,6 +121,7 @@ def leaderboard(
     Raises:
         InputError: bad data; a row that cannot be read; no recipe; or results of another protocol in `out`.
     """
+    part = read_shard(shard)
     entries = read_entries(recipes)
     if steps is not None and budget is not None:
         raise InputError(f"both --steps {steps} and --budget {budget} were given: choose one")
@@ -126,9 +132,9 @@ def leaderboard(
         load_and_say, data, format=format, classes=classes, masks=truth, background=background or ()
     )
     source = source_of(saliency, used=True)
-    train = _some(heard(load_with_saliency(partial(load, tags, split=split), source), saliency), photos)
-    test = _some(load(test_tags or tags, split=test_split), test_photos)
-    _require_apart(train, test)
+    train = some_of(heard(load_with_saliency(partial(load, tags, split=split), source), saliency), photos)
+    test = some_of(load(test_tags or tags, split=test_split), test_photos)
+    require_apart(train, test)
     given = {"backbone": backbone, "weights": None if weights is None else str(weights), "size": size,
              "batch_size": batch_size, "seed": seed}  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
@@ -137,25 +143,30 @@ def leaderboard(
     contest = Contest(
         train,
         test,
-        _some(test, min(FOLLOWED, len(test.samples))),
+        some_of(test, min(FOLLOWED, len(test.samples))),
         given,
         steps,
         seconds,
         second,
         SINGLE_SCALE[0],
     )
-    results = _Results(Path(out), _protocol(contest), overwrite=overwrite)
-    folders = {entry.name: folders_of(results.path, entry) for entry in entries}
-    for number, entry in enumerate(entries, start=1):
-        if entry.name in results.rows:
-            continue
-        say(f"{entry.name} ({number} of {len(entries)})")
-        try:
-            results.add(measure_system(contest, entry, folders[entry.name]))
-        except GetamError as error:  # the others go on
-            results.add_misfit(entry.name, str(error))
-    results.draw(test)
+    by_name = {entry.name: entry for entry in entries}
+
+    def measure(name: str, what: str) -> SystemRow:
+        say(what)
+        return measure_system(contest, by_name[name], folders_of(Path(out), by_name[name]))
+
+    with hold(Path(out), part):
+        results = _Results(Path(out), _protocol(contest), test, overwrite=overwrite, shard=part)
+        results.fill(list(by_name) if part is None else _of_shard(entries, part), measure)
     return results.path
+
+
+def _of_shard(entries: Sequence[Entry], shard: Shard) -> list[str]:
+    """Names of its rows: those of its trainings, for rows that differ in labels alone share a network."""
+    trainings = list(dict.fromkeys(entry.training for entry in entries))
+    its = set(shard.part(trainings))
+    return [entry.name for entry in entries if entry.training in its]
 
 
 def folders_of(out: Path, entry: Entry) -> Folders:
@@ -191,45 +202,49 @@ def read_time(text: str) -> float:
 class _Results(KeptRows[SystemRow]):
     """What is in the folder, and what comes to it system by system."""
 
-    def __init__(self, out: Path, protocol: dict[str, Any], *, overwrite: bool) -> None:
+    def __init__(
+        self,
+        out: Path,
+        protocol: dict[str, Any],
+        test: Collection,
+        *,
+        overwrite: bool,
+        shard: Shard | None = None,
+    ) -> None:
         def read(fields: dict[str, Any]) -> SystemRow:
             from_lines(fields["photos"], len(protocol["classes"]))
             return SystemRow(**fields)
 
-        super().__init__(out / RESULTS, protocol, read, verb="getam leaderboard", overwrite=overwrite)
-        self.path = out
+        super().__init__(
+            out / RESULTS, protocol, read, verb="getam leaderboard", overwrite=overwrite, shard=shard
+        )
+        self.path, self._test = out, test
 
-    def add(self, row: SystemRow) -> None:
-        """Keep a row, with its difference to the first one."""
-        for first in list(self.rows.values())[:1]:
-            ours, theirs = (from_lines(each.photos, len(self.protocol["classes"])) for each in (row, first))
-            reached, reference = float(mean_iou(ours.sum(0))), float(mean_iou(theirs.sum(0)))
-            row = replace(
-                row, compared_to=first.name, ratio=reached / reference if reference else None,
-                difference=reached - reference, difference_interval=difference_interval(ours, theirs),
-            )  # fmt: skip
-        self.rows[row.name] = row
-        self._write()
+    def compared(self, row: SystemRow, first: SystemRow) -> SystemRow:
+        """With ratio and difference of mIoU, and its interval."""
+        ours, theirs = (from_lines(each.photos, len(self.protocol["classes"])) for each in (row, first))
+        reached, reference = float(mean_iou(ours.sum(0))), float(mean_iou(theirs.sum(0)))
+        return replace(
+            row, compared_to=first.name, ratio=reached / reference if reference else None,
+            difference=reached - reference, difference_interval=difference_interval(ours, theirs),
+        )  # fmt: skip
 
-    def add_misfit(self, name: str, why: str) -> None:
-        """Keep why a system could not be measured."""
-        self.misfits[name] = why
-        self._write()
-
-    def draw(self, test: Collection) -> None:
-        """The curves, where matplotlib is installed, the sheet, and the page with them."""
+    def page(self, *, whole: bool) -> None:
+        """`leaderboard.md`, and in the end the sheet, and the curves, where matplotlib is installed."""
         rows = sorted(self.rows.values(), key=lambda row: -row.miou)
-        missing = plotting_missing()
-        if rows:
+        missing = plotting_missing() if whole else None
+        if whole and rows:
             if missing is None:
                 write_atomically(self.path / CURVES, draw_curves(rows))
-            write_atomically(self.path / SHEET, self._sheet(test, rows))
-        self._write(missing)
+            write_atomically(self.path / SHEET, self._sheet(self._test, rows))
+        pictures = [name for name in (CURVES, SHEET) if (self.path / name).is_file()]
+        page = markdown(self.protocol, list(self.rows.values()), self.misfits, pictures=pictures)
+        write_atomically(self.path / PAGE, (page + (f"\n{missing}\n" if missing else "")).encode())
         if missing is not None:
             say(missing)
 
     def _sheet(self, test: Collection, rows: Sequence[SystemRow]) -> bytes:
-        shown = _some(test, min(SHOWN, len(test.samples))).samples
+        shown = some_of(test, min(SHOWN, len(test.samples))).samples
         photos = [as_array(read_photo(sample.photo)) for sample in shown]
         truths = [load_sample_mask(s, test, (p.shape[0], p.shape[1])) for s, p in zip(shown, photos)]
         places = [folders_of(self.path, read_entry(row.name)).masks for row in rows]
@@ -238,12 +253,6 @@ class _Results(KeptRows[SystemRow]):
             for sample, truth in zip(shown, truths)
         ]
         return sheet(["true mask", *(row.name for row in rows)], photos, masks)
-
-    def _write(self, last: str | None = None) -> None:
-        self.write()
-        pictures = [name for name in (CURVES, SHEET) if (self.path / name).is_file()]
-        page = markdown(self.protocol, list(self.rows.values()), self.misfits, pictures=pictures)
-        write_atomically(self.path / PAGE, (page + (f"\n{last}\n" if last else "")).encode())
 
 
 def _protocol(contest: Contest) -> dict[str, Any]:
@@ -264,36 +273,3 @@ def _protocol(contest: Contest) -> dict[str, Any]:
         "intervals": asdict(DEFAULT), "threads": torch.get_num_threads(),
         "environment": {k: v for k, v in environment().items() if k != "started"},
     }  # fmt: skip
-
-
-def _some(collection: Collection, count: int | None) -> Collection:
-    """That many samples, spread evenly over the sorted ones; all where there is no number."""
-    samples: list[Sample] = sorted(collection.samples, key=lambda sample: sample.name)
-    if count is None:
-        return replace(collection, samples=tuple(samples))
-    if not 1 <= count <= len(samples):
-        raise InputError(f"{count} photos were asked for: give a number from 1 to {len(samples)}")
-    return replace(
-        collection, samples=tuple(samples[place * len(samples) // count] for place in range(count))
-    )
-
-
-def _require_apart(train: Collection, test: Collection) -> None:
-    """Refuse a test on photos that were trained on, or that have no masks, or other classes."""
-    if both := {sample.photo for sample in train.samples} & {sample.photo for sample in test.samples}:
-        raise InputError(
-            f"{len(both)} photos are trained and tested on, the first is {min(both)}: give --split and --test-split, "
-            "or --tags and --test-tags, that share none"
-        )
-    if train.classes != test.classes:
-        raise InputError(
-            f"the photos to train on have the classes {', '.join(train.classes)}, the test photos "
-            f"{', '.join(test.classes)}: name those of both with --classes"
-        )
-    bare = [sample for sample in test.samples if sample.mask is None]
-    if bare:
-        raise InputError(
-            f"{len(bare)} of {len(test.samples)} test photos have no true mask, the first is {bare[0].photo}: add their"
-            " masks to the folder of --truth"
-        )
-    require_background(test)
