@@ -68,22 +68,33 @@ def test_the_five_stages_and_what_each_needs() -> None:
     )
 
 
-def test_seeds_are_irns_and_labels_walk() -> None:
+def test_seeds_and_labels_are_completed_and_labels_walk() -> None:
     seeds, labels = pipelines()
+    assert seeds == Pipeline("layercam", ("pamr",), "completion")
+    assert labels == Pipeline("layercam", ("walk-irn", "pamr"), "completion")
+    stages = RECIPE.stages(IRNConfig(), NOTHING)
+    assert [stages[place].options["labelled_by"] for place in (1, 3)] == [
+        "layercam+pamr:completion", "layercam+walk-irn+pamr:completion",
+    ]  # fmt: skip
+
+
+def test_published_seeds_are_irns_and_published_labels_walk() -> None:
+    seeds, labels = pipelines(rule="levels")
     assert seeds == Pipeline("layercam", (), "irn", label_options={"high": 0.3, "low": 0.05})
     assert labels == Pipeline(
         "layercam", ("walk-irn",), "threshold", label_options={"high": 0.25, "low": 0.25}
     )
     seeds, labels = pipelines(
-        first="bas", seed_high=0.4, seed_low=0.1, background=0.35, label_scales=(48, 64), method="zoom-cam"
-    )
+        first="bas", seed_high=0.4, seed_low=0.1, background=0.35, label_scales=(48, 64), method="zoom-cam",
+        rule="levels",
+    )  # fmt: skip
     assert seeds.label_options == {"high": 0.4, "low": 0.1}
     assert labels.label_options == {"high": 0.35, "low": 0.35}
     assert seeds.scales == labels.scales == (48, 64)
     assert seeds.method == labels.method == "zoom-cam"
     assert pipelines(first="bas")[1].method == "bas"
     assert pipelines(method="layercam[layers=a]")[0].options == {"layers": "a"}
-    stages = RECIPE.stages(IRNConfig(background=0.35), NOTHING)
+    stages = RECIPE.stages(IRNConfig(background=0.35, rule="levels"), NOTHING)
     assert [stages[place].options for place in (1, 3)] == [
         {"labelled_by": "layercam:irn[high=0.3,low=0.05]", "scales": [224, 320]},
         {"labelled_by": "layercam+walk-irn:threshold[high=0.35,low=0.35]", "scales": [224, 320]},
@@ -126,6 +137,7 @@ def test_published_numbers_are_those_of_the_stages() -> None:
     stages = RECIPE.stages(bas, NOTHING)
     assert stages[0].config == BASConfig(**RECIPES["bas"].presets["paper-voc"])
     assert (bas.seed_high, bas.seed_low, bas.background) == (0.3, 0.17, 0.22)
+    assert {config.rule, bas.rule} == {"levels"}
     assert RECIPE.stages(bas.model_copy(update={"first_steps": 9}), NOTHING)[0].config.steps == 9
 
 
@@ -134,10 +146,11 @@ def test_the_defaults_and_presets() -> None:
     assert (config.first, config.method, config.numbers, config.first_steps, config.boundary_steps) == (
         "classifier", "", "light", None, None,
     )  # fmt: skip
-    assert (config.seed_high, config.seed_low, config.background, config.radius) == (0.3, 0.05, 0.25, 10)
+    assert (config.rule, config.seed_high, config.seed_low) == ("completion", 0.3, 0.05)
+    assert (config.background, config.radius) == (0.25, 10)
     assert config.label_scales == (224, 320)
     assert {"light", "paper-voc", "paper-voc-bas"} == set(RECIPE.presets)
-    assert (RECIPE.name, RECIPE.needs, RECIPE.uses) == ("irn", (), ())
+    assert (RECIPE.name, RECIPE.needs, RECIPE.uses) == ("irn", (), ("saliency",))
     own = BoundariesConfig()
     assert (own.lr, own.output_stride, own.radius, own.frozen) == (5e-3, 16, 10, True)
     assert BoundariesRecipe.presets == {
@@ -215,7 +228,7 @@ def test_the_second_half_goes_behind_any_stage() -> None:
     seeds = half[0].label.args[0]  # type: ignore[union-attr]
     assert (half[0].needs, half[2].needs) == (("mine",), ("mine", "boundaries"))
     assert (seeds.method, seeds.options, seeds.refine, seeds.scales, seeds.flip) == (
-        "gradcam", {"layers": "a"}, (), (64,), False,
+        "gradcam", {"layers": "a"}, ("pamr",), (64,), False,
     )  # fmt: skip
 
 
@@ -316,7 +329,7 @@ def run(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, d
     save_file(timm.create_model("test_resnet").state_dict(), folder / "w.safetensors")
     asked = {
         "data": scenes / "photos", "tags": scenes / "tags.csv", "recipe": "irn", "backbone": "test_resnet",
-        "weights": folder / "w.safetensors", "size": 32, "batch_size": 3, "steps": 2,
+        "weights": folder / "w.safetensors", "size": 32, "batch_size": 3, "steps": 2, "saliency": "none",
         "options": ("label_scales=[48]", "channels=[8,8,8,8]", "width=8"),
     }  # fmt: skip
     getam.train(out=folder / "run", **asked)

@@ -1,15 +1,17 @@
 """IRN's second half (arXiv 1904.05044) behind any network with maps: BAS, SIPE and Puzzle-CAM end with it.
 
 Maps of a first network → seeds where they are sure → class boundaries, learned from pairs of seeds → the maps walk, and
-stop at the boundaries → pseudo labels → a segmenter. Displacements, which tell one object of a class from the next, are
-left out: they have a branch and a loss of their own, and labels of classes ask nothing of them.
+stop at the boundaries → pseudo labels → a segmenter. Seeds and labels come from completion, or from published levels,
+which presume maps that many more steps have taught: a CAM of few is hardly ever low enough to be background.
+Displacements, which tell one object of a class from the next, are left out: they have a branch and a loss of their own,
+and labels of classes ask nothing of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -39,6 +41,7 @@ class IRNConfig(SupervisedConfig):
     numbers: str = "light"  # preset of `first`, and of the boundaries, where they have it
     first_steps: PositiveInt | None = None  # None: those of that preset, else `steps`; and so below
     boundary_steps: PositiveInt | None = None
+    rule: Literal["completion", "levels"] = "completion"  # of seeds and labels; "levels" are the three below
     seed_high: float = Field(default=IRN_HIGH, ge=0, le=1)  # background levels of the seeds
     seed_low: float = Field(default=IRN_LOW, ge=0, le=1)
     background: float = Field(default=BACKGROUND, ge=0, le=1)  # its level after the walk
@@ -78,13 +81,16 @@ def second_half(network: str, maps: Pipeline, config: IRNConfig) -> tuple[Stage,
     Raises:
         InputError: there is no such preset.
     """
-    seeds = replace(
-        maps, refine=(), labels="irn", label_options={"high": config.seed_high, "low": config.seed_low}
-    )
-    level = config.background  # one for both: nothing is undecided
-    walked = replace(
-        maps, refine=("walk-irn",), labels="threshold", label_options={"high": level, "low": level}
-    )
+    if config.rule == "completion":
+        seeds, walked = (
+            replace(maps, refine=refine, labels="completion", label_options={})
+            for refine in (("pamr",), ("walk-irn", "pamr"))
+        )
+    else:
+        levels = {"high": config.seed_high, "low": config.seed_low}
+        seeds = replace(maps, refine=(), labels="irn", label_options=levels)
+        levels = dict.fromkeys(("high", "low"), config.background)  # one for both: nothing is undecided
+        walked = replace(maps, refine=("walk-irn",), labels="threshold", label_options=levels)
     learned = config.of_stage(BoundariesRecipe(), config.boundary_steps)
     learned = learned.model_copy(update={"radius": config.radius})
     segmenter = SupervisedConfig(**{name: getattr(config, name) for name in SupervisedConfig.model_fields})
@@ -99,9 +105,10 @@ def second_half(network: str, maps: Pipeline, config: IRNConfig) -> tuple[Stage,
 # Levels of BAS (2309.12943) for the seeds and after the walk; of Puzzle-CAM (2101.11253) 0.4, 0.1 and 0.35.
 PRESETS: dict[str, dict[str, Any]] = {
     "light": {},
-    "paper-voc": {"backbone": "resnet50", "numbers": "paper-voc"},
+    "paper-voc": {"backbone": "resnet50", "numbers": "paper-voc", "rule": "levels"},
     "paper-voc-bas": {
-        "backbone": "resnet50", "numbers": "paper-voc", "first": "bas", "seed_low": 0.17, "background": 0.22,
+        "backbone": "resnet50", "numbers": "paper-voc", "rule": "levels", "first": "bas", "seed_low": 0.17,
+        "background": 0.22,
     },
 }  # fmt: skip
 
@@ -115,7 +122,7 @@ class IRNRecipe:
 
     name = "irn"
     needs: tuple[str, ...] = ()
-    uses: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ("saliency",)
     config_type = IRNConfig
     presets = PRESETS
 
@@ -159,6 +166,8 @@ def _try(first: CommonConfig, boundaries: Stage, maps: Pipeline, collection: Col
         config.model_copy(update={"weights": FROM_NOTHING}).build(collection.classes).eval()
         for config in (first, boundaries.config)
     )
-    walked = replace(maps, refine=("walk-irn",), labels="threshold", label_options={})
+    walked = replace(
+        maps, refine=("walk-irn",), labels="threshold", label_options={}
+    )  # any rule that needs maps
     several = any(len(sample.tags) > 1 for sample in collection.samples)
     walked.check(saliency=False, several_tags=several, net=net, boundaries=walls)
