@@ -15,7 +15,7 @@ import argparse
 import csv
 import json
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 from PIL import Image
@@ -25,6 +25,7 @@ from getam.data.masks import write_classes, write_mask
 from getam.data.photos import as_tensor, read_photo
 from getam.engine.model import load_model
 from getam.recipes.um_cam import UMCAMConfig, expanded
+from getam.refine.geodesic import Variances
 
 SIDE = 160  # pixels of a window, of 0.63 mm
 AIR, BONE = -1000, 400  # Hounsfield units that become 0 and 255
@@ -65,7 +66,7 @@ def windows(scan: Path, truth: Path, out: Path) -> None:
         print(f"{part}: {len(rows)} windows, {sum(bool(tag) for _, tag in rows)} with the tumour")
 
 
-def label_windows(model: Path, photos: Path, variances: Literal["weighted", "mean"], out: Path) -> None:
+def label_windows(model: Path, photos: Path, variances: Variances, out: Path) -> None:
     """The label rule of recipe `um-cam` on windows that show the tumour, nothing on the others."""
     net = load_model(model)
     config = UMCAMConfig(variances=variances)
@@ -117,7 +118,7 @@ def main() -> None:
     best = max(sides, key=lambda side: sides[side])
     results["segmenter, Dice of the training windows at a side of"] = {str(k): v for k, v in sides.items()}
     results[f"segmenter, of the test windows at {best}"] = segmented(run, out, "test", best)
-    for variances in ("weighted", "mean"):
+    for variances in get_args(Variances):
         masks = out / f"um-cam-{variances}"
         label_windows(run / "1-classifier", out / "test", variances, masks)
         results[f"um-cam, variances {variances}, told the tags"] = score(masks, out / "test-truth")

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from getam.data.masks import write_atomically
 from getam.errors import GetamError, InputError
+from getam.outputs.progress import say
 from getam.outputs.shards import Shard, of_all_shards, of_shard
 
 Row = TypeVar("Row")
@@ -83,21 +84,36 @@ class KeptRows(ABC, Generic[Row]):
         """The row with its difference to the one that was measured first."""
 
     @abstractmethod
-    def page(self, *, whole: bool) -> None:
-        """Write what people read; `whole`: all rows are there that were asked for, pictures are worth their time."""
+    def page(self) -> str:
+        """What people read, as Markdown; it lies beside the JSON file, by the same name."""
 
-    def fill(self, names: Sequence[str], measure: Callable[[str, str], Row]) -> None:
+    def draw(self) -> str | None:
+        """Draw what the page shows, once all rows are there; the sentence why something could not be drawn, if so."""
+        return None
+
+    def fill(
+        self,
+        names: Sequence[str],
+        measure: Callable[[str, str], Row],
+        *,
+        together: Callable[[str], object] = str,
+    ) -> None:
         """Measure those of the rows that are not there yet, each kept as soon as it is measured.
 
-        A row that cannot be measured is a misfit, and the others go on. A shard measures the rows it is given; the
+        A row that cannot be measured is a misfit, and the others go on. A shard measures its part of the rows; the
         whole call takes what shards have measured, rows nobody names here included, and ends what they left.
 
         Args:
-            names: of the rows, in the order of the table.
+            names: of all rows, in the order of the table.
             measure: a row's name, and what is said of it ("getam (2 of 3)") → the row.
+            together: a row's name → what it has in common with the rows that go to the same shard.
         """
+        whole = self._shard is None
+        if self._shard is not None:
+            its = set(self._shard.part(list(dict.fromkeys(map(together, names)))))
+            names = [name for name in names if together(name) in its]
         todo = [name for name in names if name not in self.rows]
-        extra = [name for name in self.others if self._shard is None and name not in {*names, *self.rows}]
+        extra = [name for name in self.others if whole and name not in {*names, *self.rows}]
         for number, name in enumerate((*todo, *extra), start=1):
             try:
                 row = self.others.get(name) or measure(name, f"{name} ({number} of {len(todo)})")
@@ -105,17 +121,22 @@ class KeptRows(ABC, Generic[Row]):
                 self.misfits[name] = str(error)
             else:
                 first = next(iter(self.rows.values()), None)  # a shard does not know which that will be
-                self.rows[name] = (
-                    row if first is None or self._shard is not None else self.compared(row, first)
-                )
+                self.rows[name] = self.compared(row, first) if whole and first is not None else row
             self.write()
-            if self._shard is None:
-                self.page(whole=False)
-        if self._shard is None:
-            self.page(whole=True)
+            if whole:
+                self._write_page(None)
+        if whole:
+            missing = self.draw()
+            self._write_page(missing)
+            if missing is not None:
+                say(missing)
             for part in self._parts:  # what shards have kept is in the file of the whole call
                 if part != self.file:
                     part.unlink(missing_ok=True)
+
+    def _write_page(self, last: str | None) -> None:
+        text = self.page() if last is None else f"{self.page()}\n{last}\n"
+        write_atomically(self.file.with_suffix(".md"), text.encode())
 
     def write(self) -> None:
         """Protocol, rows and misfits, by an atomic rename; NaN is null."""

@@ -82,15 +82,14 @@ def second_half(network: str, maps: Pipeline, config: IRNConfig) -> tuple[Stage,
         InputError: there is no such preset.
     """
     if config.rule == "completion":
-        seeds, walked = (
-            replace(maps, refine=refine, labels="completion", label_options={})
-            for refine in (("pamr",), ("walk-irn", "pamr"))
-        )
+        completed = replace(maps, labels="completion", label_options={})
+        seeds = replace(completed, refine=("pamr",))
+        walked = replace(completed, refine=("walk-irn", "pamr"))
     else:
-        levels = {"high": config.seed_high, "low": config.seed_low}
-        seeds = replace(maps, refine=(), labels="irn", label_options=levels)
-        levels = dict.fromkeys(("high", "low"), config.background)  # one for both: nothing is undecided
-        walked = replace(maps, refine=("walk-irn",), labels="threshold", label_options=levels)
+        agreed = {"high": config.seed_high, "low": config.seed_low}
+        seeds = replace(maps, refine=(), labels="irn", label_options=agreed)
+        level = {"high": config.background, "low": config.background}  # one for both: nothing is undecided
+        walked = replace(maps, refine=("walk-irn",), labels="threshold", label_options=level)
     learned = config.of_stage(BoundariesRecipe(), config.boundary_steps)
     learned = learned.model_copy(update={"radius": config.radius})
     segmenter = SupervisedConfig(**{name: getattr(config, name) for name in SupervisedConfig.model_fields})
@@ -166,8 +165,7 @@ def _try(first: CommonConfig, boundaries: Stage, maps: Pipeline, collection: Col
         config.model_copy(update={"weights": FROM_NOTHING}).build(collection.classes).eval()
         for config in (first, boundaries.config)
     )
-    walked = replace(
-        maps, refine=("walk-irn",), labels="threshold", label_options={}
-    )  # any rule that needs maps
+    # any rule that needs maps
+    walked = replace(maps, refine=("walk-irn",), labels="threshold", label_options={})
     several = any(len(sample.tags) > 1 for sample in collection.samples)
     walked.check(saliency=False, several_tags=several, net=net, boundaries=walls)

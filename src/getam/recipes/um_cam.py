@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +27,7 @@ from getam.recipes.base import EMBEDDED
 from getam.recipes.classifier import ClassifierConfig, ClassifierRecipe
 from getam.recipes.consensus import ConsensusConfig, ConsensusRecipe
 from getam.recipes.stages import Networks, SoftLabelStage, Stage, TrainStage
-from getam.refine.geodesic import CONTRAST, FALL_OFF, MARGIN, geodesic_expansion
+from getam.refine.geodesic import CONTRAST, FALL_OFF, MARGIN, Variances, geodesic_expansion
 from getam.refine.scaled import shrunk
 
 SHARED = ("backbone", "size", "zoom", "colour_jitter", "batch_size", "seed")
@@ -44,7 +44,7 @@ class UMCAMConfig(ConsensusConfig):
     fall_off: float = Field(default=FALL_OFF, gt=0)
     contrast: float = Field(default=CONTRAST, ge=0, le=1)
     margin: int = Field(default=MARGIN, ge=0)
-    variances: Literal["weighted", "mean"] = "weighted"  # of the split that finds seeds
+    variances: Variances = "weighted"  # of the split that finds seeds
 
     @field_validator("classifier")
     @classmethod

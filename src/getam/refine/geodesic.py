@@ -1,5 +1,7 @@
 """Geodesic seed expansion: a map grows to the edges around its strongest part (UM-CAM, arXiv 2306.11490)."""
 
+from typing import Literal, get_args
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,10 +16,11 @@ THRESHOLDS = tuple(step / 20 for step in range(1, 20))  # 0.05, 0.10, … 0.95
 MARGIN = 5  # pixels between the box around the seed region and the background seeds
 FALL_OFF = 1.0  # r: probabilities fall as exp(−r · distance)
 CONTRAST = 1.0  # λ: 1 measures paths by contrast alone, 0 by length alone
-VARIANCES = ("weighted", "mean")  # of the two parts of a photo: what their threshold makes small
 EVERY_DIRECTION = np.ones((3, 3), dtype=int)
 
 Array = NDArray[np.float64]
+Variances = Literal["weighted", "mean"]
+"""Of the two parts of a photo: what their threshold makes small."""
 
 
 @torch.no_grad()
@@ -28,7 +31,7 @@ def geodesic_expansion(
     fall_off: float = FALL_OFF,
     contrast: float = CONTRAST,
     margin: int = MARGIN,
-    variances: str = "weighted",
+    variances: Variances = "weighted",
 ) -> Tensor:
     """Blend every map with what lies close to its seed along paths that cross no edge of the photo.
 
@@ -46,10 +49,10 @@ def geodesic_expansion(
 
     Deviations from the reference, made for single-channel slices: it takes the plain mean of the two variances
     (`variances="mean"`), which the hottest speck of a map makes small, for it hardly varies in itself, and then the
-    thing around it is background; photos of three channels; every map of a photo on its
-    own; the box grows on all four sides and is clipped (there the margin moves the box and widens it by one margin
-    only); black pixels are no void, so a seed on one is a seed; shortest paths are exact (SciPy's Dijkstra), not
-    raster scans. A map that no threshold splits, as one of zeros, is returned unchanged. Runs on the CPU.
+    thing around it is background; photos of three channels; every map of a photo on its own; the box grows on all
+    four sides and is clipped (there the margin moves the box and widens it by one margin only); black pixels are no
+    void, so a seed on one is a seed; shortest paths are exact (SciPy's Dijkstra), not raster scans. A map that no
+    threshold splits, as one of zeros, is returned unchanged. Runs on the CPU.
 
     Args:
         images: (B,3,H,W), any dtype, values 0–255.
@@ -76,8 +79,8 @@ def geodesic_expansion(
             f"fall_off {fall_off}, contrast {contrast}, margin {margin}: fall_off must be above 0, contrast within 0 "
             "and 1, the margin 0 or more."
         )
-    if variances not in VARIANCES:
-        raise InputError(f"variances {variances!r}: choose one of {', '.join(VARIANCES)}")
+    if variances not in get_args(Variances):
+        raise InputError(f"variances {variances!r}: choose one of {', '.join(get_args(Variances))}")
     expanded = photo_sized(images, maps).clone()
     for photo, image in enumerate(images.cpu().double().numpy()):
         scaled = image / (np.sqrt(image.var((1, 2)).mean()) or 1.0)  # a photo of one colour has no edges
@@ -85,8 +88,7 @@ def geodesic_expansion(
         for slot in range(maps.shape[1]):
             given = expanded[photo, slot].cpu().double().numpy()
             span = np.ptp(given)
-            weighted = variances == "weighted"
-            seeds = _seeds((given - given.min()) / span, scaled, margin, weighted) if span > 0 else None
+            seeds = _seeds((given - given.min()) / span, scaled, margin, variances) if span > 0 else None
             if seeds is None:
                 continue
             near, far = (dijkstra(graph, indices=list(s), min_only=True).reshape(given.shape) for s in seeds)
@@ -95,9 +97,9 @@ def geodesic_expansion(
     return expanded
 
 
-def _seeds(unit: Array, image: Array, margin: int, weighted: bool) -> tuple[set[int], set[int]] | None:
+def _seeds(unit: Array, image: Array, margin: int, variances: Variances) -> tuple[set[int], set[int]] | None:
     """Map (H,W) in [0,1], image (3,H,W) -> raster indices of foreground and background seeds; None without a split."""
-    threshold = _best_threshold(unit, image, weighted)
+    threshold = _best_threshold(unit, image, variances)
     if threshold is None:
         return None
     height, width = unit.shape
@@ -110,18 +112,15 @@ def _seeds(unit: Array, image: Array, margin: int, weighted: bool) -> tuple[set[
     return centre, {int(row * width + column) for row in (top, bottom) for column in (left, right)}
 
 
-def _best_threshold(unit: Array, image: Array, weighted: bool) -> float | None:
-    """The threshold whose two sides have the least mean of colour variances; None if none has two sides.
-
-    `weighted`: a side counts as much as it has pixels, else both count alike.
-    """
+def _best_threshold(unit: Array, image: Array, variances: Variances) -> float | None:
+    """The threshold whose two sides have the least mean of colour variances; None if none has two sides."""
     best: float = np.inf
     found: float | None = None
     for threshold in THRESHOLDS:
         inside = unit >= threshold
         if inside.all():  # never empty: a map in [0,1] reaches 1
             continue
-        share = inside.mean() if weighted else 0.5
+        share = inside.mean() if variances == "weighted" else 0.5
         within = float(share * image[:, inside].var(1).mean() + (1 - share) * image[:, ~inside].var(1).mean())
         if within < best:
             best, found = within, threshold

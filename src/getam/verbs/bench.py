@@ -29,7 +29,6 @@ from getam.metrics.thresholds import DEFAULT_THRESHOLDS
 from getam.nets.embedded import embedded_model
 from getam.opened.saliency import load_with_saliency
 from getam.outputs.kept_rows import KeptRows
-from getam.outputs.progress import say
 from getam.outputs.shards import Shard, hold, over_processes, read_shard
 from getam.pipeline import Pipeline
 from getam.pipeline_text import parse_pipeline
@@ -39,7 +38,7 @@ from getam.report.bench_table import BenchRow, markdown
 from getam.verbs.bench_row import Subject, measure_row
 from getam.verbs.loading import load_and_say, require_background
 
-RESULTS, PAGE = "bench.json", "bench.md"
+RESULTS = "bench.json"
 THRESHOLD_RULE = "sorted ids dealt into two halves; the best threshold of each half scores the other one"
 
 
@@ -144,7 +143,7 @@ def bench(
     with hold(Path(out), part):
         results = _Results(Path(out), protocol, overwrite=overwrite, shard=part)
         results.fill(
-            list(rows) if part is None else part.part(list(rows)),
+            list(rows),
             lambda name, what: measure_row(subject, name, rows[name][0], labels=rows[name][1], what=what),
         )
     return results.path
@@ -171,17 +170,18 @@ class _Results(KeptRows[BenchRow]):
             difference_interval=difference_interval(ours, theirs),
         )  # fmt: skip
 
-    def page(self, *, whole: bool) -> None:
-        """`bench.md`, and in the end the plots, where matplotlib is installed."""
-        missing = plotting_missing() if whole else None
-        if whole and missing is None:
+    def page(self) -> str:
+        """`bench.md`, with the plots that are there."""
+        pictures = [name for name in (CURVES, TRADEOFF) if (self.path / name).is_file()]
+        return markdown(self.protocol, list(self.rows.values()), self.misfits, pictures=pictures)
+
+    def draw(self) -> str | None:
+        """The plots, where matplotlib is installed."""
+        missing = plotting_missing()
+        if missing is None:
             for name, picture in draw(list(self.rows.values()), self.protocol["fixed_threshold"]).items():
                 write_atomically(self.path / name, picture)
-        pictures = [name for name in (CURVES, TRADEOFF) if (self.path / name).is_file()]
-        page = markdown(self.protocol, list(self.rows.values()), self.misfits, pictures=pictures)
-        write_atomically(self.path / PAGE, (page + (f"\n{missing}\n" if missing else "")).encode())
-        if missing is not None:
-            say(missing)
+        return missing
 
 
 def _select(collection: Collection, photos: int | None) -> Collection:

@@ -39,7 +39,7 @@ from getam.verbs.loading import load_and_say
 from getam.verbs.train import weights_file
 from getam.verbs.train_config import configure
 
-RESULTS, PAGE = "leaderboard.json", "leaderboard.md"
+RESULTS = "leaderboard.json"
 ROWS = "rows"
 SYSTEMS = ("all",)
 SHOWN = 8  # photos of the sheet
@@ -158,15 +158,9 @@ def leaderboard(
 
     with hold(Path(out), part):
         results = _Results(Path(out), _protocol(contest), test, overwrite=overwrite, shard=part)
-        results.fill(list(by_name) if part is None else _of_shard(entries, part), measure)
+        # rows that differ in labels alone share a network
+        results.fill(list(by_name), measure, together=lambda name: by_name[name].training)
     return results.path
-
-
-def _of_shard(entries: Sequence[Entry], shard: Shard) -> list[str]:
-    """Names of its rows: those of its trainings, for rows that differ in labels alone share a network."""
-    trainings = list(dict.fromkeys(entry.training for entry in entries))
-    its = set(shard.part(trainings))
-    return [entry.name for entry in entries if entry.training in its]
 
 
 def folders_of(out: Path, entry: Entry) -> Folders:
@@ -229,21 +223,23 @@ class _Results(KeptRows[SystemRow]):
             difference=reached - reference, difference_interval=difference_interval(ours, theirs),
         )  # fmt: skip
 
-    def page(self, *, whole: bool) -> None:
-        """`leaderboard.md`, and in the end the sheet, and the curves, where matplotlib is installed."""
+    def page(self) -> str:
+        """`leaderboard.md`, with the pictures that are there."""
+        pictures = [name for name in (CURVES, SHEET) if (self.path / name).is_file()]
+        return markdown(self.protocol, list(self.rows.values()), self.misfits, pictures=pictures)
+
+    def draw(self) -> str | None:
+        """The sheet, and the curves, where matplotlib is installed."""
         rows = sorted(self.rows.values(), key=lambda row: -row.miou)
-        missing = plotting_missing() if whole else None
-        if whole and rows:
+        missing = plotting_missing()
+        if rows:
             if missing is None:
                 write_atomically(self.path / CURVES, draw_curves(rows))
-            write_atomically(self.path / SHEET, self._sheet(self._test, rows))
-        pictures = [name for name in (CURVES, SHEET) if (self.path / name).is_file()]
-        page = markdown(self.protocol, list(self.rows.values()), self.misfits, pictures=pictures)
-        write_atomically(self.path / PAGE, (page + (f"\n{missing}\n" if missing else "")).encode())
-        if missing is not None:
-            say(missing)
+            write_atomically(self.path / SHEET, self._sheet(rows))
+        return missing
 
-    def _sheet(self, test: Collection, rows: Sequence[SystemRow]) -> bytes:
+    def _sheet(self, rows: Sequence[SystemRow]) -> bytes:
+        test = self._test
         shown = some_of(test, min(SHOWN, len(test.samples))).samples
         photos = [as_array(read_photo(sample.photo)) for sample in shown]
         truths = [load_sample_mask(s, test, (p.shape[0], p.shape[1])) for s, p in zip(shown, photos)]

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from getam.data.fingerprint import file_hash, take_fingerprint
-from getam.data.masks import write_atomically
 from getam.engine.device import choose_device
 from getam.engine.environment import environment
 from getam.engine.model import load_model
@@ -28,7 +27,7 @@ from getam.report.localise_table import LocaliseRow, markdown, rows_table
 from getam.verbs.loading import load_and_say
 from getam.verbs.localise_row import choose_photos, measure_row
 
-RESULTS, PAGE = "localise.json", "localise.md"
+RESULTS = "localise.json"
 THRESHOLD_RULE = "sorted ids dealt into two halves; the best threshold of each half scores the other one"
 
 
@@ -117,10 +116,7 @@ def localise(
             Path(out) / RESULTS, protocol, lambda fields: LocaliseRow(**fields), verb="getam localise",
             overwrite=overwrite, shard=part,
         )  # fmt: skip
-        results.fill(
-            list(rows) if part is None else part.part(list(rows)),
-            lambda name, what: measure_row(subject, name, rows[name], what),
-        )
+        results.fill(list(rows), lambda name, what: measure_row(subject, name, rows[name], what))
     if part is None and results.rows:
         print(rows_table(list(results.rows.values())), end="")
     return Path(out)
@@ -137,10 +133,9 @@ class _Results(KeptRows[LocaliseRow]):
             difference_interval=difference_interval(ours, theirs),
         )  # fmt: skip
 
-    def page(self, *, whole: bool) -> None:
+    def page(self) -> str:
         """`localise.md`."""
-        page = markdown(self.protocol, list(self.rows.values()), self.misfits)
-        write_atomically(self.file.with_name(PAGE), page.encode())
+        return markdown(self.protocol, list(self.rows.values()), self.misfits)
 
 
 def _rows(net: Any, compare: Sequence[str] | None, size: int) -> dict[str, Pipeline]:
