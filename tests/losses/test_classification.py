@@ -28,7 +28,7 @@ def test_large_scores_stay_finite() -> None:
     scores = torch.tensor([[1e4, -1e4]], requires_grad=True)
     loss = classification_loss(scores, torch.tensor([[0.0, 1.0]]))
     loss.backward()
-    assert float(loss) == pytest.approx(1e4)
+    assert loss.item() == pytest.approx(1e4)
     assert bool(scores.grad.isfinite().all())
 
 
@@ -36,7 +36,7 @@ def test_large_scores_stay_finite() -> None:
 def test_nothing_to_classify_costs_nothing(shape: tuple[int, int]) -> None:
     scores = torch.zeros(shape, requires_grad=True)
     loss = classification_loss(scores, torch.zeros(shape))
-    assert float(loss) == 0
+    assert loss.item() == 0
     loss.backward()
 
 
