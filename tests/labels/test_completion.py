@@ -37,6 +37,8 @@ def by_pixel(
 ) -> np.ndarray:
     """One photo: maps (K,H,W), the class of every slot (−1 none), salient (H,W) → label (H,W)."""
     present = sorted((c, k) for k, c in enumerate(classes) if c >= 0)
+    if len(present) == 1 and not any(value > 0 for value in maps[present[0][1]].flatten()):
+        maps = np.ones_like(maps)
     height, width = salient.shape
     label = np.zeros((height, width), int)
     for y in range(height):
@@ -90,10 +92,13 @@ def opened(label: np.ndarray, side: int) -> np.ndarray:
     classes=st.sampled_from([[0], [2, 0], [1, -1], [-1, 4, 0], [-1]]),
     quantile=st.sampled_from([0.5, 0.9, 0.95]),
     side=st.sampled_from([0, 1, 2, 3]),
+    above=st.sampled_from([0.3, 1.0]),
 )
-def test_equals_the_steps_pixel_by_pixel(seed: int, classes: list[int], quantile: float, side: int) -> None:
+def test_equals_the_steps_pixel_by_pixel(
+    seed: int, classes: list[int], quantile: float, side: int, above: float
+) -> None:
     generator = torch.Generator().manual_seed(seed)
-    maps = (torch.rand(1, len(classes), 7, 6, generator=generator) - 0.3).clamp(min=0)
+    maps = (torch.rand(1, len(classes), 7, 6, generator=generator) - above).clamp(min=0)
     salient = torch.rand(1, 7, 6, generator=generator) < 0.5
     found = complete(maps, torch.tensor([classes]), salient, quantile=quantile, opening=side)
     wanted = by_pixel(maps[0].numpy(), classes, salient[0].numpy(), quantile, 32, side)
@@ -139,6 +144,21 @@ def test_maps_that_are_zero_decide_nothing() -> None:
     label = complete(torch.zeros(1, 2, 16, 16), torch.tensor([[0, 1]]), torch.ones(1, 16, 16))
     assert bool((label == 255).all())
     assert not complete(torch.zeros(1, 2, 16, 16), torch.tensor([[0, 1]]), torch.zeros(1, 16, 16)).any()
+
+
+def test_the_only_tag_of_a_photo_needs_no_map() -> None:
+    salient = torch.zeros(3, 16, 16)
+    salient[:, :12] = 1
+    maps = torch.zeros(3, 2, 16, 16)
+    maps[1, 1, 0, 0] = 0.5  # has one, if a small one
+    classes = torch.tensor([[4, -1], [-1, 2], [4, 2]])  # the third has two tags: which of them is salient?
+    label = complete(maps, classes, salient, opening=0)
+    assert label[0].unique().tolist() == [0, 5]
+    assert torch.equal(label[0] == 5, salient[0] > 0)
+    assert [label[1, 0, 0].item(), label[1, 5, 5].item()] == [3, 255]
+    assert label[2].unique().tolist() == [0, 255]
+    maps[0, 1] = 1  # a slot without a tag says nothing
+    assert torch.equal(complete(maps, classes, salient, opening=0), label)
 
 
 def test_the_papers_numbers_are_the_defaults() -> None:

@@ -32,6 +32,8 @@ def complete(
 ) -> Tensor:
     """Pseudo labels from maps and saliency.
 
+    0. A photo's only tag whose map is nowhere positive counts as 1 everywhere: with one tag saliency says it all. Ours;
+       CAMs of a class that a network has hardly seen are empty (docs/differences.md).
     1. bg = (1 − max map)^power; the label is the arg-max over [bg, maps]; where bg wins → 255; where not salient → 0.
     2. Completion: for each present class in ascending order, pixels above the `quantile` of its positive values that
        are labelled 0 become that class.
@@ -55,7 +57,7 @@ def complete(
     require_fitting(maps, classes, saliency=saliency)
     if not 0 < quantile < 1:
         raise InputError(f"the quantile {quantile} must lie between 0 and 1, both excluded.")
-    maps = maps.float()
+    maps = _only_tags_without_map(maps.float(), classes)
     label = arg_max_label(maps, classes, background_power)
     label[saliency <= salient] = 0
     label = _put_back(label, maps, classes, quantile)
@@ -72,6 +74,13 @@ def arg_max_label(maps: Tensor, classes: Tensor, background_power: int = BACKGRO
     names = (classes.clamp(min=0) + 1).to(torch.uint8)
     winner = names.gather(1, slot.flatten(1)).view_as(slot)
     return torch.where(background >= best, IGNORE, winner).to(torch.uint8)
+
+
+def _only_tags_without_map(maps: Tensor, classes: Tensor) -> Tensor:
+    """Step 0: (B,K,H,W) → the same, 1 everywhere for photos with one tag and nothing above 0 in its map."""
+    present = classes >= 0
+    mapped = ((maps > 0) & present[..., None, None]).flatten(1).any(1)
+    return maps.masked_fill(((present.sum(1) == 1) & ~mapped)[:, None, None, None], 1.0)
 
 
 def _put_back(label: Tensor, maps: Tensor, classes: Tensor, quantile: float) -> Tensor:
