@@ -4,7 +4,7 @@ A class's confidence is the mean, over the pixels that have it in the label, of 
 of all tags of the photo and the rule's strict background level β (of "completion", (1 − max map)^power at each pixel).
 It is taken before any CRF, after which every share is near 1; so is `predict`'s, the network's own probability.
 Maps have a peak of 1 in every photo, also where the class is not there: the number orders pixels and photos, it is no
-probability of being right.
+probability of being right. A photo's only tag, painted by saliency because its map is empty, has 0.
 """
 
 from __future__ import annotations
