@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import Context, copy_context
 from threading import RLock, get_ident
 from typing import Any
 
@@ -17,7 +18,8 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 _LOCK = RLock()  # a block abandoned half-way may be closed by the garbage collector at any moment
-_HELD: dict[Hashable, tuple[int, AbstractContextManager[object]]] = {}  # holders, and what puts it back
+# Holders, what puts it back, and where: torch 2.15 lets a setting end only in the context that began it.
+_HELD: dict[Hashable, tuple[int, AbstractContextManager[object], Context]] = {}
 
 
 class Hooks(AbstractContextManager["Hooks"]):
@@ -51,19 +53,19 @@ def _own(hook: Callable[..., Any]) -> Callable[..., Any]:
 def held(what: Hashable, setting: Callable[[], AbstractContextManager[object]]) -> Iterator[None]:
     """Run the block under a setting that all threads see: the first that holds `what` makes it, the last ends it."""
     with _LOCK:
-        holders, made = _HELD.get(what) or (0, setting())
+        holders, made, where = _HELD.get(what) or (0, setting(), copy_context())
         if not holders:
-            made.__enter__()
-        _HELD[what] = holders + 1, made
+            where.run(made.__enter__)
+        _HELD[what] = holders + 1, made, where
     try:
         yield
     finally:
         with _LOCK:
-            holders, made = _HELD.pop(what)
+            holders, made, where = _HELD.pop(what)
             if holders > 1:
-                _HELD[what] = holders - 1, made
+                _HELD[what] = holders - 1, made, where
             else:
-                made.__exit__(None, None, None)
+                where.run(made.__exit__, None, None, None)
 
 
 class Switch:
