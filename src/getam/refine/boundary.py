@@ -144,7 +144,7 @@ def _transition(alike: Tensor, offsets: Sequence[Offset], grid: tuple[int, int])
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support", UserWarning)
-        return transition.to_sparse_csr()  # multiplied 17 times as fast on a CPU, same bits
+        return transition.to_sparse_csr()  # on a CPU the walk takes a tenth of the time, same bits
 
 
 def _shifts(values: Tensor, offsets: Sequence[Offset], outside: float) -> Callable[[Offset], Tensor]:
