@@ -70,9 +70,10 @@ def test_a_step_is_made_of_its_published_parts() -> None:
     given["roi"][0, :, 40:] = False
     found = net(given["image"])
     cams = F.interpolate(class_maps(found.score_map), size=found.side.shape[-2:], mode="bilinear")
-    specific = image_specific_cam(found.side, cams, TAGS > 0, structure=found.last)
     step = 64 // found.side.shape[-1]
     inside = given["roi"][:, step // 2 :: step, step // 2 :: step]
+    assert not inside.all()
+    specific = image_specific_cam(found.side, cams, TAGS > 0, structure=found.last, inside=inside)
     expected = {
         "cls": F.multilabel_soft_margin_loss(found.score_map.mean((2, 3)), TAGS),
         "gsc": consistency_loss(cams, specific, TAGS > 0, inside),
@@ -85,6 +86,17 @@ def test_a_step_is_made_of_its_published_parts() -> None:
     torch.testing.assert_close(twice["gsc"], 2 * losses["gsc"])
     whole = RECIPE.losses(net, {**given, "roi": torch.ones(3, 64, 64, dtype=torch.bool)}, 0.5, CONFIG)
     assert whole["gsc"] != losses["gsc"]
+
+
+def test_the_consistency_teaches_classifier_and_branches_and_the_body_through_the_classifier() -> None:
+    net = network()
+    RECIPE.losses(net, batch(net), 0.5, CONFIG)["gsc"].backward()
+    assert net.classifier.weight.grad is not None
+    assert net.classifier.weight.grad.any()
+    for branch in net.branches:
+        assert branch.weight.grad is not None
+        assert branch.weight.grad.any()
+    assert any(parameter.grad is not None and parameter.grad.any() for parameter in net.body.parameters())
 
 
 def test_seeds_are_found_in_the_last_features_and_prototypes_in_the_others() -> None:

@@ -78,10 +78,10 @@ class SIPERecipe:
         tags = batch["tags"]
         found = net(batch["image"])
         cams, own = on_side_grid(class_maps(found.score_map), found), tags > 0
-        specific = image_specific_cam(found.side, cams, own, structure=found.last)
         inside = (
             F.interpolate(batch["roi"][:, None].float(), size=cams.shape[-2:], mode="nearest-exact")[:, 0] > 0
         )
+        specific = image_specific_cam(found.side, cams, own, structure=found.last, inside=inside)
         return {
             "cls": classification_loss(found.score_map.mean((2, 3)), tags, batch.get("known")),
             "gsc": config.gsc_weight * consistency_loss(cams, specific, own, inside),

@@ -35,11 +35,12 @@ def test_a_hint_covers_the_whole_object() -> None:
     torch.testing.assert_close(found[0, 0], features[0, 1])
 
 
-def by_loops(features: Tensor, cams: Tensor, own: list[bool]) -> Tensor:
+def by_loops(features: Tensor, cams: Tensor, own: list[bool], inside: Tensor | None = None) -> Tensor:
     """IS-CAM of one photo (1+C,h,w), position by position; `cams` of all classes, `own` those of the photo."""
     f = features.flatten(1).T
     unit = f / f.norm(dim=1, keepdim=True)
-    m = torch.cat([1 - cams.amax(0, keepdim=True), cams]).flatten(1)
+    shown = [True] * len(f) if inside is None else inside.flatten().tolist()
+    m = torch.cat([1 - cams.amax(0, keepdim=True), cams]).flatten(1) * torch.tensor(shown)
     listed = [True, *own]
     winners = []
     for p in range(len(f)):
@@ -51,7 +52,7 @@ def by_loops(features: Tensor, cams: Tensor, own: list[bool]) -> Tensor:
         winners.append(J.index(max(J)))
     maps = torch.zeros_like(m)
     for c in range(len(m)):
-        seeds = [f[p] for p in range(len(f)) if winners[p] == c and listed[c]]
+        seeds = [f[p] for p in range(len(f)) if winners[p] == c and listed[c] and shown[p]]
         if seeds:
             prototype = torch.stack(seeds).mean(0)
             maps[c] = (unit @ (prototype / prototype.norm())).clamp(min=0)
@@ -74,6 +75,35 @@ def test_classes_a_photo_has_not_take_from_its_background_and_get_nothing() -> N
         found[0], by_loops(features[0], cams[0], [True, False, True]), rtol=1e-4, atol=1e-5
     )
     assert not found[0, 2].any()
+
+
+def test_what_shows_no_photo_has_neither_map_nor_seed() -> None:
+    features, cams = torch.randn(1, 4, 5, 5), torch.rand(1, 3, 5, 5)
+    inside = torch.ones(1, 5, 5, dtype=torch.bool)
+    inside[0, 3:] = False
+    own = torch.tensor([[True, False, True]])
+    found = image_specific_cam(features, cams, own, inside=inside)
+    wanted = by_loops(features[0], cams[0], [True, False, True], inside[0])
+    torch.testing.assert_close(found[0], wanted, rtol=1e-4, atol=1e-5)
+    other = torch.where(
+        inside[:, None], cams, torch.rand(1, 3, 5, 5)
+    )  # what the classifier sees in the padding
+    torch.testing.assert_close(image_specific_cam(features, other, own, inside=inside), found)
+    assert not torch.allclose(image_specific_cam(features, cams, own), found)
+    assert not image_specific_cam(features, cams, own, inside=torch.zeros_like(inside)).any()
+
+
+@pytest.mark.parametrize("structured", [False, True])
+def test_the_gradient_of_features_is_that_of_the_formula(structured: bool) -> None:
+    made = torch.Generator().manual_seed(0)
+    features = torch.randn(1, 3, 3, 3, generator=made, dtype=torch.double, requires_grad=True)
+    cams = torch.rand(1, 2, 3, 3, generator=made, dtype=torch.double)
+    structure = torch.randn(1, 4, 3, 3, generator=made, dtype=torch.double) if structured else None
+    own = torch.tensor([[True, True]])
+    assert image_specific_cam(features, cams, own, structure=structure)[0].flatten(1).any(1).sum() > 1
+    assert torch.autograd.gradcheck(
+        lambda given: image_specific_cam(given, cams, own, structure=structure), (features,)
+    )
 
 
 def test_background_is_what_shows_no_class_of_the_model() -> None:

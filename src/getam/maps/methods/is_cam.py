@@ -93,7 +93,12 @@ def _classes(maps: Tensor, background: bool) -> Tensor:
 
 
 def image_specific_cam(
-    features: Tensor, cams: Tensor, own: Tensor, *, structure: Tensor | None = None
+    features: Tensor,
+    cams: Tensor,
+    own: Tensor,
+    *,
+    structure: Tensor | None = None,
+    inside: Tensor | None = None,
 ) -> Tensor:
     """Seeds by structure, prototypes of the seeds, resemblance to the prototypes; differentiable in `features`.
 
@@ -105,17 +110,21 @@ def image_specific_cam(
         cams: (B,C,h,w) in [0,1], C ≥ 1, of all classes: what shows a class is not background, whether tagged or not.
         own: (B,C) bool, the photo's own classes; any other keeps no seed and gets a zero map.
         structure: (B,D',h,w) features in whose place the seeds are found; None: `features`.
+        inside: (B,h,w) bool, false where a crop shows no photo: no map, the background's neither, and no seed;
+            R sums over it as in the reference. None: it does everywhere.
 
     Returns:
         (B,1+C,h,w) in [0,1], background first. A class without a seed has a zero map.
     """
-    present = F.pad(own, (1, 0), value=True)
-    cams = torch.cat([1 - cams.amax(1, keepdim=True), cams], 1).flatten(2) * present[..., None]
+    there = F.pad(own, (1, 0), value=True)[..., None]  # (B,1+C,1), or (B,1+C,N)
+    if inside is not None:
+        there = there & inside.flatten(1)[:, None]
+    cams = torch.cat([1 - cams.amax(1, keepdim=True), cams], 1).flatten(2) * there
     unit = F.normalize(features.flatten(2), dim=1)
     other = unit if structure is None else F.normalize(structure.flatten(2), dim=1)
     iou = soft_iou((other.transpose(1, 2) @ other).relu(), cams)
     iou[:, 0] *= BACKGROUND_WEIGHT
-    seeds = F.one_hot(iou.argmax(1), cams.shape[1]).to(unit) * present[:, None]  # (B,N,1+C)
+    seeds = F.one_hot(iou.argmax(1), cams.shape[1]).to(unit) * there.transpose(1, 2)  # (B,N,1+C)
     prototypes = F.normalize(features.flatten(2) @ seeds, dim=1)  # (B,D,1+C); the mean's scale drops out
     return (prototypes.transpose(1, 2) @ unit).relu().unflatten(2, features.shape[2:])
 
