@@ -90,7 +90,7 @@ def test_a_step_is_made_of_its_published_parts() -> None:
 
 
 def test_the_numbers_of_the_reference() -> None:
-    """VOC from tags (WSSS): a 0.2, b 1.2; crop 448, batch 16, 10 epochs, 0.005 and heads × 10, decay 1e-4, poly 0.9."""
+    """VOC from tags (WSSS): a 0.2, b 1.2; crop 448 of 512, batch 16, 10 epochs, 0.005 and heads × 10, poly 0.9."""
     config = BASConfig(**PRESETS["paper-voc"])
     assert (config.foreground_weight, config.area_weight) == (0.2, 1.2)
     assert (config.backbone, config.size, config.batch_size, config.output_stride) == (
@@ -99,6 +99,7 @@ def test_the_numbers_of_the_reference() -> None:
         16,
         16,
     )
+    assert tuple(config.size * z for z in config.zoom) == (512, 512)
     assert config.steps == 6610 == 10 * (10_582 // 16)
     assert (config.optimizer, config.momentum, config.weight_decay) == ("sgd", 0.0, 1e-4)
     assert (config.lr, config.pretrained_lr) == (0.05, 0.005)

@@ -153,6 +153,8 @@ def test_the_papers_numbers() -> None:
         1e-7,
     )
     assert (config.pamr_scale, config.pamr_iterations, config.saliency_weight) == (1.0, 10, 1.0)
+    assert list(PRESETS) == ["light", "paper-voc", "paper-coco"]
+    assert GetamConfig(**PRESETS["paper-coco"]) == config.model_copy(update={"quantile": 0.95})
 
 
 @pytest.mark.parametrize("name", ["getam", "supervised"])

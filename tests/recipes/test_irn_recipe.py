@@ -31,6 +31,7 @@ from getam.recipes.boundaries import BoundariesConfig, BoundariesRecipe
 from getam.recipes.classifier import ClassifierConfig
 from getam.recipes.irn import IRNConfig, second_half
 from getam.recipes.labelling import label_stage
+from getam.recipes.puzzle_cam import PuzzleCAMConfig
 from getam.recipes.stages import LabelStage, StagedRecipe, TrainStage
 from getam.recipes.supervised import SupervisedConfig
 
@@ -137,7 +138,12 @@ def test_published_numbers_are_those_of_the_stages() -> None:
     stages = RECIPE.stages(bas, NOTHING)
     assert stages[0].config == BASConfig(**RECIPES["bas"].presets["paper-voc"])
     assert (bas.seed_high, bas.seed_low, bas.background) == (0.3, 0.17, 0.22)
-    assert {config.rule, bas.rule} == {"levels"}
+    puzzle = IRNConfig(**RECIPE.presets["paper-voc-puzzle-cam"])
+    first, _, boundaries, _, segmenter = RECIPE.stages(puzzle, NOTHING)
+    assert first.config == PuzzleCAMConfig(**RECIPES["puzzle-cam"].presets["paper-voc"])
+    assert {stage.config.backbone for stage in (boundaries, segmenter)} == {"resnest101e"}
+    assert (puzzle.seed_high, puzzle.seed_low, puzzle.background) == (0.4, 0.1, 0.35)
+    assert {config.rule, bas.rule, puzzle.rule} == {"levels"}
     assert RECIPE.stages(bas.model_copy(update={"first_steps": 9}), NOTHING)[0].config.steps == 9
 
 
@@ -149,7 +155,7 @@ def test_the_defaults_and_presets() -> None:
     assert (config.rule, config.seed_high, config.seed_low) == ("completion", 0.3, 0.05)
     assert (config.background, config.radius) == (0.25, 10)
     assert config.label_scales == (224, 320)
-    assert {"light", "paper-voc", "paper-voc-bas"} == set(RECIPE.presets)
+    assert {"light", "paper-voc", "paper-voc-bas", "paper-voc-puzzle-cam"} == set(RECIPE.presets)
     assert (RECIPE.name, RECIPE.needs, RECIPE.uses) == ("irn", (), ("saliency",))
     own = BoundariesConfig()
     assert (own.lr, own.output_stride, own.radius, own.frozen) == (5e-3, 16, 10, True)

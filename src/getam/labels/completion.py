@@ -16,7 +16,7 @@ from getam.label_numbers import IGNORE
 from getam.labels.inputs import require_fitting
 
 BACKGROUND_POWER = 32  # bg = (1 − max map)^32
-COMPLETION_QUANTILE = 0.9  # VOC; the paper's COCO setting is 0.95
+COMPLETION_QUANTILE, COCO_QUANTILE = 0.9, 0.95  # of the paper: on VOC, and on COCO
 OPENING = 10  # side of the box of the final opening, pixels
 
 

@@ -48,10 +48,12 @@ class BASConfig(CommonConfig):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "light": {},
-    # 10 epochs of 10,582 photos; the reference's SGD has in effect no momentum, and its rate presumes that
+    # 10 epochs of 10,582 photos, resized to 512 (here their long side); the reference's SGD has in effect no momentum,
+    # and its rate presumes that
     "paper-voc": {
-        "backbone": "resnet50", "size": 448, "batch_size": 16, "steps": 6_610, "optimizer": "sgd", "lr": 0.05,
-        "pretrained_lr": 0.005, "weight_decay": 1e-4, "momentum": 0.0, "warmup": 0.0, "poly_power": 0.9,
+        "backbone": "resnet50", "size": 448, "zoom": (512 / 448, 512 / 448), "batch_size": 16, "steps": 6_610,
+        "optimizer": "sgd", "lr": 0.05, "pretrained_lr": 0.005, "weight_decay": 1e-4, "momentum": 0.0, "warmup": 0.0,
+        "poly_power": 0.9,
     },
 }  # fmt: skip
 

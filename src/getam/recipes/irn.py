@@ -101,13 +101,18 @@ def second_half(network: str, maps: Pipeline, config: IRNConfig) -> tuple[Stage,
     )
 
 
-# Levels of BAS (2309.12943) for the seeds and after the walk; of Puzzle-CAM (2101.11253) 0.4, 0.1 and 0.35.
+# Levels for the seeds and after the walk: IRN's are the defaults, those of BAS are from 2309.12943, of Puzzle-CAM from
+# 2101.11253. SIPE has none: its background is a map.
 PRESETS: dict[str, dict[str, Any]] = {
     "light": {},
     "paper-voc": {"backbone": "resnet50", "numbers": "paper-voc", "rule": "levels"},
     "paper-voc-bas": {
         "backbone": "resnet50", "numbers": "paper-voc", "rule": "levels", "first": "bas", "seed_low": 0.17,
         "background": 0.22,
+    },
+    "paper-voc-puzzle-cam": {
+        "backbone": "resnest101e", "numbers": "paper-voc", "rule": "levels", "first": "puzzle-cam", "seed_high": 0.40,
+        "seed_low": 0.10, "background": 0.35,
     },
 }  # fmt: skip
 

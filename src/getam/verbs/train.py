@@ -88,9 +88,9 @@ def train(
             "supervised" (true masks, of all photos or of some beside the tags of all); "classifier", "bas", "acr",
             "puzzle-cam" and "sipe" (networks for maps, without a decoder); "ecacl" (a classifier for photos of another
             domain, --options target=FOLDER).
-        preset: named options of the recipe; "light" for CPUs, "paper-voc" (of "afa", "acr", "sipe" and "classifier"
-            also "paper-coco", of "ecacl" "paper", of "um-cam" "paper-fetal-brain") for the paper's, "vit" for a
-            transformer as "classifier".
+        preset: named options of the recipe; "light" for CPUs, "paper-voc" (of "getam", "afa", "acr", "sipe" and
+            "classifier" also "paper-coco", of "irn" also "paper-voc-bas" and "paper-voc-puzzle-cam", of "ecacl"
+            "paper", of "um-cam" "paper-fetal-brain") for the paper's, "vit" for a transformer as "classifier".
         backbone: timm name; a transformer as it is, a CNN as the stem of a light hybrid, or as it is for networks for
             maps; "acr" takes transformers alone.
         weights: local safetensors file with the backbone's weights; embedded: start from the network that comes with
