@@ -203,6 +203,7 @@ def main() -> None:
     parser.add_argument("--split", default="val")
     parser.add_argument("--saliency", type=Path)
     parser.add_argument("--parts", default="maps,labels,single,multi")
+    parser.add_argument("--long-side", type=int, default=SINGLE_SCALE[0], help="of `single`, pixels")
     parser.add_argument("--photos", type=int, help="only the first of the sorted ids, this many")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
@@ -213,12 +214,12 @@ def main() -> None:
     chosen = sorted(collection.samples, key=lambda sample: sample.name)[: options.photos]
     collection = replace(collection, samples=tuple(chosen))
     parts = {"maps": measure_maps, "labels": measure_labels,
-             "single": partial(measure_masks, scales=SINGLE_SCALE),
+             "single": partial(measure_masks, scales=(options.long_side,)),
              "multi": partial(measure_masks, scales=MULTI_SCALE, flip=True), "guided": measure_guided}  # fmt: skip
     protocol = {
         "photos": len(collection.samples), "split": options.split, "split_sha256": collection.split_hash(),
         "classes": list(net.classes), "weights_sha256": weights_hash(options.model), "multi_scale": MULTI_SCALE,
-        "single_scale": SINGLE_SCALE, "label_scales": LABEL_SCALES, "fixed_threshold": FIXED_THRESHOLD,
+        "single_scale": (options.long_side,), "label_scales": LABEL_SCALES, "fixed_threshold": FIXED_THRESHOLD,
     }  # fmt: skip
     result: dict[str, Any] = {"protocol": protocol}
     for name in options.parts.split(","):
