@@ -1,4 +1,4 @@
-"""Every recipe trains on odd data: batches without a tag, classes that never occur, one class, one photo."""
+"""Every recipe and stage trains on odd data: batches without a tag, classes that never occur, one class, one photo."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from two_processes import SINGLE, Pairs, options_of
+from two_processes import SINGLE, STAGES, Pairs, options_of
 
 import getam
 from getam.engine import loop
@@ -47,13 +47,13 @@ class Odd(Pairs):
     [(("cat", "dog"), 3, 1), (("cat",), 3, 3), (("cat", "dog"), 1, 4)],
     ids=["batches without a tag", "one class", "one photo"],
 )
-@pytest.mark.parametrize("name", SINGLE)
+@pytest.mark.parametrize("name", [*SINGLE, *STAGES])
 def test_losses_and_weights_stay_finite(
     name: str, classes: tuple[str, ...], photos: int, batch: int, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(loop, "LOG_EVERY", 1)
-    recipe: Any = RECIPES[name]
+    recipe: Any = (RECIPES | STAGES)[name]
     config = recipe.config_type(size=32, batch_size=batch, steps=6, **options_of(name))
     with RunFolder(tmp_path / "run") as run:
         run.open({})

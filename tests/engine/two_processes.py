@@ -21,11 +21,17 @@ from getam.engine.runfolder import RunFolder
 from getam.engine.stopping import Stopped
 from getam.errors import InputError
 from getam.recipes import RECIPES
+from getam.recipes.boundaries import BoundariesRecipe
+from getam.recipes.consensus import ConsensusRecipe
+from getam.recipes.i2crc import RelationRecipe
 from getam.recipes.stages import StagedRecipe
 
 CLASSES = ("cat", "dog")
 STEPS, BATCH = 2, 4
 SINGLE = [name for name, recipe in RECIPES.items() if not isinstance(recipe, StagedRecipe)]
+STAGES: dict[str, Any] = {  # that only recipes of several stages have
+    stage.name: stage for stage in (ConsensusRecipe(), BoundariesRecipe(), RelationRecipe())
+}
 TRANSFORMERS = ("acr",)  # of those without a decoder of ours
 
 
@@ -33,7 +39,10 @@ def options_of(name: str) -> dict[str, Any]:
     """A tiny network that a recipe goes with, and nothing drawn."""
     if name == "mdba":
         return {"backbone": "small-hybrid", "cut_mix": 0.0}
-    if "channels" in RECIPES[name].config_type.model_fields:
+    if name == "consensus":
+        # half of 32 pixels would be one cell, which batch norm refuses of one photo
+        return {"backbone": "small-hybrid", "view_scales": (1.0, 1.5)}
+    if "channels" in (RECIPES | STAGES)[name].config_type.model_fields:
         return {"backbone": "small-hybrid"}
     return {"backbone": "test_vit" if name in TRANSFORMERS else "test_resnet", "weights": ""}
 

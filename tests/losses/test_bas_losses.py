@@ -207,3 +207,35 @@ def test_one_photo_counts_in_full() -> None:
     assert float(tags_loss(scores, torch.tensor([[1.0, 0.0]]))) == pytest.approx(
         float((-torch.tensor(3.0)).exp().log1p())
     )
+
+
+def test_the_gradients_are_right() -> None:
+    """By finite differences, away from the two kinks: scores are above 0, and less is left than there was."""
+    random = torch.Generator().manual_seed(3)
+    high = nn.Sequential(nn.Conv2d(4, 5, 3, padding=1), nn.Tanh(), nn.Conv2d(5, 3, 1)).double()
+    with torch.no_grad():
+        for parameter in high.parameters():
+            parameter.normal_(0, 0.3, generator=random)
+        high[2].bias.fill_(3.0)
+    features = torch.randn(2, 4, 2, 3, generator=random, dtype=torch.float64)
+    class_map = torch.randn(2, 3, 1, 3, generator=random, dtype=torch.float64)  # coarser than m
+    scores = torch.randn(2, 3, generator=random, dtype=torch.float64)
+    m = torch.rand(2, 2, 3, generator=random, dtype=torch.float64).requires_grad_()
+
+    erased = erased_scores(high, features, m, TARGETS).detach()
+    whole = scores - scores.min() + 2 * erased.max()
+    assert float(erased.min()) > 0.5
+
+    def suppressed(m: Tensor) -> Tensor:
+        return suppression_loss(erased_scores(high, features, m, TARGETS), whole, TARGETS)
+
+    assert torch.autograd.gradcheck(lambda m: erased_scores(high, features, m, TARGETS), (m,))
+    assert torch.autograd.gradcheck(suppressed, (m,))
+    assert torch.autograd.gradcheck(area_loss, (m,))
+    known = torch.tensor([[True, False, True], [True, True, True]])
+    tags = torch.tensor([[0.0, 0, 1], [1, 1, 0]])
+    for looked in (None, known):
+        assert torch.autograd.gradcheck(lambda m, k=looked: foreground_loss(class_map, m, TARGETS, k), (m,))
+        assert torch.autograd.gradcheck(
+            lambda z, k=looked: tags_loss(z, tags, k), (scores.clone().requires_grad_(),)
+        )

@@ -44,3 +44,11 @@ def test_half_precision_scores_are_summed_in_full() -> None:
     assert (
         classification_loss(torch.zeros(1, 2, dtype=torch.bfloat16), torch.zeros(1, 2)).dtype == torch.float32
     )
+
+
+@pytest.mark.parametrize("known", [None, torch.tensor([[True, False, True], [True, True, True]])])
+def test_gradients(known: torch.Tensor | None) -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(2, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    tags = torch.tensor([[1.0, 0, 0], [0, 1, 1]])
+    assert torch.autograd.gradcheck(lambda z: classification_loss(z, tags, known), (scores,))

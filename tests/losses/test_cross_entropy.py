@@ -152,3 +152,14 @@ def test_undecided_beyond_254_classes_is_65535() -> None:
     torch.testing.assert_close(fg, logs[255, 0, 0])
     torch.testing.assert_close(bg, logs[0, 0, 2])
     torch.testing.assert_close(pixel_loss(logits, label), (logs[255, 0, 0] + logs[0, 0, 2]) / 2)
+
+
+@pytest.mark.parametrize("known", [None, torch.tensor([[True, False], [False, True]])])
+def test_gradients(known: Tensor | None) -> None:
+    """Foreground and background as AFA's L_seg has them too; labels have unknown classes and undecided pixels."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 2, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    label = torch.tensor([[[0, 1, 2], [255, 0, 2]], [[0, 0, 255], [1, 1, 0]]], dtype=torch.uint8)
+    assert torch.autograd.gradcheck(lambda z: foreground_background_loss(z, label, known), (logits,))
+    for q in (0.0, 0.7):
+        assert torch.autograd.gradcheck(lambda z, q=q: pixel_loss(z, label, q, known), (logits,))

@@ -92,6 +92,19 @@ def test_both_maps_get_a_gradient_where_the_class_is() -> None:
     torch.testing.assert_close(merged.grad, -sign)
 
 
+@pytest.mark.parametrize("squared", [False, True])
+@pytest.mark.parametrize("normalised", [False, True])
+def test_gradients(squared: bool, normalised: bool) -> None:
+    """By finite differences of 1e-6, of maps that are further than that from the kinks of |·| and relu."""
+    maps = tuple(m.requires_grad_() for m in score_maps())
+    assert min(float(m.detach().abs().min()) for m in (*maps, maps[0] - maps[1])) > 1e-4
+
+    def loss(whole: torch.Tensor, merged: torch.Tensor) -> torch.Tensor:
+        return reconstruction_loss(whole, merged, TAGS, squared=squared, normalised=normalised)
+
+    assert torch.autograd.gradcheck(loss, maps)
+
+
 def test_the_weight_grows_in_a_line_and_stays() -> None:
     assert [reconstruction_weight(t / 8, 4.0, 0.5) for t in range(9)] == [0, 1, 2, 3, 4, 4, 4, 4, 4]
     assert reconstruction_weight(0.3, 2.0, 0.6) == pytest.approx(1.0)

@@ -53,3 +53,11 @@ def test_a_region_of_one_pixel_counts_in_full_and_half_precision_is_summed_in_fu
     p, target = float(logits.float().softmax(1)[0, 0, 1, 0]), 1 - float(saliency[0, 1, 0])
     assert found.dtype == torch.float32
     assert float(found) == pytest.approx(-target * math.log(p) - (1 - target) * math.log(1 - p), rel=1e-5)
+
+
+def test_gradients() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 4, 2, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    saliency, roi = torch.rand(2, 2, 3, generator=generator), torch.ones(2, 2, 3, dtype=torch.bool)
+    roi[0, 0] = False
+    assert torch.autograd.gradcheck(lambda z: saliency_loss(z, saliency, roi), (logits,))

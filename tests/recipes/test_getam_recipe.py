@@ -129,6 +129,21 @@ def test_a_batch_without_tags_trains_on() -> None:
     assert all(bool(loss.isfinite()) for loss in losses.values())
 
 
+@pytest.mark.parametrize("saliency", [False, True])
+def test_a_joint_step_on_crops_that_show_no_photo_learns_the_tags_alone(saliency: bool) -> None:
+    net = tiny.hybrid_segmenter().train()
+    none = {"roi": torch.zeros(2, 32, 32, dtype=torch.bool)}
+    extra = {"saliency": torch.rand(2, 32, 32)} if saliency else {}
+    weighted = CONFIG.model_copy(update={"saliency_weight": 1.0})
+    losses = RECIPE.losses(net, batch(**none, **extra), 0.9, weighted)
+    assert {name for name, loss in losses.items() if loss != 0} == {"cls"}
+    assert ("sal" in losses) == saliency
+    torch.stack(list(losses.values())).sum().backward()
+    gradients = [p.grad for p in net.parameters() if p.grad is not None]
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert net.classifier.weight.grad.any()
+
+
 def test_learning_rate_drops_with_the_joint_phase() -> None:
     config = GetamConfig(**PRESETS["paper-voc"])
     assert config.lr_factor(0.0) == 1.0

@@ -87,6 +87,23 @@ def test_every_option_of_the_loss_has_its_effect() -> None:
     torch.testing.assert_close(losses["p_cls"], F.multilabel_soft_margin_loss(averaged, TAGS))
 
 
+@pytest.mark.parametrize("options", [{}, {"distance": "l2"}, {"level": "normalised"}, {"pieces": 9}])
+def test_a_network_that_looks_at_single_pixels_has_nothing_to_agree_on(options: dict[str, Any]) -> None:
+    """Tiles change nothing for 1×1 convolutions; of whole numbers, no sum is rounded. 3×3 ones see the seams."""
+    config = PuzzleCAMConfig(**SIZES, **options)
+    photos = torch.randint(0, 256, (3, 3, 12, 18), generator=torch.Generator().manual_seed(0)).float()
+    for kernel in (1, 3):
+        body = nn.Conv2d(3, 4, kernel, padding=kernel // 2)
+        net = CAMNetwork(body, 4, tiny.CLASSES, 1, mean=(0.0,) * 3, std=(1.0,) * 3)
+        with torch.no_grad():
+            for seed, parameter in enumerate(net.parameters()):
+                parameter.random_(-3, 4, generator=torch.Generator().manual_seed(seed))
+        losses = RECIPE.losses(net, {"image": photos, "tags": TAGS}, 0.9, config)
+        assert (losses["re"].item() == 0) == (kernel == 1)
+        if kernel == 1:
+            torch.testing.assert_close(losses["p_cls"], losses["cls"])
+
+
 def test_sizes_that_make_no_tiles_are_refused() -> None:
     with pytest.raises(
         InputError, match=r"size 48 cannot be cut into 2×2 tiles .* 16 pixels that test_resnet .*: use 64"

@@ -187,6 +187,15 @@ def test_photos_without_tags_and_unknown_classes_do_no_harm() -> None:
     assert gradient[[0, 2]].any()
 
 
+def test_crops_that_show_no_photo_do_no_harm() -> None:
+    net = network().train()
+    losses = RECIPE.losses(net, {**batch(net), "roi": torch.zeros(3, 64, 64, dtype=torch.bool)}, 0.5, CONFIG)
+    assert losses["gsc"] == 0
+    total(losses.values()).backward()
+    assert losses["cls"].isfinite()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+
+
 def test_two_photos_are_learned_from_their_tags() -> None:
     config = SIPEConfig(**{**SIZES, "size": 32}, lr=1e-2)
     torch.manual_seed(0)

@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from getam.errors import InputError
-from getam.refine.geodesic import geodesic_expansion
+from getam.refine.geodesic import _distances, _pixel_graph, geodesic_expansion
 
 
 def distances(image, seeds, contrast):
@@ -86,6 +87,23 @@ def expanded_in_plain_loops(image, unit, fall_off, contrast, margin, variances):
         blended[at] = w * P + (1 - w) * unit[at]
     low, high = min(blended.values()), max(blended.values())
     return {at: (value - low) / (high - low) for at, value in blended.items()}
+
+
+@pytest.mark.parametrize("contrast", [0.0, 0.5, 1.0])
+def test_distances_are_0_at_seeds_alone_and_rise_behind_a_wall_that_rises(contrast):
+    """The wall runs from edge to edge and is brighter than all else: there is no way past it, and none gets cheaper."""
+    photo, wall, seeds = np.random.default_rng(0).random((3, 7, 11)), 5, {2 * 11 + 1, 5 * 11 + 3}
+    found = []
+    for brightness in (1.0, 1.5, 4.0, 100.0):
+        photo[:, :, wall] = brightness
+        far = _distances(_pixel_graph(photo, contrast), seeds)
+        assert set(np.flatnonzero(far == 0)) == seeds
+        found.append(far.reshape(7, 11))
+    for lower, higher in pairwise(found):
+        assert (higher >= lower).all()
+        assert (higher > lower)[:, wall:].all() == (contrast > 0)
+    # no cheapest way to what lies before a high wall leads over it
+    assert np.array_equal(found[2][:, :wall], found[3][:, :wall])
 
 
 @pytest.mark.parametrize("variances", ["weighted", "mean"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from getam.attention.calls import wide
 from getam.losses.counts import divisor
 
 
@@ -21,7 +22,9 @@ def classification_loss(scores: Tensor, tags: Tensor, known: Tensor | None = Non
     """
     if scores.numel() == 0:
         return scores.sum() * 0.0
+    scores = wide(scores)
+    tags = tags.to(scores.dtype)
     if known is not None:
-        each = F.binary_cross_entropy_with_logits(scores.float(), tags.float(), reduction="none")
+        each = F.binary_cross_entropy_with_logits(scores, tags, reduction="none")
         return each.masked_fill(~known, 0.0).sum() / divisor(known.sum())
-    return F.multilabel_soft_margin_loss(scores.float(), tags.float())
+    return F.multilabel_soft_margin_loss(scores, tags)

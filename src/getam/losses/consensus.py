@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from getam.attention.calls import wide
 from getam.label_numbers import ignore_label
 from getam.losses.cross_entropy import mean_over, without_unknown
 
@@ -68,7 +69,7 @@ def _squashed(q: Tensor) -> Tensor:
 
 
 def _log_probabilities(logits: Tensor, label: Tensor, known: Tensor | None) -> Tensor:
-    logits = logits if logits.dtype == torch.float64 else logits.float()
+    logits = wide(logits)
     return (logits if known is None else without_unknown(logits, label, known)).log_softmax(1)
 
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from getam.attention.calls import wide
 from getam.label_numbers import ignore_label
 from getam.losses.counts import divisor
 
@@ -58,8 +59,8 @@ def without_unknown(logits: Tensor, label: Tensor, known: Tensor) -> Tensor:
 
 
 def _cross_entropy(logits: Tensor, label: Tensor, known: Tensor | None) -> Tensor:
-    """(B,H,W) float32, 0 where the label is undecided."""
-    logits = logits.float()
+    """(B,H,W) at least float32, 0 where the label is undecided."""
+    logits = wide(logits)
     if known is not None:
         logits = without_unknown(logits, label, known)
     return F.cross_entropy(logits, label, ignore_index=ignore_label(logits.shape[1] - 1), reduction="none")

@@ -6,6 +6,7 @@ from math import isqrt
 
 from torch import Tensor
 
+from getam.attention.calls import wide
 from getam.errors import InputError
 from getam.refine.scaled import scale_to_peak
 
@@ -73,7 +74,7 @@ def reconstruction_loss(
     Returns:
         Scalar; 0 with a graph for an empty batch.
     """
-    maps = (whole.float(), merged.float())
+    maps = (wide(whole), wide(merged))
     if normalised:
         maps = (scale_to_peak(maps[0].relu()), scale_to_peak(maps[1].relu()))
     difference = maps[0] - maps[1]

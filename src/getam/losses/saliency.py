@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from getam.attention.calls import wide
 from getam.losses.counts import divisor
 
 
@@ -20,8 +21,8 @@ def saliency_loss(logits: Tensor, saliency: Tensor, roi: Tensor) -> Tensor:
     Returns:
         Scalar; 0 with a graph when the region is empty.
     """
-    logits = logits.float()
+    logits = wide(logits)
     # p(bg) = σ(z₀ − logsumexp(z₁..)), so the logit form is exact and never takes log 0.
     margin = logits[:, 0] - logits[:, 1:].logsumexp(1)
-    pixelwise = F.binary_cross_entropy_with_logits(margin, 1 - saliency.float(), reduction="none")
+    pixelwise = F.binary_cross_entropy_with_logits(margin, 1 - saliency.to(margin.dtype), reduction="none")
     return torch.where(roi, pixelwise, 0.0).sum() / divisor(roi.sum())

@@ -95,6 +95,7 @@ class RelationRecipe:
     needs: tuple[str, ...] = ("saliency",)
     uses: tuple[str, ...] = ("saliency",)
     labelled_by = "cam:saliency-fusion"
+    config_type = RelationConfig
 
     def losses(
         self, net: nn.Module, batch: Mapping[str, Tensor], progress: float, config: RelationConfig

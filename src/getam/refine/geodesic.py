@@ -91,7 +91,7 @@ def geodesic_expansion(
             seeds = _seeds((given - given.min()) / span, scaled, margin, variances) if span > 0 else None
             if seeds is None:
                 continue
-            near, far = (dijkstra(graph, indices=list(s), min_only=True).reshape(given.shape) for s in seeds)
+            near, far = (_distances(graph, s).reshape(given.shape) for s in seeds)
             blended = _blend((given - given.min()) / span, near, far, fall_off)
             expanded[photo, slot] = torch.from_numpy(_to_unit(blended))
     return expanded
@@ -144,6 +144,12 @@ def _pixel_graph(image: Array, contrast: float) -> sparse.csr_array:
     # Explicit zeros are edges that cost nothing; both directions are stored, so none is ever summed.
     both = (np.concatenate([cost, cost]), (np.concatenate([first, second]), np.concatenate([second, first])))
     return sparse.csr_array(both, shape=(index.size, index.size))
+
+
+def _distances(graph: sparse.csr_array, seeds: set[int]) -> Array:
+    """Step costs (N,N) -> what the cheapest way of each pixel to any of the seeds costs (N,)."""
+    found: Array = dijkstra(graph, indices=list(seeds), min_only=True)
+    return found
 
 
 def _blend(unit: Array, near: Array, far: Array, fall_off: float) -> Array:
