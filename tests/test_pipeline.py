@@ -388,6 +388,36 @@ def test_what_would_work_with_more_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "saliency", "levels"),
+    [
+        ("layercam", False, {"foreground": 0.4, "background": 0.4}),
+        ("layercam+pamr:free", True, {"foreground": 0.4, "background": 0.4}),
+        ("layercam:free[foreground=0.3]", False, {"foreground": 0.3}),
+        ("layercam:free[background=0.1]", False, {"background": 0.1}),
+        ("layercam:free[opening=3]", False, {"foreground": 0.4, "background": 0.4, "opening": 3}),
+        ("layercam", True, {"salient": 127 / 255}),
+        ("layercam:threshold", False, {}),
+        ("gradcam", False, {}),
+    ],
+)
+def test_the_background_level_without_saliency_is_that_of_the_method(
+    text: str, saliency: bool, levels: dict[str, float]
+) -> None:
+    assert parse_pipeline(text).all_label_options(saliency=saliency) == levels
+
+
+def test_the_background_level_of_the_method_decides() -> None:
+    maps = torch.linspace(0, 1, 24 * 32).reshape(1, 1, 24, 32)
+    found = Evidence(torch.tensor([[1]]), torch.rand(1, 3, 24, 32) * 255, maps, None, 3)
+    own, told = (
+        parse_pipeline(text).decide(found)
+        for text in ("layercam:free[iterations=0]", "gradcam:free[iterations=0]")
+    )
+    for label, level in ((own, 0.4), (told, 0.25)):
+        assert torch.equal(label, torch.where(maps[0, 0] > level, 2, 0).to(torch.uint8))
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         (

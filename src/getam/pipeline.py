@@ -31,6 +31,10 @@ LABEL_SCALES = (224, 320)  # long sides in pixels
 # Where labelling has found better than a method's own default: attn_grad is flatter than the paper's attn_grad2, so
 # less is left undecided (docs/results.md). Of ad-cam it was chosen on photos that no result is of.
 LABEL_OPTIONS: dict[str, dict[str, Any]] = {name: {"coupling": "attn_grad"} for name in ("getam", "ad-cam")}
+# Background levels of "free" by method, of a belief against maps that peak at 1; other methods have the rule's own.
+# LayerCAM's maps, refined, are broad: 0.35 to 0.45 are alike (docs/results.md); chosen on photos no result is of.
+FREE_LEVELS = {"layercam": 0.4}
+LEVELS = ("foreground", "background")  # what "free" calls them: equal, nothing is undecided
 PAMR_SCALE = 0.5  # PAMR on photos at half size reaches twice as far (docs/results.md); so do the others
 SALIENT = 127 / 255  # of completion; what is above it is salient: half of an 8-bit map's range, not tuned
 MADE = ("maps", "images", "saliency")  # what a labeller can be given here
@@ -310,5 +314,9 @@ class Pipeline:
 
     def all_label_options(self, *, saliency: bool) -> dict[str, Any]:
         """The options the labeller is called with, besides its own defaults."""
-        own = {"salient": SALIENT} if self.labeller(saliency=saliency) == "completion" else {}
+        name, own = self.labeller(saliency=saliency), {}
+        if name == "completion":
+            own = {"salient": SALIENT}
+        elif name == "free" and self.method in FREE_LEVELS and not {*LEVELS} & {*self.label_options}:
+            own = dict.fromkeys(LEVELS, FREE_LEVELS[self.method])
         return {**own, **self.label_options}
