@@ -56,9 +56,8 @@ def saliency_relation_losses(
     for side in sides:
         taking = taking & (side.sum((1, 2)) >= LEAST)
     chosen = wide(score_map)[taking]
-    count = divisor(
-        torch.tensor(chosen.shape[0] * chosen.shape[1])
-    )  # of photos and classes; asked also of none
+    # of photos and classes; asked also where there are none
+    count = divisor(torch.tensor(chosen.shape[0] * chosen.shape[1]))
     if not len(chosen):
         nothing = score_map.sum() * 0.0
         return RelationLosses(nothing, nothing, nothing)
