@@ -10,14 +10,13 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from two_processes import SINGLE, STAGES, Pairs, options_of
+from two_processes import TRAINED, Pairs, options_of
 
 import getam
 from getam.engine import loop
 from getam.engine.loop import fit
 from getam.engine.runfolder import RunFolder
 from getam.errors import InputError
-from getam.recipes import RECIPES
 
 COMPARE = ("bas", "ecacl")  # recipes whose losses set classes against each other
 
@@ -47,13 +46,13 @@ class Odd(Pairs):
     [(("cat", "dog"), 3, 1), (("cat",), 3, 3), (("cat", "dog"), 1, 4)],
     ids=["batches without a tag", "one class", "one photo"],
 )
-@pytest.mark.parametrize("name", [*SINGLE, *STAGES])
+@pytest.mark.parametrize("name", TRAINED)
 def test_losses_and_weights_stay_finite(
     name: str, classes: tuple[str, ...], photos: int, batch: int, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(loop, "LOG_EVERY", 1)
-    recipe: Any = (RECIPES | STAGES)[name]
+    recipe: Any = TRAINED[name]
     config = recipe.config_type(size=32, batch_size=batch, steps=6, **options_of(name))
     with RunFolder(tmp_path / "run") as run:
         run.open({})

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from own_share import plain
 from torch import Tensor
 
 import getam
@@ -20,7 +21,7 @@ from getam.engine.ranks import rank, world
 from getam.engine.runfolder import RunFolder
 from getam.engine.stopping import Stopped
 from getam.errors import InputError
-from getam.recipes import RECIPES
+from getam.recipes import RECIPES, mdba
 from getam.recipes.boundaries import BoundariesRecipe
 from getam.recipes.consensus import ConsensusRecipe
 from getam.recipes.i2crc import RelationRecipe
@@ -28,30 +29,51 @@ from getam.recipes.stages import StagedRecipe
 
 CLASSES = ("cat", "dog")
 STEPS, BATCH = 2, 4
+STAGES = (ConsensusRecipe(), BoundariesRecipe(), RelationRecipe())  # of the recipes in several
 SINGLE = [name for name, recipe in RECIPES.items() if not isinstance(recipe, StagedRecipe)]
-STAGES: dict[str, Any] = {  # that only recipes of several stages have
-    stage.name: stage for stage in (ConsensusRecipe(), BoundariesRecipe(), RelationRecipe())
-}
+TRAINED: dict[str, Any] = {name: RECIPES[name] for name in SINGLE} | {its.name: its for its in STAGES}
 TRANSFORMERS = ("acr",)  # of those without a decoder of ours
+NOTHING_DRAWN: dict[str, dict[str, Any]] = {
+    "mdba": {"cut_mix": 0.0},
+    "consensus": {"view_scales": (1.0,), "view_turns": ()},
+}
+DRAWN: dict[str, dict[str, Any]] = {
+    # by this seed the first process has the photo that cannot be mixed in both steps
+    "mdba": {"cut_mix": 1.0, "seed": 1},
+    "supervised": {"class_mix": 0.5},
+}
+APART: dict[str, dict[str, Any]] = {  # so that all terms are there in both steps, and weigh
+    "afa": {"joint_from": 0.0, "walked_from": 0.5, "seg_weight": 1.0, "aff_weight": 1.0},
+    "i2crc-classifier": {f"{term}_weight": 10.0 for term in ("foreground", "background", "between")},
+    # a process believes its own photos, and makes prototypes of its own shots
+    "mdba": {"noise_from": 1.0, "noise_until": 1.0},
+    "ecacl": {"proto_weight": 0.0, "threshold": 0.0},
+}
+OF_ONE_TAG = ("bas", "i2crc-classifier")  # draws one of several; learns relations where there is one
+RATES = {"lr": 0.02, "pretrained_lr": 0.02}  # so that two steps show what a loss is divided by
 
 
-def options_of(name: str) -> dict[str, Any]:
-    """A tiny network that a recipe goes with, and nothing drawn."""
-    if name == "mdba":
-        return {"backbone": "small-hybrid", "cut_mix": 0.0}
-    if name == "consensus":
-        # half of 32 pixels would be one cell, which batch norm refuses of one photo
-        return {"backbone": "small-hybrid", "view_scales": (1.0, 1.5)}
-    if "channels" in (RECIPES | STAGES)[name].config_type.model_fields:
+def network_of(name: str) -> dict[str, Any]:
+    """A tiny network that a recipe goes with."""
+    if "channels" in TRAINED[name].config_type.model_fields:
         return {"backbone": "small-hybrid"}
     return {"backbone": "test_vit" if name in TRANSFORMERS else "test_resnet", "weights": ""}
 
 
-class Pairs:
-    """Items 2n and 2n+1 are the same photo: one of a tag each, with a mask and a saliency map."""
+def options_of(name: str) -> dict[str, Any]:
+    """A tiny network that a recipe goes with, and nothing drawn."""
+    return network_of(name) | NOTHING_DRAWN.get(name, {})
 
-    def __init__(self, alike: bool) -> None:
-        self.alike = alike
+
+class Pairs:
+    """Photos with a mask and a saliency map, of a tag each; items 2n and 2n+1 are `alike`.
+
+    Or all are unlike: the objects of the third are larger than those of others, some of it is padding, and it has both
+    tags, if photos have `several`; the fourth has neither a tag nor an object.
+    """
+
+    def __init__(self, alike: bool, several: bool = False) -> None:
+        self.alike, self.several = alike, several
 
     def __len__(self) -> int:
         return BATCH
@@ -67,33 +89,47 @@ class Pairs:
         generator = torch.Generator().manual_seed(photo)
         mask = torch.zeros(32, 32, dtype=torch.int64)
         mask[8:24, 8:24] = photo % 2 + 1
+        roi = torch.ones(32, 32, dtype=torch.bool)
         image = torch.rand(3, 32, 32, generator=generator) * 255
         tags = torch.nn.functional.one_hot(torch.tensor(photo % 2), 2).float()
+        if photo == 2:
+            mask[2:30, 4:28], mask[4:8, 24:28], roi[20:] = 1, 2 if self.several else 1, False
+            tags[1] = float(self.several)
+        elif photo == 3:
+            mask[:], tags[:] = 0, 0
+        mask[~roi] = 255
         return {
             "image": image,
             "tags": tags,
             **{f"{view}_image": image.flip(-1) for view in ("shot", "weak", "strong")},  # of another domain
             "shot_tags": tags,
-            "roi": torch.ones(32, 32, dtype=torch.bool),
+            "roi": roi,
             "mask": mask,
-            "saliency": (mask > 0).float(),
-            "belief": (mask > 0).float() * 0.9,
+            "saliency": (mask % 255 > 0).float(),
+            "belief": (mask % 255 > 0).float() * 0.9,
             "index": torch.tensor(index),
         }
 
 
-def trained(name: str, out: Path, *, alike: bool) -> dict[str, Tensor]:
-    """Weights and buffers after a few steps of a recipe on `Pairs`."""
-    recipe = RECIPES[name]
+def trained(name: str, out: Path, how: str) -> dict[str, Tensor]:
+    """Weights and buffers after a few steps of a recipe on `Pairs`.
+
+    `how`: "alike", both shares of a batch are the same, and nothing is drawn; "drawn", they are not, and all is drawn
+    that a recipe can draw, from several tags too; "apart", they are not, nothing is drawn, and networks are `plain`.
+    """
+    recipe, config_type = TRAINED[name], TRAINED[name].config_type
     options = {"size": 32, "batch_size": BATCH, "steps": STEPS, "warmup": 0.0, "optimizer": "sgd"}
-    config = recipe.config_type(**options, **options_of(name))
+    options |= network_of(name) | DRAWN.get(name, {}) if how == "drawn" else options_of(name)
+    if how == "apart":
+        config_type, options = plain(config_type), options | RATES | APART.get(name, {})
+    data = Pairs(how == "alike", several=how == "drawn" or name not in OF_ONE_TAG)
     kept = torch.randperm
-    if alike:  # photos in order, so that both shares of a batch are the same
+    if how == "alike":  # photos in order
         torch.randperm = lambda count, generator=None: torch.arange(count)
     try:
         with RunFolder(out / name) as run:
             run.open({"recipe": name})
-            net = fit(recipe, config, Pairs(alike), CLASSES, run, record={"recipe": name})
+            net = fit(recipe, config_type(**options), data, CLASSES, run, record={"recipe": name})
     finally:
         torch.randperm = kept
     return net.state_dict()
@@ -162,8 +198,11 @@ def main() -> None:
     scenes, out = Path(sys.argv[1]), Path(sys.argv[2])
     torch.set_num_threads(1)
     found: dict[str, Any] = {"world": world(), "rank": rank(), "averages": averages()}
-    found["alike"] = {name: trained(name, out / "alike", alike=True) for name in SINGLE}
-    found["apart"] = {name: trained(name, out / "apart", alike=False) for name in SINGLE}
+    mixed, cut_mix = [], mdba.cut_mix
+    mdba.cut_mix = lambda *given: (mixed.append(1), cut_mix(*given))[1]
+    for how in ("alike", "drawn", "apart"):
+        found[how] = {name: trained(name, out / how, how) for name in TRAINED}
+    found["mixed"] = len(mixed)
     interrupted(out / "interrupted")
     found["stopped"] = stopped(out / "stopped")
     getam.train(

@@ -10,20 +10,20 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import lightning_fabric  # noqa: F401, here once instead of in every process
 import torch
-from torch import Tensor, nn
+from own_share import plain
+from torch import Tensor
 
 from getam.engine import loop
 from getam.engine.loop import fit
 from getam.engine.ranks import rank
 from getam.engine.runfolder import RunFolder
 from getam.errors import InputError
-from getam.nets.segmenter import Segmenter
 from getam.recipes import getam as recipe
 
 CLASSES = ("red", "blue")
@@ -58,21 +58,7 @@ class Photos:
                 "index": torch.tensor(index)}  # fmt: skip
 
 
-class Plain(recipe.GetamConfig):
-    """As the recipe, without what sees its own share only (batch norms) and what draws for it (the head's dropout)."""
-
-    def build(self, classes: Sequence[str]) -> Segmenter:
-        net = super().build(classes)
-        for module in list(net.modules()):
-            for name, child in list(module.named_children()):
-                if isinstance(child, nn.BatchNorm2d):
-                    setattr(module, name, nn.Identity())
-                elif isinstance(child, nn.Dropout):
-                    child.p = 0.0
-        return net
-
-
-CONFIG = Plain(
+CONFIG = plain(recipe.GetamConfig)(
     backbone="small-hybrid", size=SIDE, channels=(8, 8, 8, 8), width=8, batch_size=BATCH, steps=STEPS, joint_from=0.3,
     warmup=0.0, optimizer="sgd", lr=0.02, pretrained_lr=0.02, pamr_iterations=2, dense_weight=1e-4, saliency_weight=0.5,
     opening=1,

@@ -18,10 +18,14 @@ CLASSES = ("red", "blue")
 
 
 class Halves:
-    """Two photos, always the same: the left half red, or the right half blue; what is coloured is salient."""
+    """Two photos, always the same: the left half red, or the right half blue; what is coloured is salient.
 
-    def __init__(self, side: int = 32) -> None:
-        self.side = side
+    Masks and beliefs say the same as saliency. Photos of the other domain are these, mirrored. With `all_tags` both
+    photos have both tags, of which something can be drawn.
+    """
+
+    def __init__(self, side: int = 32, *, all_tags: bool = False) -> None:
+        self.side, self.all_tags = side, all_tags
 
     def __len__(self) -> int:
         return 2
@@ -37,10 +41,15 @@ class Halves:
         coloured = slice(half * index, half * (index + 1))
         image[2 * index, :, coloured] = 250
         saliency[:, coloured] = 1
+        tags = torch.ones(2) if self.all_tags else F.one_hot(torch.tensor(index), 2).float()
         return {
             "image": image,
-            "tags": F.one_hot(torch.tensor(index), 2).float(),
+            "tags": tags,
+            **{f"{view}_image": image.flip(-1) for view in ("shot", "weak", "strong")},
+            "shot_tags": tags,
             "saliency": saliency,
+            "mask": saliency.long() * (index + 1),
+            "belief": saliency * 0.9,
             "roi": torch.ones(side, side, dtype=torch.bool),
         }
 

@@ -27,6 +27,7 @@ from getam.engine.processes import (
     mean_count,
     mean_of,
 )
+from getam.engine.ranks import world
 from getam.engine.runfolder import RunFolder
 from getam.engine.state import random_state, restore_random
 from getam.engine.stopping import Stopped, stop_request
@@ -206,7 +207,7 @@ def _train_step(
     progress = step / config.steps
     for group in optim.param_groups:
         group["lr"] = group["initial_lr"] * config.lr_factor(progress)
-    with counted_by(mean_count):
+    with counted_by(mean_count, world()):
         losses = recipe.losses(model, batch, progress, config)
     numbers = mean_of({name: float(value.detach()) for name, value in losses.items()})
     for name, number in numbers.items():

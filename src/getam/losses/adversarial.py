@@ -8,6 +8,7 @@ from torch import Tensor
 
 from getam.attention.calls import wide
 from getam.label_numbers import ignore_label
+from getam.losses.cross_entropy import mean_over
 
 
 def one_hot_label(label: Tensor, classes: int) -> Tensor:
@@ -36,5 +37,4 @@ def judgement_loss(judged: Tensor, where: Tensor, *, real: bool) -> Tensor:
     Returns:
         Scalar; 0 with a graph where no pixel counts.
     """
-    each = F.softplus(wide(-judged if real else judged))
-    return torch.where(where, each, 0.0).sum() / where.sum().clamp(min=1)
+    return mean_over(F.softplus(wide(-judged if real else judged)), where)

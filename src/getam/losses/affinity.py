@@ -8,6 +8,7 @@ from torch import Tensor
 
 from getam.attention.calls import wide
 from getam.label_numbers import IGNORE
+from getam.losses.counts import divisor
 from getam.refine.random_walk import window
 
 RADIUS = 8  # arXiv 2203.02664: pairs of patches further apart, along either axis, are not asked about
@@ -57,6 +58,6 @@ def affinity_loss(affinity: Tensor, labels: Tensor) -> Tensor:
     """
     affinity = wide(affinity)
     same, different = labels == 1, labels == 0
-    apart = torch.where(same, 1 - affinity, 0.0).sum() / (same.sum() + 1)
-    together = torch.where(different, affinity, 0.0).sum() / (different.sum() + 1)
+    apart = torch.where(same, 1 - affinity, 0.0).sum() / divisor(same.sum(), beside=1)
+    together = torch.where(different, affinity, 0.0).sum() / divisor(different.sum(), beside=1)
     return 0.5 * (apart + together)

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from getam.losses.counts import divisor
+
 EPSILON = 1e-8  # beside the activation that L_bas divides by (reference)
 
 
@@ -54,12 +56,12 @@ def suppression_loss(erased: Tensor, scores: Tensor, targets: Tensor) -> Tensor:
     """
     whole = scores.detach().gather(1, targets[:, None])[:, 0].relu()
     ratio = torch.where(erased > whole, 1.0, erased / (whole + EPSILON))
-    return _mean(ratio)
+    return _mean_of_chosen(ratio)
 
 
 def area_loss(foreground: Tensor) -> Tensor:
     """L_area = mean m over photos and positions, of m (B,h,w); 0 with a graph for an empty batch."""
-    return _mean(foreground)
+    return _mean_of_chosen(foreground)
 
 
 def foreground_loss(
@@ -81,7 +83,7 @@ def foreground_loss(
     found = (class_map.detach() * m).mean((2, 3))
     if known is not None:
         found = found.masked_fill(~known, torch.finfo(found.dtype).min)
-    return _mean(F.cross_entropy(found, targets, reduction="none"))
+    return _mean_of_chosen(F.cross_entropy(found, targets, reduction="none"))
 
 
 def tags_loss(scores: Tensor, tags: Tensor, known: Tensor | None = None) -> Tensor:
@@ -98,8 +100,10 @@ def tags_loss(scores: Tensor, tags: Tensor, known: Tensor | None = None) -> Tens
     present = tags > 0
     left_out = present if known is None else present | ~known
     absent = scores.masked_fill(left_out, torch.finfo(scores.dtype).min).logsumexp(1, keepdim=True)
-    return _mean((F.softplus(absent - scores) * present).sum(1))
+    each = (F.softplus(absent - scores) * present).sum(1)
+    return each.sum() / max(1, len(each))
 
 
-def _mean(values: Tensor) -> Tensor:
-    return values.sum() / max(1, values.numel())
+def _mean_of_chosen(values: Tensor) -> Tensor:
+    """Over photos of which not every process has as many, such as those with a tag."""
+    return values.sum() / divisor(torch.tensor(values.numel()))

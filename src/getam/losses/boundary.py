@@ -9,6 +9,7 @@ from torch import Tensor
 
 from getam.attention.calls import wide
 from getam.label_numbers import IGNORE
+from getam.losses.counts import divisor
 from getam.refine.boundary import pair_offsets, path_peaks, seconds
 
 RADIUS = 10  # arXiv 1904.05044: cells this far apart, by Euclid, are not asked about; twice the walk's
@@ -53,7 +54,7 @@ def boundary_losses(
     same = asked & (first == second)
 
     def mean(losses: Tensor, chosen: Tensor) -> Tensor:
-        return losses[chosen].sum() / chosen.sum().clamp(min=1)
+        return losses[chosen].sum() / divisor(chosen.sum())
 
     return BoundaryLosses(
         mean(F.softplus(peaks), same & (first == 0)),

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from getam.losses.counts import divisor
+
 
 def class_prototypes(features: Tensor, classes: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The mean feature of each class, in whatever order its photos come.
@@ -52,7 +54,7 @@ def prototype_alignment(source: Tensor, classes: Tensor, prototypes: Tensor, the
     near = near.masked_fill(~there, torch.finfo(near.dtype).min)
     chosen = (classes >= 0) & there[classes.clamp(min=0)]
     each = F.cross_entropy(near[chosen], classes[chosen], reduction="sum")
-    return each / chosen.sum().clamp(min=1)
+    return each / divisor(chosen.sum())
 
 
 def masked_consistency(weak: Tensor, strong: Tensor, *, threshold: float, uniform: float = 0.0) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from getam.attention.calls import wide
 from getam.label_numbers import ignore_label
+from getam.losses.counts import divisor
 
 
 def noise_threshold(progress: float, *, start: float, end: float, first: float, last: float) -> float | None:
@@ -47,7 +48,7 @@ def progressive_noise_loss(
         believed = each.detach() <= threshold
         believed |= torch.isin(label, torch.tensor(list(always), dtype=label.dtype, device=label.device))
         each = torch.where(believed, each, 0.0)
-    return each.sum() / (label != ignore).sum().clamp(min=1)
+    return each.sum() / divisor((label != ignore).sum())
 
 
 def online_noise_filter(predicted: Tensor, label: Tensor, least: Tensor, ignore: int) -> Tensor:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from getam.attention.calls import wide
 from getam.labels.single_tag import single_tagged
+from getam.losses.counts import divisor
 
 EPSILON = 1e-5  # beside the sums of weights (reference)
 LEAST = 1.0  # pixels' worth of either side, or there is nothing to compare: a crop may miss the object; ours
@@ -54,6 +56,8 @@ def saliency_relation_losses(
     for side in sides:
         taking = taking & (side.sum((1, 2)) >= LEAST)
     chosen = wide(score_map)[taking]
+    # of photos and classes; asked also where there are none
+    count = divisor(torch.tensor(chosen.shape[0] * chosen.shape[1]))
     if not len(chosen):
         nothing = score_map.sum() * 0.0
         return RelationLosses(nothing, nothing, nothing)
@@ -61,7 +65,7 @@ def saliency_relation_losses(
     weights = [side[taking].flatten(1)[:, None] for side in sides]
     (centre_f, within_f), (centre_b, within_b) = (_centre(scores, weight) for weight in weights)
     between = (centre_b - centre_f) * tags[taking]
-    return RelationLosses(within_f.mean(), within_b.mean(), between.mean())
+    return RelationLosses(within_f.sum() / count, within_b.sum() / count, between.sum() / count)
 
 
 def _centre(scores: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -210,8 +210,8 @@ def adversarial_losses(
     masks = logits.softmax(1)
     seen = net.judged(masks, frozen=True)
     adversarial = judgement_loss(seen, on(kinds.complex, roi), real=True)
-    if not mixing:
-        adversarial = adversarial + judgement_loss(seen, on(believed, decided), real=True)
+    # of no photo where they are mixed: another process may not mix, and all count as often
+    adversarial = adversarial + judgement_loss(seen, on(believed & (not mixing), decided), real=True)
     fake = net.judged(masks.detach(), frozen=False)
     real = net.judged(one_hot_label(label, logits.shape[1] - 1), frozen=False)
     discriminator = judgement_loss(fake, on(kinds.simple | kinds.complex, roi), real=False) / 2
