@@ -32,7 +32,7 @@ LABEL_SCALES = (224, 320)  # long sides in pixels
 # less is left undecided (docs/results.md). Of ad-cam it was chosen on photos that no result is of.
 LABEL_OPTIONS: dict[str, dict[str, Any]] = {name: {"coupling": "attn_grad"} for name in ("getam", "ad-cam")}
 # Background levels of "free" by method, of a belief against maps that peak at 1; other methods have the rule's own.
-# LayerCAM's maps, refined, are broad: 0.35 to 0.45 are alike (docs/results.md); chosen on photos no result is of.
+# LayerCAM's maps, refined, are broad: 0.35 to 0.45 are alike on the photos of `tune` (docs/decisions/002).
 FREE_LEVELS = {"layercam": 0.4}
 LEVELS = ("foreground", "background")  # what "free" calls them: equal, nothing is undecided
 PAMR_SCALE = 0.5  # PAMR on photos at half size reaches twice as far (docs/results.md); so do the others
