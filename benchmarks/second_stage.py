@@ -20,9 +20,10 @@ from getam.engine.model import load_model
 from getam.engine.runfolder import MODEL, RunFolder, read_metadata, save_model
 from getam.engine.stages import run_stages
 from getam.outputs.progress import progress
-from getam.recipes.self_training import STRONG, SelfTrainingConfig, label_options, told_by
+from getam.recipes.self_training import STRONG, SelfTrainingConfig
 from getam.recipes.stages import LabelStage, MeanStage, Stage, TrainStage
 from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe
+from getam.recipes.told_labels import label_options, told_by
 
 STUDENTS: dict[str, dict[str, Any]] = {
     "A": {},

@@ -15,7 +15,7 @@ from getam.refine.registry import find_refiner
         (find_method, "map method", "getam, acr"),
         (find_refiner, "refiner", "pamr, par"),
         (find_labeller, "labeller", "completion, free"),
-        (find_recipe, "recipe", "getam, self-training, supervised"),
+        (find_recipe, "recipe", "getam, self-training, agreement, supervised"),
     ],
 )
 def test_an_unknown_name_is_answered_with_those_there_are(find, kind, first):

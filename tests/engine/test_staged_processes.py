@@ -29,6 +29,13 @@ TRAINED: dict[str, tuple[tuple[str, ...], str]] = {
         ),
         "2-labels",
     ),
+    "agreement": (
+        (
+            *("--backbone", "small-hybrid", "--options"),
+            *("classifier={backbone: test_resnet, weights: w.safetensors}", "label_scales=[64]", "label_crf=1"),
+        ),
+        "2-labels",
+    ),
     "i2crc": (
         (
             *("--backbone", "small-hybrid", "--saliency", "salient", "--options"),

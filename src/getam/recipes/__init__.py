@@ -6,6 +6,7 @@ from typing import Any
 
 from getam.recipes.acr import ACRRecipe
 from getam.recipes.afa import AFARecipe
+from getam.recipes.agreement import AgreementRecipe
 from getam.recipes.bas import BASRecipe
 from getam.recipes.classifier import ClassifierRecipe
 from getam.recipes.ecacl import ECACLRecipe
@@ -25,6 +26,7 @@ RECIPES: dict[str, Any] = {
     for recipe in (
         GetamRecipe(),
         SelfTrainingRecipe(),
+        AgreementRecipe(),
         SupervisedRecipe(),
         ClassifierRecipe(),
         BASRecipe(),

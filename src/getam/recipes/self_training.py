@@ -13,26 +13,18 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from getam.data.collection import Collection
 from getam.errors import InputError
-from getam.labels.deep import label_among
-from getam.labels.enlarge import enlarged
-from getam.labels.told import told_beliefs, told_label
-from getam.nets.inference import photo_logits
 from getam.recipes.getam import PRESETS as GETAM_PRESETS
 from getam.recipes.getam import GetamConfig, GetamRecipe
-from getam.recipes.stages import LabelStage, MeanStage, Networks, Stage, TrainStage
+from getam.recipes.stages import LabelStage, MeanStage, Stage, TrainStage
 from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe
-from getam.refine.crf import dense_crf
-from getam.refine.crf_parameters import DEEPLAB
-from getam.refine.scaled import shrunk
+from getam.recipes.told_labels import ToldOptions, label_options, told_by
 
 
-class SelfTrainingConfig(GetamConfig, SupervisedConfig):
+class SelfTrainingConfig(GetamConfig, SupervisedConfig, ToldOptions):
     """Options of the stages: GETAM's own are those of the first one, those of learning from masks of the later ones."""
 
     rounds: int = Field(default=1, ge=1)  # times of labelling and training on the labels
@@ -41,10 +33,6 @@ class SelfTrainingConfig(GetamConfig, SupervisedConfig):
         default=1, ge=1, le=26
     )  # trained on each round's labels; of several the mean goes on
     go_on: bool = True  # each training goes on from the network before; False: from the backbone's weights
-    label_scales: tuple[int, ...] = (224, 320)  # long sides in pixels
-    label_flip: bool = True
-    label_crf: int = Field(default=5, ge=0)  # mean-field iterations; 0 leaves the CRF out
-    label_least: float = Field(default=0.0, ge=0, le=1)  # belief below which a pixel is undecided
 
 
 STRONG: dict[str, Any] = {"zoom": (0.6, 1.6), "colour_jitter": True, "class_mix": 0.5}
@@ -106,36 +94,3 @@ def student_configs(first: SupervisedConfig, config: SelfTrainingConfig) -> list
         first.model_copy(update={"seed": first.seed + place, **(STRONG if place % 2 else {})})
         for place in range(config.students)
     ]
-
-
-def label_options(config: SelfTrainingConfig) -> dict[str, Any]:
-    """What decides the labels besides the network."""
-    return {
-        name: value for name, value in config.model_dump(mode="json").items() if name.startswith("label_")
-    }
-
-
-def told_by(
-    teacher: str,
-    config: SelfTrainingConfig,
-    nets: Networks,
-    photo: Tensor,
-    present: list[int],
-    saliency: Tensor | None,
-) -> Tensor:
-    """The label rule, after its first two arguments: one photo, told its tags."""
-    net: Any = nets[teacher]
-    small = shrunk(photo[None])[0]
-    logits = photo_logits(net, small, config.label_scales, flip=config.label_flip)
-    classes = torch.tensor(present, dtype=torch.int64, device=logits.device)
-    beliefs = told_beliefs(logits, classes)
-    if config.label_crf and present:
-        image = small.to(logits.device, torch.float32)[None]
-        beliefs = dense_crf(image, beliefs[None], parameters=DEEPLAB, iterations=config.label_crf)[0]
-    salient = None if saliency is None else shrunk(saliency[None, None])[0, 0].to(logits.device)
-
-    def made(own: Tensor) -> Tensor:
-        return told_label(beliefs, own[0], salient, least=config.label_least)[None]
-
-    label = label_among(len(net.classes), classes[None], made)[0]
-    return enlarged(label, (photo.shape[-2], photo.shape[-1]))

@@ -8,36 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field
 from torch import Tensor
 
 from getam.data.collection import Collection
-from getam.errors import InputError, WeightsError
 from getam.labels.deep import torch_label_dtype
 from getam.maps.methods.um_cam import um_cam
 from getam.maps.multiscale import multiscale
-from getam.nets.build import FROM_NOTHING
-from getam.nets.segmenter import Segmenter
 from getam.photo_size import fit_patches
-from getam.recipes.base import EMBEDDED
-from getam.recipes.classifier import ClassifierConfig, ClassifierRecipe
+from getam.recipes.classifier import ClassifierRecipe
 from getam.recipes.consensus import ConsensusConfig, ConsensusRecipe
+from getam.recipes.first_classifier import FirstClassifier
 from getam.recipes.stages import Networks, SoftLabelStage, Stage, TrainStage
 from getam.refine.geodesic import CONTRAST, FALL_OFF, MARGIN, Variances, geodesic_expansion
 from getam.refine.scaled import shrunk
 
-SHARED = ("backbone", "size", "zoom", "colour_jitter", "batch_size", "seed")
-"""Options that the classifier has from the segmenter, unless it is told its own."""
 
-
-class UMCAMConfig(ConsensusConfig):
+class UMCAMConfig(ConsensusConfig, FirstClassifier):
     """Options of the stages: the segmenter's own, the classifier's where they differ, and those of the labels."""
 
-    classifier: dict[str, Any] = Field(default_factory=dict)  # by name, as of recipe classifier
+    system: ClassVar[str] = "um-cam"
     layers: tuple[str, ...] | None = None  # of the classifier, for UM-CAM; None: one of each resolution
     label_scales: tuple[int, ...] = Field(default=(224, 320), min_length=1)  # long sides in pixels
     label_flip: bool = True
@@ -45,44 +39,6 @@ class UMCAMConfig(ConsensusConfig):
     contrast: float = Field(default=CONTRAST, ge=0, le=1)
     margin: int = Field(default=MARGIN, ge=0)
     variances: Variances = "weighted"  # of the split that finds seeds
-
-    @field_validator("classifier")
-    @classmethod
-    def _options_of_a_classifier(cls, given: dict[str, Any]) -> dict[str, Any]:
-        try:
-            return ClassifierConfig(**given).model_dump(include=set(given))
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from None
-
-    def first(self) -> ClassifierConfig:
-        """The classifier's configuration; it passes over the photos as often as the segmenter, unless told otherwise.
-
-        Weights are the segmenter's where the backbone is.
-        """
-        its: dict[str, Any] = {name: getattr(self, name) for name in SHARED} | self.classifier
-        if "weights" not in its and (its["backbone"] == self.backbone or self.weights == FROM_NOTHING):
-            its["weights"] = self.weights
-        if "steps" not in its:
-            its["steps"] = max(1, round(self.steps * self.batch_size / its["batch_size"]))
-        return ClassifierConfig(**its)
-
-    def build(self, classes: Sequence[str]) -> Segmenter:
-        """The segmenter.
-
-        Raises:
-            WeightsError: it was to start from the embedded model, which has no classifier to begin with.
-        """
-        self.require_weights()
-        return super().build(classes)
-
-    def require_weights(self) -> None:
-        """Raise `WeightsError` where all is to start from the embedded model, which has no classifier to begin with."""
-        if self.weights == EMBEDDED:
-            raise WeightsError(
-                "recipe um-cam begins with a classifier, and the embedded model is none: give --weights "
-                f"FILE.safetensors of {self.backbone}"
-            )
 
 
 # 200 epochs of either; which layers UM-CAM reads and how many slices there were is not published
@@ -112,17 +68,10 @@ class UMCAMRecipe:
 
         Raises:
             InputError: all photos have the same tags: a classifier learns nothing from them.
-            WeightsError: as `UMCAMConfig.require_weights`.
+            WeightsError: as `FirstClassifier.require_weights`.
         """
         config.require_weights()
-        tags = {frozenset(sample.tags) for sample in collection.samples}
-        if len(tags) == 1:
-            said = ", ".join(sorted(next(iter(tags)))) or "none"
-            raise InputError(
-                f"recipe um-cam begins with a classifier, which learns nothing where all {len(collection.samples)} "
-                f"photos have the same tags ({said}): add photos of other classes, or of none, such as slices beside "
-                "the organ"
-            )
+        config.require_contrast(collection, ", such as slices beside the organ")
         options = config.model_dump()
         later = ConsensusConfig(**{name: options[name] for name in ConsensusConfig.model_fields})
         return (

@@ -82,6 +82,7 @@ def train(
             folders, webdataset, or "names:{tags}_*" for tags in the photos' names; recognised when left out.
         out: folder of the run: config.yaml, data.jsonl, env.json, metrics.jsonl, model.safetensors.
         recipe: "getam"; "self-training" (getam, then once more on its own labels: better, three times as long);
+            "agreement" (without any saliency maps: a classifier's maps, then what they and a segmenter agree on);
             "afa" (end to end, by an affinity learned from attention); "i2crc" and "mdba" (from saliency maps, which
             they cannot do without: in five stages, and end to end); "um-cam" (three stages, made for grey medical
             slices); "irn" (class boundaries stop the maps of a first network, and a segmenter learns from them);
