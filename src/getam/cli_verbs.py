@@ -111,10 +111,11 @@ VERBS: dict[str, Verb] = {
         ),
     ),
     "predict": Verb(
-        "getam.verbs.predict", "predict", "Segment photos with a trained network; no tags are used.",
+        "getam.verbs.predict", "predict", "Segment photos with a trained network; no tags are needed.",
         (
             ("getam predict new_photos --model runs/a --out masks", "a folder"),
             ("getam predict photo.jpg --scales 224,320 --flip", "slower, a little better"),
+            ("getam predict photos --tags tags.csv --model runs/a", "better, of photos whose tags are known"),
             ("getam predict new_photos --to label-studio", "to be corrected by hand"),
         ),
     ),

@@ -6,6 +6,7 @@ Label 0 is background, 1..C are the classes, and one number stands for pixels of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -65,3 +66,26 @@ def deepened(label: npt.NDArray[Any], classes: int) -> npt.NDArray[np.uint16]:
     if label.dtype == np.uint8 or not is_deep(classes):
         deep[label == IGNORE] = DEEP_IGNORE
     return deep
+
+
+def channels_of(present: Sequence[int] | None, classes: int) -> list[int]:
+    """Which of the channels background, class 0, class 1 … may win: those of the classes that are there.
+
+    Args:
+        present: indices of the classes; None where that is not known, and any may win.
+        classes: how many there are.
+
+    >>> channels_of([2, 0], 3), channels_of([], 3), channels_of(None, 3)
+    ([0, 1, 3], [0], [0, 1, 2, 3])
+    """
+    numbers = range(classes) if present is None else sorted(set(present))
+    return [0, *(number + 1 for number in numbers)]
+
+
+def as_labels(winner: npt.NDArray[Any], channels: Sequence[int], classes: int) -> npt.NDArray[Any]:
+    """Places (H,W) in a list of channels → the label map in the numbers of the whole class list.
+
+    >>> as_labels(np.array([[0, 2]]), [0, 1, 3], 3).tolist()
+    [[0, 3]]
+    """
+    return np.array(channels, label_dtype(classes))[winner]

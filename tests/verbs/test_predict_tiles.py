@@ -37,8 +37,8 @@ class OnePixel:
     def prepare(self, photo: Image.Image, size: tuple[int, int]) -> Any:
         return "small", size
 
-    def masks(self, photo: Any, size: tuple[int, int]) -> Any:
-        return photo, {}
+    def masks(self, photo: Any, size: tuple[int, int], present: Any = None) -> Any:
+        return (*photo, present), {}
 
     def logits(self, photos: Sequence[Image.Image]) -> Iterator[Floats]:
         for photo in photos:
@@ -84,7 +84,9 @@ def test_a_tile_is_seen_at_the_largest_scale() -> None:
 
 def test_photos_no_larger_than_a_tile_are_left_to_the_network() -> None:
     tiled = TiledPredictor(OnePixel(), 32, scales=(16,), crf=True)
-    assert tiled.masks(tiled.prepare(noise(32, 20), (20, 32)), (20, 32)) == (("small", (20, 32)), {})
+    seen = tiled.prepare(noise(32, 20), (20, 32))
+    assert tiled.masks(seen, (20, 32)) == (("small", (20, 32), None), {})
+    assert tiled.masks(seen, (20, 32), [1]) == (("small", (20, 32), [1]), {})
     assert tiled.seen_side(32) == 7
     assert tiled.seen_side(33) == 16
 

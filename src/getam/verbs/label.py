@@ -26,7 +26,7 @@ from getam.verbs.calibrate import calibrated, check_calibration
 from getam.verbs.evaluate import masks_in
 from getam.verbs.export_masks import check_export, export
 from getam.verbs.first_look import end_with_first_look
-from getam.verbs.loading import load_and_say
+from getam.verbs.loading import load_and_say, tagged_job
 from getam.verbs.tags_to_mask import NetworkSource, TagsToMask, call_of, check_tags
 from getam.verbs.words import reads_words, words_of
 
@@ -214,7 +214,7 @@ def label(
     def read(job: Job) -> tuple[Tensor, Tensor | None]:
         return read_photo_and_saliency(samples[job.name])
 
-    jobs = [_job(sample) for sample in samples.values()]
+    jobs = [tagged_job(sample) for sample in samples.values()]
     with OutputFolder(out, jobs, call, overwrite=overwrite, shard=part) as folder:
         check_export(folder, net.classes, to, overwrite=overwrite)
         folder.classes(net.classes)
@@ -254,8 +254,3 @@ def _check_plain(data: Path, out: Path, workers: str | None, ray_address: str | 
     for option, folder in (("--data", data), ("--out", out)):
         if is_remote(place := place_of(folder)):
             raise InputError(f"{option} {place} is no folder of this machine: add --engine ray")
-
-
-def _job(sample: Sample) -> Job:
-    sources = (sample.photo,) if sample.saliency is None else (sample.photo, sample.saliency)
-    return Job(sample.name, (f"{sample.name}.png",), sources, facts=";".join(sample.tags))

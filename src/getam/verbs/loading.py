@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from getam.data.collection import Collection, load_collection
+from getam.data.collection import Collection, Sample, load_collection
 from getam.errors import InputError
+from getam.outputs.folder import Job
 from getam.outputs.progress import say
 
 
@@ -15,6 +17,20 @@ def load_and_say(*given: Any, **options: Any) -> Collection:
     for note in collection.notes:
         say(note)
     return collection
+
+
+def tagged_job(sample: Sample) -> Job:
+    """The mask of one photo, what it is read from, and by which tags."""
+    sources = (sample.photo,) if sample.saliency is None else (sample.photo, sample.saliency)
+    unknown = "".join(f";?{name}" for name in sample.unknown)
+    return Job(sample.name, (f"{sample.name}.png",), sources, facts=";".join(sample.tags) + unknown)
+
+
+def require_known(tags: Sequence[str], classes: Sequence[str]) -> None:
+    """Raise `InputError` where a tag is none of the classes of a model."""
+    unknown = [name for name in tags if name not in classes]
+    if unknown:
+        raise InputError(f"the model does not know the tag {unknown[0]!r}: it knows {', '.join(classes)}")
 
 
 def require_background(collection: Collection) -> None:

@@ -1,14 +1,18 @@
-"""`getam predict`: photos without tags in, masks out."""
+"""`getam predict`: photos in, masks out; tags are not needed, but used where they are given."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from getam.data.class_map import read_class_map
+from getam.data.collection import Sample
 from getam.data.confidences import with_confidences
 from getam.data.masks import encode_mask
 from getam.data.overlap import AHEAD
 from getam.data.photos import find_photos, path_in, photo_root, read_photo_near
+from getam.data.tars import names_tars
 from getam.engine.device import AUTO
 from getam.errors import InputError
 from getam.outputs.folder import Job, OutputFolder
@@ -18,6 +22,7 @@ from getam.outputs.shards import over_processes, read_shard
 from getam.photo_size import SINGLE_SCALE, WORK_SIDE
 from getam.verbs.export_masks import check_export, export
 from getam.verbs.first_look import end_with_first_look
+from getam.verbs.loading import load_and_say, require_known, tagged_job
 from getam.verbs.predictors import open_predictor
 
 LARGE = 5000  # long side of photos in which what is small would be lost; phones' mostly have less
@@ -30,6 +35,9 @@ def predict(
     *,
     model: Path | None = None,
     out: Path = Path("masks"),
+    tags: Path | None = None,
+    format: str | None = None,
+    map: Path | None = None,
     scales: tuple[int, ...] = SINGLE_SCALE,
     flip: bool = False,
     crf: bool = True,
@@ -40,7 +48,7 @@ def predict(
     shard: str | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Segment photos with a trained network; no tags are used.
+    """Segment photos with a trained network; no tags are needed.
 
     A call that was interrupted goes on when it is repeated.
 
@@ -51,6 +59,11 @@ def predict(
             model when left out.
         out: folder for the masks: palette PNGs at each photo's own size, classes.txt, protocol.jsonl, and
             first-look.html, the masks that are most worth a look.
+        tags: what says which photo shows what, as of `getam train`: no other class is looked for in that photo, which
+            makes better masks; photos that it does not name are left out.
+        format: how the tags are written, as of `getam train`; recognised when left out.
+        map: CSV of from,to lines, or YAML, with new names for tags, such as those that the model knows: two with one
+            name are merged, one with an empty name is dropped.
         scales: long sides in pixels; logits are averaged over them.
         flip: average with the mirrored photo.
         crf: sharpen outlines with a dense CRF (about 0.4 s per photo; docs/results.md says what it gains).
@@ -77,7 +90,15 @@ def predict(
     part = read_shard(shard)
     jobs = photo_jobs(photos, out)
     network = open_predictor(model, scales=scales, flip=flip, crf=crf, device=device, tile=tile)
-    options = {"photos": photos, "model": model, "scales": scales, "flip": flip, "crf": crf, "tile": tile}
+    tagged: dict[str, Sample] | None = None
+    if tags is not None:
+        tagged = tagged_photos(photos, tags, format=format, map=map, classes=network.classes)
+        jobs = [tagged_job(sample) for sample in tagged.values()]
+    elif format is not None or map is not None:
+        raise InputError("--format and --map are of --tags: give those too, or leave them out")
+    options = {
+        "photos": photos, "tags": tags, "model": model, "scales": scales, "flip": flip, "crf": crf, "tile": tile,
+    }  # fmt: skip
     call = {"verb": "predict", "weights_sha256": network.weights_sha256, "options": options}
     large: list[str] = []
     ahead = AHEAD if tile is None else 1  # photos that need tiles may have 100 million pixels
@@ -88,8 +109,12 @@ def predict(
             large.append(job.name)
         return network.prepare(photo, size), size
 
+    def numbers(names: Sequence[str]) -> list[int]:
+        return [network.classes.index(name) for name in names]
+
     def make(job: Job, found: tuple[Any, tuple[int, int]]) -> Encode:
-        label, sure = network.masks(*found)
+        may_be = None if tagged is None else numbers((*tagged[job.name].tags, *tagged[job.name].unknown))
+        label, sure = network.masks(*found, may_be)
         return lambda: {job.results[0]: with_confidences(encode_mask(label), sure)}
 
     with OutputFolder(out, jobs, call, overwrite=overwrite, shard=part) as folder:
@@ -105,9 +130,10 @@ def predict(
             )
         if part is not None:
             return folder.leave(skipped)
-        end_with_first_look(folder, network.classes, skipped=skipped)
+        shown = None if tagged is None else {name: numbers(its.tags) for name, its in tagged.items()}
+        end_with_first_look(folder, network.classes, skipped=skipped, tags=shown)
         export(folder, network.classes, to, skipped=skipped)
-        folder.finish(skipped, tags_at_test_time=False)
+        folder.finish(skipped, tags_at_test_time=tagged is not None)
     return folder.path
 
 
@@ -116,6 +142,22 @@ def photo_jobs(photos: Path | str, out: Path | str, suffix: str = ".png") -> lis
     files = find_photos(photos, leave_out=out)
     names = photo_names(files, Path(photos))
     return [Job(name, (f"{name}{suffix}",), (file,)) for name, file in zip(names, files, strict=True)]
+
+
+def tagged_photos(
+    photos: Path, tags: Path, *, format: str | None, map: Path | None, classes: Sequence[str]
+) -> dict[str, Sample]:
+    """The photos that the tags name, by what their results are called.
+
+    Raises:
+        InputError: the photos are no folder, the tags cannot be read, or the model does not know one.
+    """
+    if Path(photos).is_file() and not names_tars(photos):
+        raise InputError(f"--tags is for a folder of photos, and {photos} is one: give the folder it lies in")
+    class_map = None if map is None else read_class_map(map)
+    found = load_and_say(photos, tags, format=format, known=classes, class_map=class_map)
+    require_known(found.classes, classes)
+    return {sample.name: sample for sample in found.samples}
 
 
 def photo_names(files: list[Path], photos: Path) -> list[str]:

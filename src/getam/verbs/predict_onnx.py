@@ -14,6 +14,7 @@ from getam.engine.device import AUTO
 from getam.errors import InputError
 from getam.exported.arrays import Floats, enlarged_labels, softmax
 from getam.exported.onnx_segmenter import OnnxSegmenter
+from getam.label_numbers import as_labels, channels_of
 from getam.photo_size import WORK_SIDE, fit_long_side
 
 DEVICES = (AUTO, "cpu")
@@ -44,17 +45,20 @@ class OnnxPredictor:
         height, width = fit_long_side(photo.height, photo.width, max(WORK_SIDE, *self._scales))
         return photo.resize((width, height), Image.Resampling.BILINEAR)
 
-    def masks(self, photo: Image.Image, size: tuple[int, int]) -> tuple[LabelMap, dict[str, float]]:
-        """Confidences are of the network's probabilities before the CRF."""
-        logits = self._segmenter.photo_logits(photo, self._scales, flip=self._flip)
+    def masks(
+        self, photo: Image.Image, size: tuple[int, int], present: Sequence[int] | None = None
+    ) -> tuple[LabelMap, dict[str, float]]:
+        """Confidences are of the network's probabilities before the CRF, shared among what may win."""
+        among = channels_of(present, len(self.classes))
+        logits = self._segmenter.photo_logits(photo, self._scales, flip=self._flip)[among]
         beliefs, values = softmax(logits), logits
         if self._crf:
             from getam.exported.crf import as_seen, dense_crf  # SciPy's sparse matrices take a while to load
 
             seen, beliefs = as_seen(channels(photo), beliefs)
             values = dense_crf(seen, beliefs)
-        sure = confidences(beliefs, values.argmax(0), self.classes)
-        return enlarged_labels(values, size), sure
+        sure = confidences(beliefs, values.argmax(0), [self.classes[c - 1] for c in among[1:]])
+        return as_labels(enlarged_labels(values, size), among, len(self.classes)), sure
 
     def logits(self, photos: Sequence[Image.Image]) -> Iterator[Floats]:
         """Of tiles, one after the other."""

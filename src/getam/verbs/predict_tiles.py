@@ -15,6 +15,7 @@ from getam.data.confidences import MeanConfidences
 from getam.data.masks import LabelMap
 from getam.errors import InputError
 from getam.exported.arrays import Floats, labels_of_bands, softmax
+from getam.label_numbers import as_labels, channels_of
 from getam.photo_size import REFINED_SIDE, fit_patches
 from getam.tiles import OVERLAP, Box, Rows, blended, tiles_along
 from getam.verbs.predictors import Looking
@@ -60,28 +61,37 @@ class TiledPredictor:
         height, width = fit_patches(*size, self.seen_side(max(size)), self._network.patch)
         return photo.resize((width, height), Image.Resampling.BILINEAR)
 
-    def masks(self, photo: Any, size: tuple[int, int]) -> tuple[LabelMap, dict[str, float]]:
-        """Confidences are of the network's probabilities before the CRF."""
+    def masks(
+        self, photo: Any, size: tuple[int, int], present: Sequence[int] | None = None
+    ) -> tuple[LabelMap, dict[str, float]]:
+        """Confidences are of the network's probabilities before the CRF, shared among what may win."""
         if max(size) <= self._tile:
-            return self._network.masks(photo, size)
-        mean = MeanConfidences(self.classes)
+            return self._network.masks(photo, size, present)
+        among = channels_of(present, len(self.classes))
+        mean = MeanConfidences([self.classes[c - 1] for c in among[1:]])
 
         def counted() -> Iterator[Floats]:
-            for beliefs, values in self._bands(photo):
+            for beliefs, values in self._bands(photo, among):
                 mean.add(beliefs, values.argmax(0))
                 yield values
 
-        return labels_of_bands(counted(), photo.height, size), mean.named()
+        winner = labels_of_bands(counted(), photo.height, size)
+        return as_labels(winner, among, len(self.classes)), mean.named()
 
-    def _bands(self, photo: Image.Image) -> Iterator[tuple[Floats, Floats]]:
-        """Probabilities, and the values of which the largest wins, (C+1,rows,W) each, from the top."""
+    def _bands(self, photo: Image.Image, among: Sequence[int]) -> Iterator[tuple[Floats, Floats]]:
+        """Probabilities of these channels, and the values of which the largest wins, (K,rows,W) each, from the top."""
         patch = self._network.patch
         side = max(patch, round(self._scale / patch) * patch)
         down, across = (
             tiles_along(length, side, overlap=self._overlap, unit=patch)
             for length in (photo.height, photo.width)
         )
-        logits = blended(down, across, lambda boxes: self._network.logits([photo.crop(box) for box in boxes]))
+
+        def looked_at(boxes: Sequence[Box]) -> Iterator[Floats]:
+            for found in self._network.logits([photo.crop(box) for box in boxes]):
+                yield found[list(among)]
+
+        logits = blended(down, across, looked_at)
         if not self._crf:
             yield from ((softmax(band), band) for band in logits)
             return

@@ -16,6 +16,7 @@ from getam.engine.device import choose_device
 from getam.engine.model import load_segmenter
 from getam.engine.weights_hash import weights_hash
 from getam.exported.arrays import Floats
+from getam.label_numbers import as_labels, channels_of
 from getam.nets.embedded import embedded_model
 from getam.nets.inference import batch_logits, enlarged_labels, photo_logits, shrunk_photo
 from getam.nets.masks import decisive
@@ -47,12 +48,15 @@ class TorchPredictor:
         """(3,H,W) uint8, shrunk to what is looked at."""
         return shrunk_photo(as_tensor(photo), max(WORK_SIDE, *self._scales))
 
-    def masks(self, photo: Tensor, size: tuple[int, int]) -> tuple[LabelMap, dict[str, float]]:
-        """Confidences are of the network's probabilities before the CRF."""
-        logits = photo_logits(self._net, photo, self._scales, flip=self._flip)
+    def masks(
+        self, photo: Tensor, size: tuple[int, int], present: Sequence[int] | None = None
+    ) -> tuple[LabelMap, dict[str, float]]:
+        """Confidences are of the network's probabilities before the CRF, shared among what may win."""
+        among = channels_of(present, len(self.classes))
+        logits = photo_logits(self._net, photo, self._scales, flip=self._flip)[among]
         beliefs, values = decisive(logits, photo, crf=self._crf)
-        sure = confidences(beliefs.cpu(), values.argmax(0).cpu(), self.classes)
-        return enlarged_labels(values, size).cpu().numpy(), sure
+        sure = confidences(beliefs.cpu(), values.argmax(0).cpu(), [self.classes[c - 1] for c in among[1:]])
+        return as_labels(enlarged_labels(values, size).cpu().numpy(), among, len(self.classes)), sure
 
     def logits(self, photos: Sequence[Image.Image]) -> Iterator[Floats]:
         """Of tiles, some at a time."""

@@ -30,8 +30,13 @@ class Predictor(Protocol):
     def prepare(self, photo: Image.Image, size: tuple[int, int]) -> Any:
         """A photo of that (height, width), or a smaller copy, as `masks` takes it; called in threads beside."""
 
-    def masks(self, photo: Any, size: tuple[int, int]) -> tuple[LabelMap, dict[str, float]]:
-        """The label map (H,W) of a prepared photo, and class name → how sure it is of its pixels."""
+    def masks(
+        self, photo: Any, size: tuple[int, int], present: Sequence[int] | None = None
+    ) -> tuple[LabelMap, dict[str, float]]:
+        """The label map (H,W) of a prepared photo, and class name → how sure it is of its pixels.
+
+        `present` are indices of the classes that are in the photo, where that is known: no other wins a pixel.
+        """
 
 
 class Looking(Predictor, Protocol):

@@ -22,6 +22,7 @@ from getam.named import write_named
 from getam.nets.embedded import embedded_model
 from getam.nets.network import Network
 from getam.pipeline import Pipeline
+from getam.verbs.loading import require_known
 from getam.verbs.words import words_model
 
 
@@ -123,9 +124,7 @@ def check_tags(
         InputError: it does not know a tag, or as `Pipeline.check`.
         CaptureError: the method cannot read the network.
     """
-    unknown = [name for name in classes if name not in net.classes]
-    if unknown:
-        raise InputError(f"the model does not know the tag {unknown[0]!r}: it knows {', '.join(net.classes)}")
+    require_known(classes, net.classes)
     several = any(len(own) > 1 for own in tags)
     pipeline.check(saliency=saliency, several_tags=several, net=net)
 
