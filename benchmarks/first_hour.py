@@ -1,5 +1,7 @@
 """The first hour of someone with a few dozen photos: train with defaults, label them, segment photos never seen.
 
+Labels are made by `label`, and again by `predict --tags` (told).
+
     python benchmarks/first_hour.py MSRC --classes cow,sheep,car --photos 20,60,180 --seeds 0,1,2 \
         --saliency none,embedded --weights WEIGHTS.safetensors,embedded --out first_hour
     python benchmarks/first_hour.py VOC --classes cat,cow,dog,horse,person,sheep --split train --test-split val \
@@ -88,16 +90,19 @@ def measure(options: argparse.Namespace, row: dict[str, Any], folder: Path) -> d
     began = time.monotonic()
     steps = {} if options.steps is None else {"steps": options.steps}
     getam.train(
-        data=photos, out=folder / "run", weights=row["weights"], saliency=saliency, seed=row["seed"], **steps
-    )
+        data=photos, out=folder / "run", recipe=row["recipe"], weights=row["weights"], saliency=saliency,
+        seed=row["seed"], **steps,
+    )  # fmt: skip
     trained = time.monotonic()
     labels = getam.label(data=photos, model=folder / "run", out=folder / "labels", saliency=saliency)
     labelled = time.monotonic()
     masks = getam.predict(new, model=folder / "run", out=folder / "masks")
     ended = time.monotonic()
+    told = getam.predict(photos, tags=photos / "tags.csv", model=folder / "run", out=folder / "told")
     return {
         **row, "trained on": len(known), "tested on": len(unseen),
         "labels": score(labels, tagged, known),
+        "told": score(told, tagged, known),
         "segmentation": score(masks, others, unseen),
         "seconds": {"train": trained - began, "label": labelled - trained, "predict": ended - labelled},
     }  # fmt: skip
@@ -115,6 +120,7 @@ def main() -> None:
     parser.add_argument("--test-split")
     parser.add_argument("--saliency", default="none")
     parser.add_argument("--weights", default="embedded")
+    parser.add_argument("--recipe", default="getam")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
@@ -124,11 +130,10 @@ def main() -> None:
                 for saliency in options.saliency.split(","):
                     row = {
                         "classes": options.classes, "photos": int(photos), "seed": int(seed), "weights": weights,
-                        "saliency": saliency,
+                        "saliency": saliency, "recipe": options.recipe,
                     }  # fmt: skip
-                    name = "-".join(
-                        (*options.classes.split(","), photos, f"seed{seed}", Path(weights).stem, saliency)
-                    )
+                    its = (photos, f"seed{seed}", Path(weights).stem, saliency, options.recipe)
+                    name = "-".join((*options.classes.split(","), *its))
                     folder = options.out / name
                     if not (folder / "row.json").is_file():
                         found = measure(options, row, folder)
@@ -138,7 +143,7 @@ def main() -> None:
                     found = json.loads((folder / "row.json").read_text())
                     print(
                         name,
-                        *(f"{what} {found[what]['miou']:.3f}" for what in ("labels", "segmentation")),
+                        *(f"{what} {found[what]['miou']:.3f}" for what in ("labels", "told", "segmentation")),
                         flush=True,
                     )
 

@@ -174,13 +174,15 @@ def test_what_cannot_be_told_is_refused(photos: Path, tmp_path: Path) -> None:
         InputError, match=r"--tags is for a folder of photos, and .*a.png is one: give the fold"
     ):
         getam.predict(photos / "a.png", tags=tags, **given)
-    for option in ({"format": "csv"}, {"map": tags}):
-        with pytest.raises(InputError, match="--format and --map are of --tags"):
+    for option in ({"format": "csv"}, {"map": tags}, {"classes": ("cat",)}):
+        with pytest.raises(InputError, match=f"--{next(iter(option))} is of --tags: give those too"):
             getam.predict(photos, **option, **given)
     sofa = table(photos, {"a": "cat;sofa"})
     with pytest.raises(InputError, match="the model does not know the tag 'sofa': it knows cat, dog, cow"):
         getam.predict(photos, tags=sofa, **given)
     assert not (tmp_path / "out").exists()
+    its = getam.predict(photos, tags=sofa, classes=("cat",), **{**given, "out": tmp_path / "cats"})
+    assert set(np.unique(read_mask(its / "a.png")).tolist()) <= {0, 1}
     (tmp_path / "map.csv").write_text("sofa,\nkitty,cat\n")
     table(photos, {"a": "kitty;sofa"})
     out = getam.predict(photos, tags=sofa, map=tmp_path / "map.csv", **given)

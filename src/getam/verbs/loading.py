@@ -30,7 +30,10 @@ def require_known(tags: Sequence[str], classes: Sequence[str]) -> None:
     """Raise `InputError` where a tag is none of the classes of a model."""
     unknown = [name for name in tags if name not in classes]
     if unknown:
-        raise InputError(f"the model does not know the tag {unknown[0]!r}: it knows {', '.join(classes)}")
+        raise InputError(
+            f"the model does not know the tag {unknown[0]!r}: it knows {', '.join(classes)}; --classes takes some tags "
+            "only, --map renames or drops them"
+        )
 
 
 def require_background(collection: Collection) -> None:

@@ -37,6 +37,7 @@ def predict(
     out: Path = Path("masks"),
     tags: Path | None = None,
     format: str | None = None,
+    classes: tuple[str, ...] | None = None,
     map: Path | None = None,
     scales: tuple[int, ...] = SINGLE_SCALE,
     flip: bool = False,
@@ -54,7 +55,7 @@ def predict(
 
     Args:
         photos: one photo, a folder of them (`out`, where it lies inside, is not searched), or tars of them:
-            photos-000000.tar, or several as "photos-{000000..000009}.tar".
+            photos-000000.tar, or several as "photos-{000000..000009}.tar"; with `tags` also a VOC folder.
         model: run folder, model file, or an ONNX file that `getam export` wrote, which runs without torch; the embedded
             model when left out.
         out: folder for the masks: palette PNGs at each photo's own size, classes.txt, protocol.jsonl, and
@@ -62,6 +63,7 @@ def predict(
         tags: what says which photo shows what, as of `getam train`: no other class is looked for in that photo, which
             makes better masks; photos that it does not name are left out.
         format: how the tags are written, as of `getam train`; recognised when left out.
+        classes: look for these tags only; all tags of the file, which the model must know, when left out.
         map: CSV of from,to lines, or YAML, with new names for tags, such as those that the model knows: two with one
             name are merged, one with an empty name is dropped.
         scales: long sides in pixels; logits are averaged over them.
@@ -88,14 +90,15 @@ def predict(
         raise InputError(f"scales {scales} must be one or more positive long sides in pixels")
     check_on_bad_image(on_bad_image)
     part = read_shard(shard)
-    jobs = photo_jobs(photos, out)
+    how = {"format": format, "classes": classes, "map": map}
+    if tags is None and (without := [name for name, value in how.items() if value is not None]):
+        raise InputError(f"--{without[0]} is of --tags: give those too, or leave it out")
+    jobs = photo_jobs(photos, out) if tags is None else []
     network = open_predictor(model, scales=scales, flip=flip, crf=crf, device=device, tile=tile)
     tagged: dict[str, Sample] | None = None
     if tags is not None:
-        tagged = tagged_photos(photos, tags, format=format, map=map, classes=network.classes)
+        tagged = tagged_photos(photos, tags, format, classes, map, known=network.classes)
         jobs = [tagged_job(sample) for sample in tagged.values()]
-    elif format is not None or map is not None:
-        raise InputError("--format and --map are of --tags: give those too, or leave them out")
     options = {
         "photos": photos, "tags": tags, "model": model, "scales": scales, "flip": flip, "crf": crf, "tile": tile,
     }  # fmt: skip
@@ -145,9 +148,15 @@ def photo_jobs(photos: Path | str, out: Path | str, suffix: str = ".png") -> lis
 
 
 def tagged_photos(
-    photos: Path, tags: Path, *, format: str | None, map: Path | None, classes: Sequence[str]
+    photos: Path,
+    tags: Path,
+    format: str | None,
+    classes: Sequence[str] | None,
+    map: Path | None,
+    *,
+    known: Sequence[str],
 ) -> dict[str, Sample]:
-    """The photos that the tags name, by what their results are called.
+    """The photos that the tags name, by what their results are called; `known` are the classes of the model.
 
     Raises:
         InputError: the photos are no folder, the tags cannot be read, or the model does not know one.
@@ -155,8 +164,8 @@ def tagged_photos(
     if Path(photos).is_file() and not names_tars(photos):
         raise InputError(f"--tags is for a folder of photos, and {photos} is one: give the folder it lies in")
     class_map = None if map is None else read_class_map(map)
-    found = load_and_say(photos, tags, format=format, known=classes, class_map=class_map)
-    require_known(found.classes, classes)
+    found = load_and_say(photos, tags, format=format, classes=classes, known=known, class_map=class_map)
+    require_known(found.classes, known)
     return {sample.name: sample for sample in found.samples}
 
 
