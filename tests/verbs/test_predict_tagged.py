@@ -151,10 +151,14 @@ def test_photos_without_a_line_are_left_out_and_a_changed_tag_is_done_again(
     assert set(np.unique(read_mask(tmp_path / "out" / "b.png")).tolist()) <= {0, 1}
 
 
-def test_a_class_that_nobody_looked_for_may_win(photos: Path, in_torch: Segmenter, tmp_path: Path) -> None:
+def test_a_class_that_nobody_looked_for_may_win(
+    photos: Path, in_torch: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given: dict[str, Any] = {"out": tmp_path / "out", "scales": (64,), "crf": False}
     tags = photos.parent / "tags.csv"
     tags.write_text("image,cat,dog,cow\na.png,1,0,\nb.png,1,0,0\nd.png,0,1,1\n")
+    shown: list[Any] = []
+    monkeypatch.setattr("getam.verbs.predict.end_with_first_look", lambda *_, tags, **__: shown.append(tags))
     out = getam.predict(photos, tags=tags, **given)
     free = getam.predict(photos, **{**given, "out": tmp_path / "free"})
     photo = as_tensor(read_photo(photos / "a.png"))
@@ -162,6 +166,7 @@ def test_a_class_that_nobody_looked_for_may_win(photos: Path, in_torch: Segmente
     np.testing.assert_array_equal(read_mask(out / "a.png"), torch.tensor([0, 1, 3])[logits.argmax(0)].numpy())
     assert 3 in read_mask(out / "a.png")
     assert set(np.unique(read_mask(out / "b.png")).tolist()) <= {0, 1}
+    assert shown == [{"a": [0], "b": [0], "d": [2, 1]}, None]  # it need not be found either
     assert (free / "c.png").is_file()
     assert not (out / "c.png").exists()
 
