@@ -119,15 +119,16 @@ def test_the_second_round_asks_the_segmenter_of_the_first() -> None:
     nets = networks()
     torch.manual_seed(8)
     nets["segmenter-2"] = tiny.awake(tiny.hybrid_segmenter())
-    config = AgreementConfig(label_scales=(32,), label_crf=0, rounds=2, maps="gradcam:threshold")
+    config = AgreementConfig(label_scales=(32,), label_crf=0, rounds=2, maps="gradcam")
     stages = RECIPE.stages(config, NOTHING)
     for place, teacher in ((3, "segmenter"), (5, "segmenter-2")):
         told = told_by(teacher, config, nets, photo(), [0, 1], None)
-        mapped = Pipeline("gradcam", (), "threshold", scales=(32,)).label(
+        mapped = Pipeline("gradcam", (), "free", scales=(32,)).label(
             nets["classifier"], photo(), [0, 1], None
         )
         expected = torch.where(told == mapped, told, torch.full_like(told, 255))
-        assert torch.equal(stages[place].label(nets, photo(), [0, 1], None), expected)
+        for saliency in (None, torch.zeros(40, 56)):
+            assert torch.equal(stages[place].label(nets, photo(), [0, 1], saliency), expected)
 
 
 def test_labels_of_more_classes_than_8_bits_hold() -> None:
@@ -161,7 +162,7 @@ def test_what_cannot_be_learned_is_refused_before_any_training() -> None:
     assert len(RECIPE.stages(config, several)) == 5
     with pytest.raises(InputError, match=r"saliency-fusion.* need saliency maps.*free"):
         RECIPE.stages(AgreementConfig(**CNN, maps="layercam:saliency-fusion"), several)
-    with pytest.raises(getam.GetamError, match="rollout"):
+    with pytest.raises(getam.GetamError, match="rollout gives all tags of a photo the same map"):
         RECIPE.stages(AgreementConfig(**CNN, maps="rollout:free"), several)
     for refused in ({"rounds": -1}, {"round_steps": 0}, {"label_scales": ()}, {"classifier": {"rate": 1}}):
         with pytest.raises(ValidationError):
