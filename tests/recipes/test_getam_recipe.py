@@ -181,7 +181,7 @@ def test_every_preset_validates(name: str) -> None:
 
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(
-        InputError, match="no recipe 'gettam': choose one of getam, self-training, supervised"
+        InputError, match="no recipe 'gettam': choose one of getam, self-training, agreement, supervised"
     ):
         find_recipe("gettam")
     with pytest.raises(ValidationError):
