@@ -7,6 +7,7 @@ Label 0 is background, 1..C are the classes, and one number stands for pixels of
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -68,24 +69,39 @@ def deepened(label: npt.NDArray[Any], classes: int) -> npt.NDArray[np.uint16]:
     return deep
 
 
-def channels_of(present: Sequence[int] | None, classes: int) -> list[int]:
-    """Which of the channels background, class 0, class 1 … may win: those of the classes that are there.
+@dataclass(frozen=True)
+class Among:
+    """What may win a pixel of a photo: the background, and those classes of a network that are there.
 
-    Args:
-        present: indices of the classes; None where that is not known, and any may win.
-        classes: how many there are.
+    Attributes:
+        classes: names of all classes of the network, without background.
+        present: indices of those that are there; None where that is not known, and any may win.
 
-    >>> channels_of([2, 0], 3), channels_of([], 3), channels_of(None, 3)
-    ([0, 1, 3], [0], [0, 1, 2, 3])
+    >>> among = Among(("cat", "cow", "dog"), (2, 0))
+    >>> among.channels, among.names, among.labels(np.array([[0, 2]])).tolist()
+    ([0, 1, 3], ('cat', 'dog'), [[0, 3]])
     """
-    numbers = range(classes) if present is None else sorted(set(present))
-    return [0, *(number + 1 for number in numbers)]
 
+    classes: Sequence[str]
+    present: Sequence[int] | None = None
 
-def as_labels(winner: npt.NDArray[Any], channels: Sequence[int], classes: int) -> npt.NDArray[Any]:
-    """Places (H,W) in a list of channels → the label map in the numbers of the whole class list.
+    @property
+    def channels(self) -> list[int]:
+        """Which of the channels background, class 0, class 1 …, ascending."""
+        numbers = range(len(self.classes)) if self.present is None else sorted(set(self.present))
+        return [0, *(number + 1 for number in numbers)]
 
-    >>> as_labels(np.array([[0, 2]]), [0, 1, 3], 3).tolist()
-    [[0, 3]]
-    """
-    return np.array(channels, label_dtype(classes))[winner]
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the classes that may win, in the order of the channels."""
+        return tuple(self.classes[channel - 1] for channel in self.channels[1:])
+
+    def of(self, logits: Any) -> Any:
+        """(C+1,H,W), an array or tensor → its channels that may win; where all may, itself and no copy."""
+        return logits if self.present is None else logits[self.channels]
+
+    def labels(self, winner: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Places (H,W) among the channels → the label map in the numbers of all classes; where all may win, itself."""
+        if self.present is None:
+            return winner
+        return np.array(self.channels, label_dtype(len(self.classes)))[winner]

@@ -17,7 +17,7 @@ from getam.data.masks import read_mask
 from getam.data.photos import as_tensor, read_photo
 from getam.errors import InputError
 from getam.exported.arrays import softmax
-from getam.label_numbers import as_labels, channels_of
+from getam.label_numbers import Among
 from getam.nets.inference import photo_logits
 from getam.nets.segmenter import Segmenter
 from getam.refine.crf import dense_crf
@@ -197,8 +197,19 @@ def test_what_cannot_be_told_is_refused(photos: Path, tmp_path: Path) -> None:
 
 
 def test_numbers_of_long_class_lists() -> None:
-    channels = channels_of([299, 4], 300)
-    assert channels == [0, 5, 300]
-    label = as_labels(np.array([[2, 0, 1]]), channels, 300)
+    among = Among([f"c{n}" for n in range(300)], [299, 4])
+    assert among.channels == [0, 5, 300]
+    assert among.names == ("c4", "c299")
+    label = among.labels(np.array([[2, 0, 1]]))
     assert (label.dtype, label.tolist()) == (np.uint16, [[300, 0, 5]])
-    assert as_labels(np.array([[1]]), [0, 254], 254).dtype == np.uint8
+    short = Among([f"c{n}" for n in range(254)], [253])
+    assert short.channels == [0, 254]
+    assert short.labels(np.array([[1]])).dtype == np.uint8
+
+
+def test_nothing_is_copied_where_all_may_win() -> None:
+    among = Among(CLASSES)
+    assert (among.channels, among.names) == ([0, 1, 2, 3], CLASSES)
+    logits, winner = np.zeros((4, 2, 2), np.float32), np.zeros((2, 2), np.uint8)
+    assert among.of(logits) is logits
+    assert among.labels(winner) is winner

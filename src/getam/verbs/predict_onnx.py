@@ -14,7 +14,7 @@ from getam.engine.device import AUTO
 from getam.errors import InputError
 from getam.exported.arrays import Floats, enlarged_labels, softmax
 from getam.exported.onnx_segmenter import OnnxSegmenter
-from getam.label_numbers import as_labels, channels_of
+from getam.label_numbers import Among
 from getam.photo_size import WORK_SIDE, fit_long_side
 
 DEVICES = (AUTO, "cpu")
@@ -49,16 +49,16 @@ class OnnxPredictor:
         self, photo: Image.Image, size: tuple[int, int], present: Sequence[int] | None = None
     ) -> tuple[LabelMap, dict[str, float]]:
         """Confidences are of the network's probabilities before the CRF, shared among what may win."""
-        among = channels_of(present, len(self.classes))
-        logits = self._segmenter.photo_logits(photo, self._scales, flip=self._flip)[among]
+        among = Among(self.classes, present)
+        logits = among.of(self._segmenter.photo_logits(photo, self._scales, flip=self._flip))
         beliefs, values = softmax(logits), logits
         if self._crf:
             from getam.exported.crf import as_seen, dense_crf  # SciPy's sparse matrices take a while to load
 
             seen, beliefs = as_seen(channels(photo), beliefs)
             values = dense_crf(seen, beliefs)
-        sure = confidences(beliefs, values.argmax(0), [self.classes[c - 1] for c in among[1:]])
-        return as_labels(enlarged_labels(values, size), among, len(self.classes)), sure
+        sure = confidences(beliefs, values.argmax(0), among.names)
+        return among.labels(enlarged_labels(values, size)), sure
 
     def logits(self, photos: Sequence[Image.Image]) -> Iterator[Floats]:
         """Of tiles, one after the other."""

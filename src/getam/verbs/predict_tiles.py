@@ -15,7 +15,7 @@ from getam.data.confidences import MeanConfidences
 from getam.data.masks import LabelMap
 from getam.errors import InputError
 from getam.exported.arrays import Floats, labels_of_bands, softmax
-from getam.label_numbers import as_labels, channels_of
+from getam.label_numbers import Among
 from getam.photo_size import REFINED_SIDE, fit_patches
 from getam.tiles import OVERLAP, Box, Rows, blended, tiles_along
 from getam.verbs.predictors import Looking
@@ -67,8 +67,8 @@ class TiledPredictor:
         """Confidences are of the network's probabilities before the CRF, shared among what may win."""
         if max(size) <= self._tile:
             return self._network.masks(photo, size, present)
-        among = channels_of(present, len(self.classes))
-        mean = MeanConfidences([self.classes[c - 1] for c in among[1:]])
+        among = Among(self.classes, present)
+        mean = MeanConfidences(among.names)
 
         def counted() -> Iterator[Floats]:
             for beliefs, values in self._bands(photo, among):
@@ -76,10 +76,10 @@ class TiledPredictor:
                 yield values
 
         winner = labels_of_bands(counted(), photo.height, size)
-        return as_labels(winner, among, len(self.classes)), mean.named()
+        return among.labels(winner), mean.named()
 
-    def _bands(self, photo: Image.Image, among: Sequence[int]) -> Iterator[tuple[Floats, Floats]]:
-        """Probabilities of these channels, and the values of which the largest wins, (K,rows,W) each, from the top."""
+    def _bands(self, photo: Image.Image, among: Among) -> Iterator[tuple[Floats, Floats]]:
+        """Probabilities of what may win, and the values of which the largest wins, (K,rows,W) each, from the top."""
         patch = self._network.patch
         side = max(patch, round(self._scale / patch) * patch)
         down, across = (
@@ -88,8 +88,7 @@ class TiledPredictor:
         )
 
         def looked_at(boxes: Sequence[Box]) -> Iterator[Floats]:
-            for found in self._network.logits([photo.crop(box) for box in boxes]):
-                yield found[list(among)]
+            return map(among.of, self._network.logits([photo.crop(box) for box in boxes]))
 
         logits = blended(down, across, looked_at)
         if not self._crf:

@@ -16,7 +16,7 @@ from getam.engine.device import choose_device
 from getam.engine.model import load_segmenter
 from getam.engine.weights_hash import weights_hash
 from getam.exported.arrays import Floats
-from getam.label_numbers import as_labels, channels_of
+from getam.label_numbers import Among
 from getam.nets.embedded import embedded_model
 from getam.nets.inference import batch_logits, enlarged_labels, photo_logits, shrunk_photo
 from getam.nets.masks import decisive
@@ -52,11 +52,11 @@ class TorchPredictor:
         self, photo: Tensor, size: tuple[int, int], present: Sequence[int] | None = None
     ) -> tuple[LabelMap, dict[str, float]]:
         """Confidences are of the network's probabilities before the CRF, shared among what may win."""
-        among = channels_of(present, len(self.classes))
-        logits = photo_logits(self._net, photo, self._scales, flip=self._flip)[among]
+        among = Among(self.classes, present)
+        logits = among.of(photo_logits(self._net, photo, self._scales, flip=self._flip))
         beliefs, values = decisive(logits, photo, crf=self._crf)
-        sure = confidences(beliefs.cpu(), values.argmax(0).cpu(), [self.classes[c - 1] for c in among[1:]])
-        return as_labels(enlarged_labels(values, size).cpu().numpy(), among, len(self.classes)), sure
+        sure = confidences(beliefs.cpu(), values.argmax(0).cpu(), among.names)
+        return among.labels(enlarged_labels(values, size).cpu().numpy()), sure
 
     def logits(self, photos: Sequence[Image.Image]) -> Iterator[Floats]:
         """Of tiles, some at a time."""
