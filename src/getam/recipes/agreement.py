@@ -66,7 +66,7 @@ class AgreementRecipe:
         pipeline = parse_pipeline(config.maps, scales=config.label_scales, flip=config.label_flip)
         if collection.samples:
             _try(config, pipeline, collection)
-        own = SupervisedConfig(**{name: getattr(config, name) for name in SupervisedConfig.model_fields})
+        own = config.narrowed(SupervisedConfig)
         later = own.model_copy(update={"steps": config.round_steps or own.steps})
         found: list[Stage] = [
             TrainStage(CLASSIFIER, ClassifierRecipe(), config.first()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator
@@ -18,6 +18,7 @@ from getam.nets.network import Network
 from getam.nets.segmenter import Segmenter
 from getam.nets.weights import load_body
 
+Options = TypeVar("Options", bound="CommonConfig")
 EMBEDDED = "embedded"  # `weights="embedded"`: encoder and decoder of the model that comes with the package
 
 
@@ -101,6 +102,10 @@ class CommonConfig(BaseModel):
             classes: their names, without the background.
         """
         raise NotImplementedError
+
+    def narrowed(self, kind: type[Options]) -> Options:
+        """The values that these options share with those of a stage's recipe, as its configuration."""
+        return kind(**{name: getattr(self, name) for name in kind.model_fields})
 
     def lr_factor(self, progress: float) -> float:
         """Learning rate at `progress`, the share of the steps that are done, relative to the configured one."""

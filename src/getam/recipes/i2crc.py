@@ -173,7 +173,7 @@ class I2CRCRecipe:
         config.check_data(collection)
         options = config.model_dump()
         decided = {name: value for name, value in options.items() if name.startswith("label_")}
-        later = SupervisedConfig(**{name: options[name] for name in SupervisedConfig.model_fields})
+        later = config.narrowed(SupervisedConfig)
         fused, refined = partial(fused_label, config), partial(refined_label, config)
         start = SEGMENTER if config.go_on else ""
         return (

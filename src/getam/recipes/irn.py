@@ -92,7 +92,7 @@ def second_half(network: str, maps: Pipeline, config: IRNConfig) -> tuple[Stage,
         walked = replace(maps, refine=("walk-irn",), labels="threshold", label_options=level)
     learned = config.of_stage(BoundariesRecipe(), config.boundary_steps)
     learned = learned.model_copy(update={"radius": config.radius})
-    segmenter = SupervisedConfig(**{name: getattr(config, name) for name in SupervisedConfig.model_fields})
+    segmenter = config.narrowed(SupervisedConfig)
     return (
         label_stage("seeds", seeds, network),
         TrainStage("boundaries", BoundariesRecipe(), learned, labels="seeds"),

@@ -62,12 +62,8 @@ class SelfTrainingRecipe:
                 f"students={config.students} are averaged, which needs a common start: leave go_on=false out, or "
                 "students"
             )
-        options = config.model_dump()
-        first = GetamConfig(**{name: options[name] for name in GetamConfig.model_fields})
-        steps = config.steps if config.round_steps is None else config.round_steps
-        later = SupervisedConfig(
-            **{**{name: options[name] for name in SupervisedConfig.model_fields}, "steps": steps}
-        )
+        first, own = config.narrowed(GetamConfig), config.narrowed(SupervisedConfig)
+        later = own.model_copy(update={"steps": config.round_steps or own.steps})
         found: list[Stage] = [TrainStage("getam", GetamRecipe(), first)]
         teacher = "getam"
         for number in range(1, config.rounds + 1):

@@ -72,8 +72,7 @@ class UMCAMRecipe:
         """
         config.require_weights()
         config.require_contrast(collection, ", such as slices beside the organ")
-        options = config.model_dump()
-        later = ConsensusConfig(**{name: options[name] for name in ConsensusConfig.model_fields})
+        later = config.narrowed(ConsensusConfig)
         return (
             TrainStage("classifier", ClassifierRecipe(), config.first()),
             SoftLabelStage("labels", ("classifier",), partial(expanded, config), label_options(config)),
