@@ -494,6 +494,20 @@ def test_names_that_are_not_utf8_as_a_command(scenes: Path, trained: Path, tmp_p
         assert b"caf" in (done.stdout or done.stderr)
 
 
+@pytest.mark.parametrize("line", ["--help", "label --help", "methods", "label --nonsense"])
+def test_a_reader_that_has_seen_enough_is_no_error(line: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)  # as `| head` does, only sooner
+    with os.fdopen(writer, "w") as gone:
+        done = subprocess.run(
+            [sys.executable, "-m", "getam", *line.split()], stdout=gone, stderr=subprocess.PIPE, text=True
+        )
+    wrong = "nonsense" in line  # said where somebody listens
+    assert (done.returncode, "nonsense" in done.stderr) == ((2, True) if wrong else (141, False))
+    assert "roken" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_as_a_module(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "getam", "predict", str(tmp_path / "none.jpg")],

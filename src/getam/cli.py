@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import logging
+import os
 import re
 import signal
 import sys
@@ -44,6 +45,7 @@ MAKE_ROOM = "make room and repeat the command: train, label, predict and salienc
 ALONE = ("convert", "data", "evaluate", "export", "localise", "publish", "report")
 """Verbs that have nothing to share: of several processes of a launcher the first does it all."""
 NO_LISTS = {"explain": ("--refine",), "label": ("--words",)}  # where an option of that name takes no list
+NOBODY_READS = 141  # what a shell says of a command whose reader has gone, 128 + SIGPIPE
 LARGE_PHOTO = r"Image size \(\d+ pixels\) exceeds limit"  # of Pillow, which `getam doctor` may miss
 RULES = ("╭─", "╰─", "───", "---")  # lines tyro draws around and between the parts of its errors
 HELP_INDENT = " " * 8  # before the explanation of an option
@@ -91,6 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"getam: {NO_MEMORY}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        raise
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         remedy = f"; {MAKE_ROOM}" if error.errno in FULL else ""
@@ -131,7 +135,16 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of files need not be UTF-8
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(main())
+    try:
+        try:
+            ended: Any = main()
+        except SystemExit as end:  # after --help
+            ended = end.code
+        sys.stdout.flush()
+    except BrokenPipeError:  # `getam methods | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where Python flushes once more
+        ended = NOBODY_READS
+    sys.exit(ended)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
