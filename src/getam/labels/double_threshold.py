@@ -14,6 +14,7 @@ from torch import Tensor
 
 from getam.label_numbers import IGNORE
 from getam.labels.inputs import require_fitting, require_levels
+from getam.labels.winner import winner
 from getam.photo_size import seen_size
 from getam.refine.crf import dense_crf, label_probabilities
 from getam.refine.crf_parameters import IRN
@@ -76,7 +77,7 @@ def double_threshold(
             beliefs = F.pad(own[present].float(), (0, 0, 0, 0, 1, 0), value=level)[None]
             if decide is not None and images is not None:
                 beliefs = decide(images[photo : photo + 1], beliefs)
-            levels.append(names[beliefs[0].argmax(0)])
+            levels.append(names[winner(beliefs[0])])
         labels[photo] = agreed(*levels)
     return labels
 

@@ -14,6 +14,7 @@ from getam.errors import InputError
 from getam.labels.completion import open_specks
 from getam.labels.double_threshold import agreed
 from getam.labels.inputs import require_fitting
+from getam.labels.winner import winner
 from getam.refine.crf import dense_crf
 from getam.refine.crf_parameters import DEEPLAB, CRFParameters
 from getam.refine.scaled import shrunk
@@ -89,4 +90,4 @@ def _winner(maps: Tensor, image: Tensor, level: float, iterations: int, paramete
         coarse = coarse / coarse.sum(1, keepdim=True)
         refined = dense_crf(small, coarse, parameters=parameters, iterations=iterations)
         belief = F.interpolate(refined, size=image.shape[-2:], mode="bilinear")[0]
-    return belief.argmax(0)
+    return winner(belief)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from getam.errors import InputError
 from getam.labels.deep import torch_label_dtype
+from getam.labels.winner import winner
 from getam.nets.segmenter import Segmenter
 from getam.photo_size import fit_long_side, fit_patches
 
@@ -32,7 +33,7 @@ def enlarged_labels(values: Tensor, size: tuple[int, int]) -> Tensor:
     """
     dtype = torch_label_dtype(len(values) - 1)
     if values.shape[-2:] == size:
-        return values.argmax(0).to(dtype)
+        return winner(values).to(dtype)
     height, width = size
     classes, rows = values.shape[:2]
     place = ((torch.arange(height, device=values.device) + 0.5) * (rows / height) - 0.5).clamp(0, rows - 1)
@@ -42,7 +43,7 @@ def enlarged_labels(values: Tensor, size: tuple[int, int]) -> Tensor:
     for strip in torch.arange(height).split(max(1, STRIP // (classes * width))):
         part = torch.lerp(values[:, above[strip]], values[:, below[strip]], share[strip].to(values.dtype))
         wide = F.interpolate(part[None], size=(len(strip), width), mode="bilinear", align_corners=False)[0]
-        strips.append(wide.argmax(0).to(dtype))
+        strips.append(winner(wide).to(dtype))
     return torch.cat(strips)
 
 

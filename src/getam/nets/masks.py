@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from getam.data.confidences import confidences
+from getam.data.masks import LabelMap
+from getam.labels.deep import torch_label_dtype
+from getam.labels.winner import winner
 from getam.nets.inference import enlarged_labels, photo_logits, shrunk_photo
 from getam.nets.segmenter import Segmenter
 from getam.photo_size import SINGLE_SCALE, WORK_SIDE
@@ -48,6 +54,18 @@ def decisive(logits: Tensor, photo: Tensor, *, crf: bool) -> tuple[Tensor, Tenso
         return beliefs, logits
     beliefs = shrunk(beliefs[None])[0]
     return beliefs, sharpened(beliefs, photo)
+
+
+def named_mask(
+    beliefs: Tensor, values: Tensor, size: tuple[int, int], names: Sequence[str]
+) -> tuple[LabelMap, dict[str, float]]:
+    """What `decisive` gives, (C+1,h,w) both → the label (H,W) of a `size`, and class name → confidence.
+
+    The label is uint8, or int32 beyond 254 classes; confidences are of the probabilities, where the values decide.
+    """
+    won = winner(values)
+    label = won.to(torch_label_dtype(len(names))) if won.shape == size else enlarged_labels(values, size)
+    return label.cpu().numpy(), confidences(beliefs.cpu(), won.cpu(), names)
 
 
 def sharpened(beliefs: Tensor, photo: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from getam.label_numbers import IGNORE
 from getam.labels.deep import label_among
 from getam.labels.enlarge import enlarged
 from getam.labels.fusion import LEAST_DOUBT, object_guided_refinement, saliency_fusion
+from getam.labels.winner import winner
 from getam.losses.classification import classification_loss
 from getam.losses.saliency_relation import saliency_relation_losses
 from getam.maps.methods.cam import cam
@@ -254,12 +255,12 @@ def predicted_slots(config: I2CRCConfig, net: Any, image: Tensor, present: list[
     """
     beliefs = photo_logits(net, image[0], config.label_scales, flip=config.label_flip).softmax(0)
     told = torch.tensor([0, *(c + 1 for c in present)], device=beliefs.device)
-    winning = beliefs.argmax(0).unique()
+    winning = winner(beliefs).unique()
     chosen = torch.cat([told, winning[~torch.isin(winning, told)]])
     beliefs = beliefs[chosen]
     if config.label_crf:
         beliefs = dense_crf(image, beliefs[None], parameters=DEEPLAB, iterations=config.label_crf)[0]
-    return beliefs.argmax(0).clamp(max=len(told))
+    return winner(beliefs).clamp(max=len(told))
 
 
 def _refuse_embedded(config: CommonConfig) -> None:

@@ -36,6 +36,7 @@ PHOTO_UNDER_HEAT = 0.55
 """Brightness left to the photo below a heat map."""
 
 LABEL_OPACITY = 0.75
+OUTLINE_OPACITY = 0.8
 STRIP = 128  # rows that are blended at once: colours in floating point take 24 times the memory of the photo
 
 HATCH_PERIOD = 8
@@ -129,17 +130,20 @@ def label_overlay(photo: Photo, labels: Labels) -> Photo:
     check_photo(photo)
     check_labels(photo, labels)
     ignore = np.iinfo(labels.dtype).max
-    grey = np.where(stripes(labels.shape), *HATCH_GREYS).astype(np.uint8)[:, :, None]
-    colours = np.where((labels == ignore)[:, :, None], grey, colour_table()[colour_rows(labels)])
-    inked = _blend(photo, colours, np.where(labels > 0, LABEL_OPACITY, 0.0)[:, :, None])
-    classes = (labels > 0) & (labels < ignore)
-    return _blend(inked, np.full_like(photo, 255), np.where(outline(labels) & classes, 0.8, 0.0)[:, :, None])
+    drawn, marked = photo.copy(), labels > 0
+    grey = np.where(stripes(labels.shape)[marked], *HATCH_GREYS).astype(np.uint8)[:, None]
+    its = labels[marked]
+    colours = np.where((its == ignore)[:, None], grey, colour_table()[colour_rows(its)])
+    drawn[marked] = _blend(photo[marked], colours, LABEL_OPACITY)
+    border = outline(labels) & marked & (labels < ignore)
+    drawn[border] = _blend(drawn[border], 255, OUTLINE_OPACITY)
+    return drawn
 
 
 def stripes(shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """(H, W) bool: diagonal stripes, for pixels that are ignored."""
-    rows, columns = np.indices(shape)
-    return (rows + columns) % HATCH_PERIOD < HATCH_PERIOD // 2
+    diagonal = np.add.outer(*(np.arange(side) % HATCH_PERIOD for side in shape))
+    return diagonal % HATCH_PERIOD < HATCH_PERIOD // 2
 
 
 def outline(labels: Labels) -> NDArray[np.bool_]:
@@ -177,5 +181,5 @@ def check_labels(photo: Photo, labels: Labels) -> None:
         )
 
 
-def _blend(below: NDArray[Any], above: NDArray[Any], opacity: NDArray[Any]) -> Photo:
+def _blend(below: NDArray[Any], above: NDArray[Any] | int, opacity: NDArray[Any] | float) -> Photo:
     return np.rint(below * (1 - opacity) + above * opacity).astype(np.uint8)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from torch import Tensor
 
-from getam.data.confidences import confidences
 from getam.data.masks import LabelMap
 from getam.data.photos import as_tensor
 from getam.engine.device import AUTO, choose_device
@@ -17,8 +16,8 @@ from getam.engine.weights_hash import weights_hash
 from getam.errors import InputError
 from getam.maps.registry import find_method
 from getam.nets.embedded import embedded_model
-from getam.nets.inference import batch_logits, enlarged_labels, shrunk_photo
-from getam.nets.masks import decisive
+from getam.nets.inference import batch_logits, shrunk_photo
+from getam.nets.masks import decisive, named_mask
 from getam.opened.subject import Subject
 from getam.opened.usual_chain import usual_method
 from getam.photo_size import SINGLE_SCALE, WORK_SIDE, fit_patches, seen_size
@@ -123,8 +122,7 @@ class ServedNetwork:
             if len(batch) > 1 and has_ties(values):
                 masks += self.masks([each])
                 continue
-            label = enlarged_labels(values, each.size).cpu().numpy()
-            masks.append(Mask(label, confidences(beliefs.cpu(), values.argmax(0).cpu(), self.classes)))
+            masks.append(Mask(*named_mask(beliefs, values, each.size, self.classes)))
         return masks
 
     def prepare_whole(self, content: bytes) -> Tensor:

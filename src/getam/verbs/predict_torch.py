@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from getam.data.confidences import confidences
 from getam.data.masks import LabelMap
 from getam.data.photos import as_tensor
 from getam.engine.device import choose_device
@@ -18,8 +17,8 @@ from getam.engine.weights_hash import weights_hash
 from getam.exported.arrays import Floats
 from getam.label_numbers import Among
 from getam.nets.embedded import embedded_model
-from getam.nets.inference import batch_logits, enlarged_labels, photo_logits, shrunk_photo
-from getam.nets.masks import decisive
+from getam.nets.inference import batch_logits, photo_logits, shrunk_photo
+from getam.nets.masks import decisive, named_mask
 from getam.photo_size import WORK_SIDE
 from getam.refine.crf import dense_crf
 from getam.refine.crf_parameters import DEEPLAB
@@ -55,8 +54,8 @@ class TorchPredictor:
         among = Among(self.classes, present)
         logits = among.of(photo_logits(self._net, photo, self._scales, flip=self._flip))
         beliefs, values = decisive(logits, photo, crf=self._crf)
-        sure = confidences(beliefs.cpu(), values.argmax(0).cpu(), among.names)
-        return among.labels(enlarged_labels(values, size).cpu().numpy()), sure
+        label, sure = named_mask(beliefs, values, size, among.names)
+        return among.labels(label), sure
 
     def logits(self, photos: Sequence[Image.Image]) -> Iterator[Floats]:
         """Of tiles, some at a time."""
