@@ -12,7 +12,10 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 @dataclass(frozen=True)
 class Row:
-    """A measured number. `bar` is the largest value allowed, or the smallest where `at_least`; None: no bar."""
+    """A measured number. `bar` is the largest value allowed, or the smallest where `at_least`; None: no bar.
+
+    `machine` is what it was measured on, and when: rows of a table may have been measured apart.
+    """
 
     piece: str
     what: str
@@ -21,6 +24,7 @@ class Row:
     bar: float | None = None
     at_least: bool = False
     detail: str = ""
+    machine: str = ""
 
     @property
     def met(self) -> bool | None:
@@ -54,10 +58,10 @@ def merge(path: Path, fresh: list[Row], measured: Iterable[str]) -> list[Row]:
     return [row for row in kept if row.piece not in set(measured)] + fresh
 
 
-def write_json(path: Path, rows: list[Row], machine: dict[str, object]) -> None:
-    """Write rows with their verdicts, and the machine they were measured on."""
+def write_json(path: Path, rows: list[Row]) -> None:
+    """Write rows with their verdicts."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    found = {"machine": machine, "rows": [{**asdict(row), "met": row.met} for row in rows]}
+    found = {"rows": [{**asdict(row), "met": row.met} for row in rows]}
     path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
 

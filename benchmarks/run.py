@@ -68,7 +68,7 @@ def main() -> None:
             continue
         print(f"{piece} …", flush=True)
         began = time.perf_counter()
-        fresh = PIECES[piece](scale)
+        fresh = [replace(row, machine=machine()) for row in PIECES[piece](scale)]
         print(f"{piece}: {time.perf_counter() - began:.0f} s\n{markdown(fresh)}", flush=True)
         rows += fresh
         if not given.smoke:
@@ -82,22 +82,24 @@ def main() -> None:
 def keep(rows: list[Row]) -> None:
     """Write JSON and page, pieces in their own order."""
     rows = sorted(rows, key=lambda row: list(PIECES).index(row.piece))
-    write_json(RESULTS, rows, machine())
-    where = ", ".join(f"{key} {value}" for key, value in machine().items())
-    write_between_markers(PAGE, f"\n{markdown(rows)}\nLast run: {where}.\n\n")
+    write_json(RESULTS, rows)
+    pieces: dict[str, list[str]] = {}
+    for row in rows:
+        pieces.setdefault(row.machine, []).append(row.piece)
+    where = "; ".join(f"{', '.join(dict.fromkeys(its))}: {what}" for what, its in pieces.items())
+    write_between_markers(PAGE, f"\n{markdown(rows)}\nMeasured on – {where}.\n\n")
 
 
-def machine() -> dict[str, object]:
+def machine() -> str:
     """What the numbers depend on."""
     model = next(
         (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
          if line.startswith("model name")), platform.processor(),
     )  # fmt: skip
-    return {
-        "processor": model, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "torch": torch.__version__,
-        "timm": timm.__version__, "python": platform.python_version(),
-        "date": datetime.now(UTC).date().isoformat(),
-    }  # fmt: skip
+    return (
+        f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"timm {timm.__version__}, Python {platform.python_version()}, {datetime.now(UTC).date().isoformat()}"
+    )
 
 
 if __name__ == "__main__":
