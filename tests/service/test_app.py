@@ -39,7 +39,7 @@ class Waits:
     def __init__(self) -> None:
         self.go, self.busy, self.batches = threading.Event(), threading.Event(), list[int]()
 
-    def prepare(self, content: bytes) -> Any:
+    def prepare(self, content: bytes, tags: Any = None) -> Any:
         return check_upload(content, self.limits)
 
     prepare_whole = prepare
@@ -148,6 +148,25 @@ def test_segment_in_every_format(served: ServedNetwork) -> None:
     for annotation in document["annotations"]:
         again[coco.decode(annotation["segmentation"]) == 1] = annotation["category_id"]
     np.testing.assert_array_equal(again, wanted.label)
+
+
+def test_segment_looks_for_the_tags_alone(served: ServedNetwork) -> None:
+    content = photo()
+    first, second = served.classes[:2]
+
+    async def work(client: Client) -> list[httpx.Response]:
+        asked = (f"?tag={second}", f"?tag={first}&tag={second}", f"?tag={first}&tag=rd", "")
+        return [await client.post(f"/segment{query}", content=content) for query in asked]
+
+    one, both, unknown, free = ask(served, work)
+    for answer, tags in ((one, [second]), (both, [first, second]), (free, None)):
+        (wanted,) = served.masks([served.prepare(content, tags)])
+        assert isinstance(wanted, Mask)
+        with Image.open(io.BytesIO(answer.content)) as image:
+            np.testing.assert_array_equal(np.array(image), wanted.label)
+    assert one.content != free.content
+    assert unknown.status_code == 422
+    assert "no class 'rd'" in unknown.json()["detail"]
 
 
 def test_explain(served: ServedNetwork) -> None:

@@ -36,7 +36,7 @@ class Decoding:
     limits = LIMITS
     weights_sha256 = ""
 
-    def prepare(self, content: bytes) -> Any:
+    def prepare(self, content: bytes, tags: Any = None) -> Any:
         return decode_upload(content, self.limits, 1000)[1]
 
     def prepare_whole(self, content: bytes) -> Any:

@@ -12,6 +12,7 @@ import torch
 from photographs import photo
 from torch import Tensor
 
+from getam.data.confidences import read_confidences
 from getam.data.masks import read_mask
 from getam.errors import InputError
 from getam.nets.inference import batch_logits, photo_logits
@@ -49,6 +50,30 @@ def test_masks_are_those_of_predict(options: dict[str, Any], lively: Path, tmp_p
         np.testing.assert_array_equal(mask.label, read_mask(out / f"{name}.png"))
         assert set(mask.confidences) == {served.classes[n - 1] for n in np.unique(mask.label) if n}
         assert len(np.unique(mask.label)) > 1
+
+
+def test_told_the_tags_masks_are_those_of_predict_told_them(lively: Path, tmp_path: Path) -> None:
+    contents = {
+        "a": photo("PNG", 40, 48),
+        "b": photo("PNG", 40, 48, seed=1),
+        "c": photo("PNG", 40, 48, seed=2),
+    }
+    for name, content in contents.items():
+        (tmp_path / f"{name}.png").write_bytes(content)
+    served = ServedNetwork(lively, device="cpu")
+    first, second = served.classes[:2]
+    tags = {"a": (second,), "b": (second, first), "c": (first,)}
+    lines = "".join(f"{name}.png,{';'.join(its)}\n" for name, its in tags.items())
+    (tmp_path / "tags.csv").write_text(f"image,tags\n{lines}")
+    out = predict(tmp_path, model=lively, tags=tmp_path / "tags.csv", out=tmp_path / "masks", device="cpu")
+    batch = [served.prepare(contents[name], tags[name]) for name in tags]
+    assert len({served.key(each) for each in batch}) == 1
+    for name, mask in zip(tags, masks(served, batch), strict=True):
+        np.testing.assert_array_equal(mask.label, read_mask(out / f"{name}.png"))
+        assert read_confidences(out / f"{name}.png") == pytest.approx(mask.confidences, abs=1e-4)
+        assert set(mask.confidences) <= set(tags[name])
+    (free,) = masks(served, [served.prepare(contents["a"])])
+    assert set(np.unique(free.label)) > {0, 2}, "the tags took nothing away"
 
 
 @pytest.mark.parametrize("crf", [False, True])

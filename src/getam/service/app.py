@@ -133,12 +133,19 @@ def create_app(service: Service) -> Any:
     async def segment(
         request: Request,
         format: Annotated[MaskFormat | None, Query(description="else by Accept; else png")] = None,
+        tags: Annotated[
+            list[str] | None,
+            Query(alias="tag", description="names of /classes that it shows; else any may be found"),
+        ] = None,
     ) -> Response:
         """The mask of a photo: as `getam predict` makes it, at the photo's size."""
         chosen = format or (MaskFormat.JSON if _prefers_json(request) else MaskFormat.PNG)
 
         async def work(content: bytes) -> Response:
-            photo = await service.code(network.prepare, content)
+            try:
+                photo = await service.code(lambda: network.prepare(content, tags))
+            except InputError as error:
+                return problem(422, str(error))
             mask = await service.masks.result(photo, network.key(photo))
             if chosen is MaskFormat.PNG:
                 return Response(await service.code(mask_png, mask), media_type=PNG)

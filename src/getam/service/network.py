@@ -14,6 +14,7 @@ from getam.engine.device import AUTO, choose_device
 from getam.engine.model import load_segmenter
 from getam.engine.weights_hash import weights_hash
 from getam.errors import InputError
+from getam.label_numbers import Among
 from getam.maps.registry import find_method
 from getam.nets.embedded import embedded_model
 from getam.nets.inference import batch_logits, shrunk_photo
@@ -36,10 +37,12 @@ class Prepared:
     Attributes:
         photo: (3,h,w) uint8, as `getam predict` looks at it.
         size: (height, width) of its mask.
+        present: indices of the only classes that it may show; None: any.
     """
 
     photo: Tensor
     size: tuple[int, int]
+    present: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,11 +100,17 @@ class ServedNetwork:
         """Whether it runs on the processor."""
         return self._subject.device.type == "cpu"
 
-    def prepare(self, content: bytes) -> Prepared:
-        """An upload to be segmented. Raises `RefusedError`."""
+    def prepare(self, content: bytes, tags: Sequence[str] | None = None) -> Prepared:
+        """An upload to be segmented, and what it shows, where that is known: no other class is looked for.
+
+        Raises:
+            RefusedError: it is not taken.
+            InputError: a tag is none of the classes.
+        """
+        present = None if tags is None else tuple(map(self._subject.names().index, tags))
         largest = max(WORK_SIDE, *self._scales)
         photo, size = decode_upload(content, self.limits, largest)
-        return Prepared(shrunk_photo(as_tensor(photo), largest), size)
+        return Prepared(shrunk_photo(as_tensor(photo), largest), size, present)
 
     def key(self, prepared: Prepared) -> Hashable:
         """Photos of the same may share a batch: those the network sees at one size, and that are decided at their own.
@@ -118,11 +127,13 @@ class ServedNetwork:
         photos = [each.photo for each in batch]
         masks: list[Mask | Exception] = []
         for each, logits in zip(batch, batch_logits(self._net, photos, self._scales, flip=self._flip)):
-            beliefs, values = decisive(logits, each.photo, crf=self._crf)
+            among = Among(self.classes, each.present)
+            beliefs, values = decisive(among.of(logits), each.photo, crf=self._crf)
             if len(batch) > 1 and has_ties(values):
                 masks += self.masks([each])
                 continue
-            masks.append(Mask(*named_mask(beliefs, values, each.size, self.classes)))
+            label, sure = named_mask(beliefs, values, each.size, among.names)
+            masks.append(Mask(among.labels(label), sure))
         return masks
 
     def prepare_whole(self, content: bytes) -> Tensor:
