@@ -9,14 +9,17 @@ import torch
 from PIL import Image
 
 import getam
+from getam.data.masks import read_mask
 from getam.errors import InputError
 from getam.nets.masks import segment
 from getam.nets.preprocess import Preprocessing
 from getam.pipeline import Pipeline
+from getam.verbs.predict import predict
 from getam.web import look as module
 from getam.web.look import (
     LABEL,
     PREDICT,
+    TOLD,
     Found,
     Look,
     agreement,
@@ -149,6 +152,24 @@ def test_the_segmenter_gives_classes_beside_the_tags(run: Opened, photo: Look) -
     assert [[shown[n] for n in row] for row in mask] == [[names[n] for n in row] for row in expected]
 
 
+def test_the_segmenter_told_the_tags_is_predict_told_them(
+    run: Opened, photo: Look, trained: Path, tmp_path: Path
+) -> None:
+    Image.fromarray(photo.photo.pixels.permute(1, 2, 0).numpy()).save(tmp_path / "a.png")
+    (tmp_path / "tags.csv").write_text("image,tags\na.png,red\n")
+    out = predict(tmp_path, model=trained, tags=tmp_path / "tags.csv", out=tmp_path / "out")
+    look, told = photo.with_tags(["green", "red"]).ask(run, TOLD)
+    assert (told.classes, told.unknown) == (("green", "red"), ("green",))
+    red = run.net.classes.index("red") + 1
+    wanted = read_mask(out / "a.png") == red
+    assert wanted.any()
+    np.testing.assert_array_equal(told.mask(0.5, photo.photo.size), np.where(wanted, 2, 0))
+    _, other = look.with_tags(["blue"]).ask(run, TOLD)
+    assert (other.mask(0.5, photo.photo.size) != told.mask(0.5, photo.photo.size)).any()
+    _, none = look.with_tags(["green"]).ask(run, TOLD)
+    assert not none.mask(0.5, photo.photo.size).any()
+
+
 def test_a_tag_that_the_network_does_not_know_has_no_map(run: Opened, photo: Look) -> None:
     _, found = photo.with_tags(["green", "red"]).ask(run, "gradcam")
     assert (found.classes, found.mapped, found.unknown) == (("green", "red"), (1,), ("green",))
@@ -162,6 +183,8 @@ def test_what_a_network_cannot_do_is_said(run: Opened, photo: Look) -> None:
     bare = Opened("vit", torch.nn.Linear(1, 1), Pipeline())
     with pytest.raises(InputError, match="vit has no decoder"):
         find_out(bare, photo.photo.pixels, ("red",), PREDICT)
+    with pytest.raises(InputError, match="vit has no decoder"):
+        find_out(Opened("vit", torch.nn.Linear(1, 1), Pipeline()), photo.photo.pixels, (), TOLD)
     with pytest.raises(InputError, match="nonsense"):
         find_out(run, photo.photo.pixels, ("red",), "nonsense")
 

@@ -13,7 +13,7 @@ from getam.web import visit as module
 from getam.web.folder import open_folder
 from getam.web.kept import KeptSet
 from getam.web.limits import Limits
-from getam.web.look import LABEL, PREDICT, Found, open_photo
+from getam.web.look import LABEL, PREDICT, TOLD, Found, open_photo
 from getam.web.models import EMBEDDED, Models, Opened
 from getam.web.pictures import brushes
 from getam.web.visit import (
@@ -112,10 +112,10 @@ def test_the_list_is_a_circle(app: App) -> None:
 def test_sources_are_what_the_network_can_do(app: App) -> None:
     embedded = sources(app.models.open(EMBEDDED))
     assert embedded[0] == "getam"
-    assert embedded[-2:] == (LABEL, PREDICT)
+    assert embedded[-3:] == (LABEL, TOLD, PREDICT)
     other = sources(Opened("x", object(), Pipeline()))
     assert LABEL not in other
-    assert PREDICT not in other
+    assert {TOLD, PREDICT}.isdisjoint(other)
 
 
 ROWS = [[0, 1, 1, 2]] * 2

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from getam.data.confidences import confidences
 from getam.data.masks import LabelMap
+from getam.label_numbers import Among
 from getam.labels.deep import torch_label_dtype
 from getam.labels.winner import winner
 from getam.nets.inference import enlarged_labels, photo_logits, shrunk_photo
@@ -27,11 +28,20 @@ def segment(
     flip: bool = False,
     crf: bool = False,
     size: tuple[int, int] | None = None,
+    present: Sequence[int] | None = None,
 ) -> Tensor:
-    """One photo (3,H,W) in 0–255 → label uint8, 0 background, class index + 1: (H,W), or of another `size`."""
+    """One photo (3,H,W) in 0–255 → label uint8, 0 background, class index + 1: (H,W), or of another `size`.
+
+    Only the classes of the indices `present` may win where they are given; labels beyond 254 classes are int32.
+    """
     small = shrunk_photo(photo, max(WORK_SIDE, *scales))
-    logits = photo_logits(net, small, scales, flip=flip)
-    return decide(logits, small, crf=crf, size=size or (photo.shape[-2], photo.shape[-1]))
+    among = Among(net.classes, present)
+    logits = among.of(photo_logits(net, small, scales, flip=flip))
+    label = decide(logits, small, crf=crf, size=size or (photo.shape[-2], photo.shape[-1]))
+    if present is None:
+        return label
+    dtype = torch_label_dtype(len(net.classes))
+    return torch.tensor(among.channels, dtype=dtype, device=label.device)[label.long()]
 
 
 def decide(

@@ -29,8 +29,8 @@ from getam.photo_size import WORK_SIDE
 from getam.report.photo_maps import PhotoMaps
 from getam.web.models import Opened
 
-LABEL, PREDICT = "pseudo label", "segmenter"
-"""Sources of a mask beside the map methods: as `getam label` and `getam predict` make it."""
+LABEL, TOLD, PREDICT = "pseudo label", "segmenter, told the tags", "segmenter"
+"""Sources of a mask beside the map methods: as `getam label`, `getam predict --tags` and `getam predict` make it."""
 UNDECIDED = "undecided"
 MOST = 20  # classes of one photo: so many have colours that can be told apart
 
@@ -64,7 +64,7 @@ class Found:
     """What one source says of a photo.
 
     Attributes:
-        source: a map method, `LABEL` or `PREDICT`.
+        source: a map method, `LABEL`, `TOLD` or `PREDICT`.
         classes: class i is label i + 1 of its masks.
         maps: of a map method.
         heat: (K,h,w) float32 in [0,1] of `mapped`, each over its own peak; of a map method.
@@ -163,18 +163,21 @@ def find_out(
         InputError, CaptureError: no such source, or the network cannot be read so.
     """
     if source == PREDICT:
-        if not isinstance(opened.net, Segmenter):
-            raise InputError(f"{opened.name} has no decoder, which the segmenter needs: choose a map method")
-        label = segment(opened.net, photo, crf=True).cpu().numpy()
+        segmenter = _segmenter(opened)
+        label = segment(segmenter, photo, crf=True).cpu().numpy()
         there = [int(number) for number in np.unique(label) if number]
-        classes = tuple(opened.net.classes[number - 1] for number in there)
+        classes = tuple(segmenter.classes[number - 1] for number in there)
         return Found(
-            source, classes, label=remap(label, opened.net.classes, classes) if classes else label * 0
+            source, classes, label=remap(label, segmenter.classes, classes) if classes else label * 0
         )
     names = opened.class_names()
     known = [place for place, tag in enumerate(tags) if tag in names]
     unknown = tuple(tag for tag in tags if tag not in names)
     indices = [opened.names.index(tags[place]) for place in known]
+    if source == TOLD:
+        segmenter = _segmenter(opened)
+        told = segment(segmenter, photo, crf=True, present=indices).cpu().numpy()
+        return Found(source, tags, label=remap(told, segmenter.classes, tags), unknown=unknown)
     if source == LABEL:
         if not opened.labels:
             raise InputError(
@@ -189,6 +192,12 @@ def find_out(
     image = opened.subject.prepare(photo)
     maps = PhotoMaps.of(method.make(opened.net, image, [indices]), opened.names, photo)
     return Found(source, tags, maps, maps.heat(), tuple(known), unknown=unknown)
+
+
+def _segmenter(opened: Opened) -> Segmenter:
+    if not isinstance(opened.net, Segmenter):
+        raise InputError(f"{opened.name} has no decoder, which the segmenter needs: choose a map method")
+    return opened.net
 
 
 def open_photo(name: str, file: Path, image: Any) -> Look:

@@ -15,7 +15,7 @@ from getam.errors import InputError
 from getam.web.folder import PhotoFolder
 from getam.web.kept import Finished, KeptSet, safe_name
 from getam.web.limits import Limits
-from getam.web.look import LABEL, MOST, PREDICT, Found, Look, found_tags, in_numbers_of, open_photo
+from getam.web.look import LABEL, MOST, PREDICT, TOLD, Found, Look, found_tags, in_numbers_of, open_photo
 from getam.web.models import Models, Opened, methods_of
 from getam.web.pictures import brushes
 from getam.web.strokes import painted, together
@@ -139,7 +139,7 @@ def sources(opened: Opened) -> tuple[str, ...]:
     return (
         *methods_of(opened),
         *((LABEL,) if opened.labels else ()),
-        *((PREDICT,) if opened.predicts else ()),
+        *((TOLD, PREDICT) if opened.predicts else ()),
     )
 
 
