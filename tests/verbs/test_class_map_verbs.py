@@ -122,6 +122,19 @@ def test_where_the_truths_label_0_is_void_background_is_no_class(folders: tuple[
     assert not found.protocol.background
 
 
+def test_where_a_map_makes_background_of_a_class_void_beside_it_takes_none_away(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    masks, truth = folders
+    (truth / "classes.txt").write_text("void\nhen\ncat\ndog\n")
+    write_mask(masks / "a.png", np.array([[1, 0, 1, 1, 0, 2]], np.uint8))
+    write_mask(truth / "a.png", np.array([[2, 2, 3, 0, 1, 3]], np.uint8))
+    found = getam.evaluate(masks, truth, map=write_map(tmp_path, "hen,background\n"))
+    # scored: cat/cat, background/cat, cat/dog, background/background, dog/dog; the 0 is nobody's
+    assert found.iou == pytest.approx({"background": 1 / 2, "cat": 1 / 3, "dog": 1 / 2})
+    assert found.protocol.background
+
+
 def test_where_the_predicted_label_0_is_void_it_is_no_label(folders: tuple[Path, Path]) -> None:
     masks, truth = folders
     plain = getam.evaluate(masks, truth)

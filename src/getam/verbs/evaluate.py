@@ -51,7 +51,7 @@ class Protocol:
     )
     intervals: Bootstrap = DEFAULT
     background: bool = True
-    """Whether background is a class; not where the true masks' label 0 is void: such pixels are not scored, and
+    """Whether background is a class; not where the true masks' label 0 is void and no other label is background: then
     predicted background is no label."""
     renamed: Mapping[str, str] | None = None
     """Names of classes → those they were scored under; "" for dropped ones."""
@@ -114,8 +114,8 @@ def evaluate(
     """Score predicted masks against true ones: IoU, Dice and HD95 per class, and mIoU with a 95 % interval.
 
     Masks are matched by file name, classes by name. Pixels that the truth marks 255, or as a class that is
-    not scored, do not count. Where the first line of the truth's classes.txt is `void`, background is no class: neither
-    pixels without a label count, nor a background of their own.
+    not scored, do not count. Where the first line of the truth's classes.txt is `void`, pixels without a label do not
+    count, and background is no class unless `map` makes it one.
 
     Args:
         masks: Folder of predicted masks (palette PNGs) with classes.txt in it or in the folder above.
@@ -185,7 +185,7 @@ def evaluate(
             len(pairs),
             names_hash(pairs),
             Path(split).name if split else None,
-            background=not true_classes.void,
+            background=true_classes.background,
             renamed=None if class_map is None else dict(class_map.names),
         ),
         against=compared,
@@ -204,7 +204,7 @@ def _score(
 ) -> tuple[Scores, Counts]:
     """Scores of all photos, and (N,2,C+1) `hits_and_unions` of each; `distances` is updated with them."""
     matrix = ConfusionMatrix(len(scored_classes))
-    predicted_void = predicted_classes.void or true_classes.void
+    predicted_void = predicted_classes.void or not true_classes.background
     counts: list[Counts] = []
     for predicted_file, true_file in _progress(pairs, len(pairs)):
         predicted, true = read_mask(predicted_file), read_mask(true_file)
@@ -250,6 +250,11 @@ class ClassList:
     def classes(self) -> tuple[str, ...]:
         """The names that are classes, each once."""
         return tuple(dict.fromkeys(name for name in self.names if name not in (DROPPED, BACKGROUND)))
+
+    @property
+    def background(self) -> bool:
+        """Whether any of its labels is background: 0, or one that a map has made so."""
+        return not self.void or BACKGROUND in self.names
 
 
 def classes_of(folder: Path, class_map: ClassMap | None = None) -> ClassList:
