@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from getam.data.confidences import KEY, read_confidences, with_confidences
+from getam.data.confidences import KEY, confidences, read_confidences, with_confidences
 from getam.data.masks import encode_mask, read_mask
 
 
@@ -35,3 +35,8 @@ def test_what_others_keep_under_this_key_is_passed_over(tmp_path: Path) -> None:
         Image.new("L", (1, 1)).save(encoded, "PNG", pnginfo=info)
         (tmp_path / "a.png").write_bytes(encoded.getvalue())
         assert read_confidences(tmp_path / "a.png") == {}
+
+
+def test_background_and_undecided_pixels_are_no_class() -> None:
+    beliefs = [[[0.9, 0.3, 0.2]], [[0.1, 0.7, 0.4]], [[0.0, 0.0, 0.4]]]
+    assert confidences(beliefs, [[0, 1, -1]], ["cat", "dog"]) == {"cat": 0.7}

@@ -205,6 +205,13 @@ def test_certain_zeros_stay_finite(scene):
     torch.testing.assert_close(floored.amin(), torch.tensor(1e-5 / (1 + 2e-5)))
 
 
+def test_weights_of_any_size_stay_finite(scene):
+    images, probabilities, _ = scene
+    huge = dataclasses.replace(WIDE, spatial_weight=500, bilateral_weight=500)
+    refined = dense_crf(images, probabilities, parameters=huge)
+    torch.testing.assert_close(refined.sum(1), torch.ones_like(refined[:, 0]))
+
+
 def test_hard_labels_come_back_when_nothing_speaks_against_them():
     labels = torch.zeros(1, 12, 16, dtype=torch.uint8)
     labels[:, :, 8:] = 1
