@@ -52,7 +52,7 @@ class MeanConfidences:
     def add(self, beliefs: npt.ArrayLike, winner: npt.ArrayLike) -> None:
         """Probabilities (C+1,h,w) of a part, and what its pixels (h,w) are in the end."""
         found, label = np.asarray(beliefs), np.asarray(winner)
-        for number in np.flatnonzero(np.bincount(label[label > 0])).tolist():
+        for number in np.flatnonzero(np.bincount(label[label > 0].astype(np.int64))).tolist():
             its = found[number][label == number]
             self._sums[number] = self._sums.get(number, 0.0) + float(its.sum(dtype=np.float64))
             self._pixels[number] = self._pixels.get(number, 0) + its.size
