@@ -130,12 +130,13 @@ def label_overlay(photo: Photo, labels: Labels) -> Photo:
     check_photo(photo)
     check_labels(photo, labels)
     ignore = np.iinfo(labels.dtype).max
-    drawn, marked = photo.copy(), labels > 0
-    grey = np.where(stripes(labels.shape)[marked], *HATCH_GREYS).astype(np.uint8)[:, None]
-    its = labels[marked]
-    colours = np.where((its == ignore)[:, None], grey, colour_table()[colour_rows(its)])
-    drawn[marked] = _blend(photo[marked], colours, LABEL_OPACITY)
-    border = outline(labels) & marked & (labels < ignore)
+    drawn, undecided = photo.copy(), labels == ignore
+    classes = (labels > 0) & ~undecided
+    drawn[classes] = _blend(photo[classes], colour_table()[colour_rows(labels[classes])], LABEL_OPACITY)
+    if undecided.any():
+        grey = np.where(stripes(labels.shape)[undecided], *HATCH_GREYS)[:, None]
+        drawn[undecided] = _blend(photo[undecided], grey, LABEL_OPACITY)
+    border = outline(labels) & classes
     drawn[border] = _blend(drawn[border], 255, OUTLINE_OPACITY)
     return drawn
 
