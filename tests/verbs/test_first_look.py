@@ -128,6 +128,10 @@ def test_the_page_shows_ten_photos_and_says_why(tmp_path: Path, capsys: pytest.C
     assert page.count("<figure>") == 2 * SHOWN
     assert "12 photos, 1 of them look wrong" in page
     assert "Heat maps" not in page
+    assert (page.count("Prediction ("), page.count("Pseudo label (")) == (SHOWN, 0)
+    end_with_first_look(folder, NAMES, skipped={"fine03": "broken"}, kind="pseudo_label")
+    again = (folder.path / PAGE).read_text()
+    assert (again.count("Prediction ("), again.count("Pseudo label (")) == (0, SHOWN)
     said = capsys.readouterr()
     assert said.out == ""
     assert "12 photos, 1 of them look wrong" in said.err

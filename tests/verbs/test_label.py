@@ -101,6 +101,7 @@ def test_the_defaults(data: dict[str, Any], tmp_path: Path) -> None:
     }  # fmt: skip
     assert (record["split"], record["photos"], record["tags_at_test_time"]) == (None, 3, True)
     assert inspect.signature(label).parameters["out"].default == Path("labels")
+    assert "Pseudo label (" in (tmp_path / "out" / "first-look.html").read_text()
 
 
 def test_saliency_says_what_is_background(data: dict[str, Any], tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -23,6 +24,8 @@ from getam.report.overlay import Photo
 
 PAGE = "first-look.html"
 SHOWN = 10
+Kind = Literal["prediction", "pseudo_label"]
+"""What the masks are, as `report.gallery.ReportRow` calls them."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ def end_with_first_look(
     *,
     skipped: Mapping[str, object],
     tags: Mapping[str, Sequence[int]] | None = None,
+    kind: Kind = "prediction",
 ) -> FirstLook:
     """Judge all masks of a finished call, write the page, and say it on stderr.
 
@@ -124,12 +128,13 @@ def end_with_first_look(
         class_names: C names without background.
         skipped: names of jobs without a result.
         tags: as `look`.
+        kind: what the page calls the masks.
     """
     found = look([job for job in folder.jobs if job.name not in skipped], folder, class_names, tags)
     page = folder.path / PAGE
     refuse_input(page, folder.read)
     # Names that are not UTF-8 keep their bytes, as everywhere; a browser shows them as it can.
-    write_atomically(page, render_page(found, folder).encode(errors="surrogateescape"))
+    write_atomically(page, render_page(found, folder, kind).encode(errors="surrogateescape"))
     table = Table(
         title=found.sentence(), caption=f"the {min(SHOWN, len(found.judged))} to look at first: {page}"
     )
@@ -145,13 +150,15 @@ def end_with_first_look(
     return found
 
 
-def render_page(found: FirstLook, folder: OutputFolder) -> str:
+def render_page(found: FirstLook, folder: OutputFolder, kind: Kind) -> str:
     """One self-contained page: the table, and photos beside their masks."""
     rows = []
     for job, its in found.judged[:SHOWN]:
         photo, mask = _shown(job.sources[0], folder.path / job.results[0])
         why = "; ".join(its.doubts) or "nothing looks wrong"
-        rows.append(ReportRow(photo, prediction=mask, caption=f"{job.name}: {why}"))
+        label, predicted = (mask, None) if kind == "pseudo_label" else (None, mask)
+        caption = f"{job.name}: {why}"
+        rows.append(ReportRow(photo, pseudo_label=label, prediction=predicted, caption=caption))
     return render(
         title=f"{min(SHOWN, len(found.judged))} masks to look at first",
         rows=rows,

@@ -221,7 +221,7 @@ def label(
         skipped = photo_by_photo(folder, read, make, what="labelling", on_bad_image=on_bad_image)
         if part is not None:
             return folder.leave(skipped)
-        end_with_first_look(folder, net.classes, skipped=skipped, tags=present)
+        end_with_first_look(folder, net.classes, skipped=skipped, tags=present, kind="pseudo_label")
         export(folder, net.classes, to, skipped=skipped)
         facts = {} if calibration is None else {"calibration": calibration.record()}
         folder.finish(

@@ -132,7 +132,7 @@ class RayFolder:
         if not self._remote and not self._far:
             numbers = {name: number for number, name in enumerate(classes)}
             tags = {photo.name: [numbers[tag] for tag in photo.tags] for photo in self._photos}
-            end_with_first_look(self._folder, classes, skipped=skipped, tags=tags)
+            end_with_first_look(self._folder, classes, skipped=skipped, tags=tags, kind="pseudo_label")
             export(self._folder, classes, self._asked.to, skipped=skipped)
         if self._remote and exists(inside(self.place, PROTOCOL)):
             write_bytes(str(self._folder.path / PROTOCOL), read_bytes(inside(self.place, PROTOCOL)))
