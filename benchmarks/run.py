@@ -63,12 +63,13 @@ def main() -> None:
     scale = replace(scale, repeats=given.repeats or scale.repeats, folder=given.photos or scale.folder)
     torch.set_num_threads(given.threads)
     rows: list[Row] = []
+    here = machine()
     for piece in PIECES:  # in this order, and those done are kept if a later one is interrupted
         if piece not in chosen:
             continue
         print(f"{piece} …", flush=True)
         began = time.perf_counter()
-        fresh = [replace(row, machine=machine()) for row in PIECES[piece](scale)]
+        fresh = [replace(row, machine=here) for row in PIECES[piece](scale)]
         print(f"{piece}: {time.perf_counter() - began:.0f} s\n{markdown(fresh)}", flush=True)
         rows += fresh
         if not given.smoke:

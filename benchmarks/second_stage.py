@@ -10,6 +10,7 @@ the ImageNet weights it began with. What is done is not done again. The average 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,19 @@ def stages(weights: str, steps: int) -> list[Stage]:
     return [*found, MeanStage("mean", tuple(STUDENTS))]
 
 
+def run_on(
+    data: Path, todo: Sequence[Stage], given: Mapping[str, Path], out: Path, record: Mapping[str, Any]
+) -> None:
+    """What is not done yet of stages on split train of a VOC-layout folder; `given` is the network they begin with."""
+    (model,) = given.values()
+    collection = load_collection(
+        data, classes=load_model(model).classes, split="train", saliency=data / "Saliency"
+    )
+    with RunFolder(out) as run:
+        run.open(record, take_fingerprint(collection, masks=False, files=given))
+        run_stages(todo, collection, run, record=record, progress=progress, given=given)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -56,17 +70,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=840)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    collection = load_collection(
-        options.data,
-        classes=load_model(options.start).classes,
-        split="train",
-        saliency=options.data / "Saliency",
-    )
     todo = stages(options.weights, options.steps)
     record = {"recipe": "second stage", "steps": options.steps}
-    with RunFolder(options.out) as run:
-        run.open(record, take_fingerprint(collection, masks=False, files={"start": options.start}))
-        run_stages(todo, collection, run, record=record, progress=progress, given={"start": options.start})
+    run_on(options.data, todo, {"start": options.start}, options.out, record)
     net = load_model(options.out)
     save_model(options.out / "animals.safetensors", net, read_metadata(options.out / MODEL)[2], half=True)
 

@@ -15,22 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from second_stage import run_on
 
-from getam.data.collection import load_collection
-from getam.data.fingerprint import take_fingerprint
-from getam.engine.model import load_model
-from getam.engine.runfolder import MODEL, RunFolder
-from getam.engine.stages import run_stages
-from getam.outputs.progress import progress
-from getam.recipes.self_training import SelfTrainingConfig
+from getam.engine.runfolder import MODEL
 from getam.recipes.stages import LabelStage, Stage, TrainStage
 from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe
-from getam.recipes.told_labels import label_options, told_by
+from getam.recipes.told_labels import ToldOptions, label_options, told_by
 
 
 def stages(students: dict[str, dict[str, Any]]) -> list[Stage]:
     """Labels by the network `teacher`, told the tags, then each student."""
-    config = SelfTrainingConfig(label_scales=(320,), label_flip=False)
+    config = ToldOptions(label_scales=(320,), label_flip=False)
     rule = partial(told_by, "teacher", config)
     labels = LabelStage("labels", ("teacher",), rule, label_options(config))
     return [
@@ -52,14 +47,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     teacher = options.teacher / MODEL if options.teacher.is_dir() else options.teacher
-    collection = load_collection(
-        options.data, classes=load_model(teacher).classes, split="train", saliency=options.data / "Saliency"
-    )
     todo = stages(yaml.safe_load(options.students.read_text()))
-    with RunFolder(options.out) as run:
-        record = {"recipe": "taught"}
-        run.open(record, take_fingerprint(collection, masks=False, files={"teacher": teacher}))
-        run_stages(todo, collection, run, record=record, progress=progress, given={"teacher": teacher})
+    run_on(options.data, todo, {"teacher": teacher}, options.out, {"recipe": "taught"})
 
 
 if __name__ == "__main__":

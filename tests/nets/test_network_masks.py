@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from getam.label_numbers import Among
 from getam.nets.inference import enlarged_labels
 from getam.nets.masks import named_mask
 
@@ -15,7 +16,7 @@ VALUES = torch.tensor([[[0.1, 0.1]], [[0.8, 0.1]], [[0.1, 0.8]]])  # after a CRF
 
 @pytest.mark.parametrize("size", [(1, 2), (3, 8)])
 def test_the_values_decide_and_the_beliefs_say_how_sure(size: tuple[int, int]) -> None:
-    label, sure = named_mask(BELIEFS, VALUES, size, ["cat", "cow"])
+    label, sure = named_mask(BELIEFS, VALUES, size, Among(("cat", "cow")))
     assert label.shape == size
     assert label.dtype == np.uint8
     assert label.tolist() == enlarged_labels(VALUES, size).tolist()
@@ -26,7 +27,7 @@ def test_the_values_decide_and_the_beliefs_say_how_sure(size: tuple[int, int]) -
 def test_beyond_254_classes(size: tuple[int, int]) -> None:
     values = torch.zeros(301, 1, 1)
     values[290] = 1
-    label, sure = named_mask(values, values, size, [f"c{number}" for number in range(300)])
+    label, sure = named_mask(values, values, size, Among([f"c{number}" for number in range(300)]))
     assert label.dtype == np.int32
     assert set(label.flatten().tolist()) == {290}
     assert sure == {"c289": 1.0}

@@ -67,15 +67,17 @@ def decisive(logits: Tensor, photo: Tensor, *, crf: bool) -> tuple[Tensor, Tenso
 
 
 def named_mask(
-    beliefs: Tensor, values: Tensor, size: tuple[int, int], names: Sequence[str]
+    beliefs: Tensor, values: Tensor, size: tuple[int, int], among: Among
 ) -> tuple[LabelMap, dict[str, float]]:
-    """What `decisive` gives, (C+1,h,w) both → the label (H,W) of a `size`, and class name → confidence.
+    """What `decisive` gives of what may win, (K+1,h,w) both → the label (H,W) of a `size`, and class name → confidence.
 
-    The label is uint8, or int32 beyond 254 classes; confidences are of the probabilities, where the values decide.
+    The label is uint8, 16 bits or more beyond 254 classes; confidences are of the probabilities, values decide.
     """
     won = winner(values)
-    label = won.to(torch_label_dtype(len(names))) if won.shape == size else enlarged_labels(values, size)
-    return label.cpu().numpy(), confidences(beliefs.cpu(), won.cpu(), names)
+    label = (
+        won.to(torch_label_dtype(len(among.names))) if won.shape == size else enlarged_labels(values, size)
+    )
+    return among.labels(label.cpu().numpy()), confidences(beliefs.cpu(), won.cpu(), among.names)
 
 
 def sharpened(beliefs: Tensor, photo: Tensor) -> Tensor:

@@ -132,8 +132,7 @@ class ServedNetwork:
             if len(batch) > 1 and has_ties(values):
                 masks += self.masks([each])
                 continue
-            label, sure = named_mask(beliefs, values, each.size, among.names)
-            masks.append(Mask(among.labels(label), sure))
+            masks.append(Mask(*named_mask(beliefs, values, each.size, among)))
         return masks
 
     def prepare_whole(self, content: bytes) -> Tensor:

@@ -54,8 +54,7 @@ class TorchPredictor:
         among = Among(self.classes, present)
         logits = among.of(photo_logits(self._net, photo, self._scales, flip=self._flip))
         beliefs, values = decisive(logits, photo, crf=self._crf)
-        label, sure = named_mask(beliefs, values, size, among.names)
-        return among.labels(label), sure
+        return named_mask(beliefs, values, size, among)
 
     def logits(self, photos: Sequence[Image.Image]) -> Iterator[Floats]:
         """Of tiles, some at a time."""

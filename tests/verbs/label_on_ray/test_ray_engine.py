@@ -37,9 +37,8 @@ from getam.verbs.label_on_ray.worker import Done, LabelWorker, Plan
 
 PLAIN: dict[str, Any] = {"scales": (48,), "flip": False, "saliency": None}
 COUNT = 24
-pytestmark = pytest.mark.timeout(
-    900
-)  # workers import torch each; on a full machine the first took more than 300 s
+# Workers import torch each; on a full machine the first took more than 300 s
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
