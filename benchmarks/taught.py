@@ -4,37 +4,79 @@
 
 DATA is the VOC-layout folder of docs/results.md, MODEL a run folder or model file that labels its split train (one pass
 at a long side of 320, the dense CRF, undecided where saliency maps disagree), students.yaml what each student is:
-options of recipe `supervised` by a name. They all learn from the same labels. What is done is not done again.
+options of recipe `supervised`, and of `StudentConfig`, by a name. They all learn from the same labels. What is done is
+not done again.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import Field
 from second_stage import run_on
 
+from getam.data.collection import Collection, Sample
+from getam.data.transforms import TagDataset
 from getam.engine.runfolder import MODEL
+from getam.nets.segmenter import Segmenter
 from getam.recipes.stages import LabelStage, Stage, TrainStage
 from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe
 from getam.recipes.told_labels import ToldOptions, label_options, told_by
+
+
+class StudentConfig(SupervisedConfig):
+    """What was tried and is no option of getam."""
+
+    frozen_blocks: int = Field(default=0, ge=0)  # so many first blocks of a ViT keep their weights
+    balanced: bool = False  # photos of rare classes are seen more often
+    go_on: bool = False  # from the teacher, not from the backbone's weights
+
+    def build(self, classes: Sequence[str]) -> Segmenter:
+        net = super().build(classes)
+        if self.frozen_blocks:
+            body: Any = net.encoder.backbone
+            body.requires_grad_(False)
+            for learns in (*body.blocks[self.frozen_blocks :], body.norm):
+                learns.requires_grad_(True)
+        return net
+
+    def crops(self, collection: Collection, *, masks: bool) -> TagDataset:
+        seen = replace(collection, samples=repeated(collection.samples)) if self.balanced else collection
+        return super().crops(seen, masks=masks)
+
+
+def repeated(samples: Sequence[Sample]) -> tuple[Sample, ...]:
+    """Photos of rare classes several times: √(photos of the most frequent class / of the photo's rarest one), rounded.
+
+    Repeat factors of LVIS (Gupta et al., arXiv 1908.03195), whose threshold is the most frequent class here.
+    """
+    photos = Counter(tag for sample in samples for tag in sample.tags)
+    most = max(photos.values())
+    return tuple(
+        sample
+        for sample in samples
+        for _ in range(round(max(sqrt(most / photos[tag]) for tag in sample.tags)))
+    )
 
 
 def stages(students: dict[str, dict[str, Any]]) -> list[Stage]:
     """Labels by the network `teacher`, told the tags, then each student."""
     config = ToldOptions(label_scales=(320,), label_flip=False)
     rule = partial(told_by, "teacher", config)
-    labels = LabelStage("labels", ("teacher",), rule, label_options(config))
-    return [
-        labels,
-        *(
-            TrainStage(name, SupervisedRecipe(), SupervisedConfig(**options), labels="labels")
-            for name, options in students.items()
-        ),
-    ]
+    found: list[Stage] = [LabelStage("labels", ("teacher",), rule, label_options(config))]
+    for name, options in students.items():
+        student = StudentConfig(**options)
+        start = "teacher" if student.go_on else ""
+        found.append(TrainStage(name, SupervisedRecipe(), student, labels="labels", start=start))
+    return found
 
 
 def main() -> None:
