@@ -37,7 +37,7 @@ class StudentConfig(SupervisedConfig):
 
     frozen_blocks: int = Field(default=0, ge=0)  # so many first blocks of a ViT keep their weights
     balanced: bool = False  # photos of rare classes are seen more often
-    go_on: bool = False  # from the teacher, not from the backbone's weights
+    after: str = ""  # goes on from this student, or from "teacher"; "": from the backbone's weights
 
     def build(self, classes: Sequence[str]) -> Segmenter:
         net = super().build(classes)
@@ -74,8 +74,7 @@ def stages(students: dict[str, dict[str, Any]]) -> list[Stage]:
     found: list[Stage] = [LabelStage("labels", ("teacher",), rule, label_options(config))]
     for name, options in students.items():
         student = StudentConfig(**options)
-        start = "teacher" if student.go_on else ""
-        found.append(TrainStage(name, SupervisedRecipe(), student, labels="labels", start=start))
+        found.append(TrainStage(name, SupervisedRecipe(), student, labels="labels", start=student.after))
     return found
 
 

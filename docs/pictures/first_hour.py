@@ -29,6 +29,7 @@ def main() -> None:
             for row in rows:
                 # "embedded" is what "auto" was in these runs
                 usual = row["weights"] == "embedded" and row["saliency"] in ("auto", "embedded")
+                usual &= row.get("recipe", "getam") == "getam"
                 if row["classes"] == classes and usual:
                     value = (row.get(f"{what} at 320") or row[what])["miou"]
                     found.setdefault(row["trained on"], []).append(value)

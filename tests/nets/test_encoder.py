@@ -19,7 +19,14 @@ import tiny
 from getam.attention.geometry import Geometry
 from getam.errors import InputError, WeightsError
 from getam.nets.build import build_segmenter
-from getam.nets.encoder import ConvStem, HybridEncoder, VitEncoder, build_encoder, photo_statistics
+from getam.nets.encoder import (
+    ConvStem,
+    HybridEncoder,
+    VitEncoder,
+    build_encoder,
+    is_transformer,
+    photo_statistics,
+)
 
 REAL = {
     # name: side, taps' (channels, side), prefix, patch
@@ -122,6 +129,19 @@ def test_unknown_names_are_refused(name: str) -> None:
 def test_unsupported_architectures_are_refused_before_training(name: str) -> None:
     with torch.device("meta"), pytest.raises(InputError):
         build_encoder(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("vit_small_patch14_dinov2", True), ("vit_small_patch14_dinov2.lvd142m", True),
+        ("deit3_small_patch16_224", True), ("vit_base_r50_s16_384", True),
+        ("tf_efficientnet_lite0", False), ("resnet50", False),
+        ("small-hybrid", False), ("no_such_model", False),
+    ],
+)  # fmt: skip
+def test_transformers_are_known_by_name(name: str, expected: bool) -> None:
+    assert is_transformer(name) is expected
 
 
 def test_a_module_that_is_no_transformer_is_refused() -> None:

@@ -35,6 +35,24 @@ def test_a_preset_has_its_own_steps() -> None:
     assert configure(find_recipe("getam"), "paper-voc", {}, None, 60).steps == 52_910
 
 
+@pytest.mark.parametrize(
+    ("recipe", "preset", "given", "rate"),
+    [
+        ("getam", "light", {"backbone": "vit_tiny_patch16_224"}, 3e-5), ("getam", "light", {}, 1e-4),
+        ("getam", "light", {"backbone": "vit_small_r26_s32_224"}, 3e-5),
+        ("self-training", "light", {"backbone": "vit_tiny_patch16_224"}, 3e-5),
+        ("getam", "light", {"backbone": "vit_tiny_patch16_224", "pretrained_lr": 1e-4}, 1e-4),
+        ("getam", "light", {"backbone": "vit_tiny_patch16_224", "weights": ""}, 1e-4),  # nothing to forget
+        ("getam", "paper-voc", {"backbone": "vit_tiny_patch16_224"}, 0.04),
+        ("classifier", "vit", {"backbone": "vit_tiny_patch16_224"}, 2e-5), ("acr", "light", {}, 2e-5),
+    ],
+)  # fmt: skip
+def test_the_backbone_s_rate_suits_it_unless_it_is_given(
+    recipe: str, preset: str, given: dict[str, Any], rate: float
+) -> None:
+    assert configure(find_recipe(recipe), preset, given, None, 60).pretrained_lr == rate
+
+
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A hub that cannot be reached, and the names it was asked for."""

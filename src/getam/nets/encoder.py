@@ -206,11 +206,20 @@ def build_encoder(backbone: str, *, pretrained: bool = False) -> Encoder:
     if not timm.is_model(backbone.split(".")[0]):
         raise InputError(f"timm has no model {backbone!r}: see timm.list_models('*vit*')")
     probe, sized = _probe(backbone)
-    if hasattr(probe, "blocks") and hasattr(probe, "patch_embed"):
+    if _is_transformer(probe):
         _require_global_attention(probe, backbone)
         model = timm.create_model(backbone, pretrained=pretrained, num_classes=0, **sized)
         return VitEncoder(model)
     return _cnn_hybrid(backbone, pretrained)
+
+
+def is_transformer(backbone: str) -> bool:
+    """Whether a timm model is a vision transformer, also on a conv stem; False of what timm does not know."""
+    return timm.is_model(backbone.split(".")[0]) and _is_transformer(_probe(backbone)[0])
+
+
+def _is_transformer(model: nn.Module) -> bool:
+    return hasattr(model, "blocks") and hasattr(model, "patch_embed")
 
 
 def _cnn_hybrid(backbone: str, pretrained: bool) -> HybridEncoder:

@@ -1,9 +1,10 @@
-"""How long to train where nobody says: steps by the number of photos and by what the network starts from."""
+"""How long and how fast to train where nobody says: by the number of photos, what the network starts from and is."""
 
 from __future__ import annotations
 
 import math
 
+from getam.nets.encoder import is_transformer
 from getam.recipes.base import EMBEDDED, CommonConfig
 
 PER_ROOT = {
@@ -13,6 +14,9 @@ PER_ROOT = {
 }  # steps for each square root of the photos
 FEWEST = {"embedded": 100, "pretrained": 150, "nothing": 500}
 MOST = 2000  # more is a decision
+TRANSFORMER_RATE = (
+    3e-5  # of a pretrained one, which forgets at a CNN's rate (docs/results.md, "The ViT, taught")
+)
 
 
 def start_of(config: CommonConfig) -> str:
@@ -32,6 +36,15 @@ def suitable_steps(photos: int, start: str) -> int:
     (194, 1298)
     """
     return min(MOST, max(FEWEST[start], round(PER_ROOT[start] * math.sqrt(photos))))
+
+
+def suitable_rate(config: CommonConfig) -> float:
+    """Learning rate of the pretrained backbone: the recipe's own, where it has one, or by what the backbone is."""
+    own, common = (kind.model_fields["pretrained_lr"].default for kind in (type(config), CommonConfig))
+    usual: float = own
+    if own != common or start_of(config) != "pretrained" or not is_transformer(config.backbone):
+        return usual
+    return TRANSFORMER_RATE
 
 
 def complaint(config: CommonConfig, photos: int) -> str:

@@ -16,7 +16,7 @@ from getam.errors import InputError, WeightsError
 from getam.named import read_named
 from getam.nets.hub import from_hub
 from getam.recipes.base import EMBEDDED, CommonConfig, Config
-from getam.recipes.schedule import start_of, suitable_steps
+from getam.recipes.schedule import start_of, suitable_rate, suitable_steps
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def named(options: Sequence[str], flags: Container[str]) -> dict[str, Any]:
 def configure(system: Any, preset: str, given: dict[str, Any], epochs: float | None, photos: int) -> Any:
     """The recipe's configuration: its defaults, then the preset, then what was given.
 
-    Steps that nobody gives are those that suit the number of photos.
+    Steps that nobody gives are those that suit the number of photos, a rate of the backbone that which suits it.
 
     Raises:
         InputError: unknown preset, or a value out of range, naming the option.
@@ -63,6 +63,8 @@ def configure(system: Any, preset: str, given: dict[str, Any], epochs: float | N
         config = config.model_copy(update={"steps": steps})
     elif "steps" not in values:
         config = config.model_copy(update={"steps": suitable_steps(photos, start_of(config))})
+    if "pretrained_lr" not in values:
+        config = config.model_copy(update={"pretrained_lr": suitable_rate(config)})
     return config
 
 
