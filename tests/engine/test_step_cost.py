@@ -55,6 +55,22 @@ def test_three_moments_of_a_training_are_tried(photos: Collection, monkeypatch: 
     assert (cost.seconds, cost.cpu_seconds) == (3.0, 1.5)
 
 
+def test_convolutions_are_laid_out_as_in_training(photos: Collection) -> None:
+    class Convolved(Config):
+        def build(self, classes: Any) -> Any:
+            return nn.Conv2d(3, 2, 3)
+
+    class Looks(Recipe):
+        def losses(
+            self, net: nn.Module, batch: Mapping[str, Tensor], progress: float, config: Any
+        ) -> dict[str, Tensor]:
+            weight = next(net.parameters())
+            assert weight.is_contiguous(memory_format=torch.channels_last)
+            return {"a": net(batch["image"]).sum()}
+
+    step_cost(Looks(), Convolved(size=32, batch_size=2), photos)  # type: ignore[arg-type]
+
+
 def test_random_numbers_are_as_if_nothing_had_been_tried(photos: Collection) -> None:
     torch.manual_seed(3)
     step_cost(Recipe(), Config(size=32, batch_size=99), photos)  # type: ignore[arg-type]

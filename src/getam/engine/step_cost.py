@@ -46,6 +46,7 @@ def step_cost(recipe: Recipe, config: CommonConfig, collection: Collection) -> S
     """
     with torch.random.fork_rng(devices=[]):
         net = config.model_copy(update={"weights": FROM_NOTHING}).build(collection.classes).train()
+        net = net.to(memory_format=torch.channels_last)  # as it is trained
         data = config.crops(collection, masks=False)
         batch = default_collate([data[i] for i in range(min(config.batch_size, len(data)))])
         batch["mask"] = torch.zeros(batch["image"].shape[0], *batch["image"].shape[2:], dtype=torch.int64)
