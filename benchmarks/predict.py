@@ -20,9 +20,7 @@ from scene import Scale
 
 import getam
 from getam.engine.model import load_segmenter
-from getam.photo_size import SINGLE_SCALE
 
-LONG_SIDE = SINGLE_SCALE[0]  # as `getam predict` sees photos
 BAR = 1.3
 
 
@@ -67,7 +65,7 @@ def bare(photos: Path, out: Path) -> None:
         with Image.open(file) as image:
             pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None].float()
         height, width = pixels.shape[-2:]
-        scale = LONG_SIDE / max(height, width)
+        scale = net.side / max(height, width)
         size = [round(side * scale / net.patch) * net.patch for side in (height, width)]
         logits = net(F.interpolate(pixels, size=size, mode="bilinear", antialias=True)).logits
         assert logits is not None

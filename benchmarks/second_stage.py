@@ -1,4 +1,5 @@
-"""How the embedded model was made of the network before it: label, train twice on the labels, average the weights.
+"""How the embedded model was made of the network before it: label, train twice on the labels, average the weights;
+then label once more, train on larger crops, and average before and after.
 
     python benchmarks/second_stage.py DATA --start HYBRID --weights WEIGHTS --out runs/second
 
@@ -24,16 +25,20 @@ from getam.outputs.progress import progress
 from getam.recipes.self_training import STRONG, SelfTrainingConfig
 from getam.recipes.stages import LabelStage, MeanStage, Stage, TrainStage
 from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe
-from getam.recipes.told_labels import label_options, told_by
+from getam.recipes.told_labels import ToldOptions, label_options, told_by
 
 STUDENTS: dict[str, dict[str, Any]] = {
     "A": {},
     "B": STRONG,
 }
+LARGER: dict[str, Any] = {
+    "size": 320, "batch_size": 8, "steps": 400, "seed": 3, "lr": 2e-4, "pretrained_lr": 5e-5, **STRONG,
+}  # fmt: skip
 
 
 def stages(weights: str, steps: int) -> list[Stage]:
-    """Labels by the network `start`, as recipe self-training makes them, the students, which go on from it, their mean.
+    """Labels by the network `start`, as recipe self-training makes them, the students, which go on from it, their mean;
+    labels by that, a training on larger crops, which goes on from it, and the mean of both.
 
     `--recipe self-training --options students=2` does the same after a first stage, but with a seed for each student.
     """
@@ -44,7 +49,15 @@ def stages(weights: str, steps: int) -> list[Stage]:
     for name, augmentation in STUDENTS.items():
         own = SupervisedConfig(weights=weights, steps=steps, **augmentation)
         found.append(TrainStage(name, SupervisedRecipe(), own, labels="labels", start="start"))
-    return [*found, MeanStage("mean", tuple(STUDENTS))]
+    again = ToldOptions(label_scales=(320,), label_flip=False)
+    larger = SupervisedConfig(weights=weights, **LARGER)
+    return [
+        *found,
+        MeanStage("mean", tuple(STUDENTS)),
+        LabelStage("labels-2", ("mean",), partial(told_by, "mean", again), label_options(again)),
+        TrainStage("larger", SupervisedRecipe(), larger, labels="labels-2", start="mean"),
+        MeanStage("last", ("larger", "mean")),  # of the size of the first
+    ]
 
 
 def run_on(

@@ -38,7 +38,7 @@ from getam.metrics.crossed import CrossFitted
 from getam.nets.inference import photo_logits
 from getam.nets.masks import decide, segment
 from getam.outputs.progress import progress
-from getam.photo_size import SINGLE_SCALE, fit_patches
+from getam.photo_size import fit_patches
 from getam.pipeline import LABEL_OPTIONS, LABEL_SCALES, PAMR_SCALE, SALIENT, Pipeline
 from getam.refine.scaled import refine_maps, scale_to_peak
 
@@ -203,23 +203,24 @@ def main() -> None:
     parser.add_argument("--split", default="val")
     parser.add_argument("--saliency", type=Path)
     parser.add_argument("--parts", default="maps,labels,single,multi")
-    parser.add_argument("--long-side", type=int, default=SINGLE_SCALE[0], help="of `single`, pixels")
+    parser.add_argument("--long-side", type=int, help="of `single`, pixels; the model's own when left out")
     parser.add_argument("--photos", type=int, help="only the first of the sorted ids, this many")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    net = load_model(options.model)
+    net: Any = load_model(options.model)
+    side = options.long_side or getattr(net, "side", None)  # a classifier has none
     collection = load_collection(
         options.data, classes=net.classes, split=options.split, saliency=options.saliency
     )
     chosen = sorted(collection.samples, key=lambda sample: sample.name)[: options.photos]
     collection = replace(collection, samples=tuple(chosen))
     parts = {"maps": measure_maps, "labels": measure_labels,
-             "single": partial(measure_masks, scales=(options.long_side,)),
+             "single": partial(measure_masks, scales=(side,)),
              "multi": partial(measure_masks, scales=MULTI_SCALE, flip=True), "guided": measure_guided}  # fmt: skip
     protocol = {
         "photos": len(collection.samples), "split": options.split, "split_sha256": collection.split_hash(),
         "classes": list(net.classes), "weights_sha256": weights_hash(options.model), "multi_scale": MULTI_SCALE,
-        "single_scale": (options.long_side,), "label_scales": LABEL_SCALES, "fixed_threshold": FIXED_THRESHOLD,
+        "single_scale": (side,), "label_scales": LABEL_SCALES, "fixed_threshold": FIXED_THRESHOLD,
     }  # fmt: skip
     result: dict[str, Any] = {"protocol": protocol}
     for name in options.parts.split(","):

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 SINGLE_SCALE = (320,)
-"""Long side that segmenters see by default; chosen on tune, and on other classes of MSRC (docs/results.md)."""
+"""Long side that segmenters of crops of 224 see by default; chosen on tune, and on other classes of MSRC
+(docs/results.md)."""
+
+LARGER_THAN_CROPS = 1.4
+"""Of crops of 320 the best of 256, 320, 384, 448 and 512 is 448, of 224 it is 320; of smaller ones 320 is as good."""
 
 WORK_SIDE = 1000
 """Larger photos are shrunk to this long side, or to the largest scale; their masks are enlarged."""
@@ -11,6 +15,15 @@ WORK_SIDE = 1000
 REFINED_SIDE = 500
 """Long side of what refiners and CRFs see of a larger photo: VOC's, for which their published numbers in pixels were
 found."""
+
+
+def usual_side(crop: int | None) -> int:
+    """Long side at which a segmenter sees a photo unless told otherwise; `crop` is what it was trained on, if known.
+
+    >>> usual_side(320), usual_side(224), usual_side(None)
+    (448, 320, 320)
+    """
+    return max(SINGLE_SCALE[0], round(LARGER_THAN_CROPS * (crop or 0)))
 
 
 def fit_patches(height: int, width: int, long_side: int, patch: int) -> tuple[int, int]:

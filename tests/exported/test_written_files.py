@@ -70,6 +70,7 @@ def test_the_metadata_say_how_to_use_it(tiny_network: Segmenter, tiny_onnx: Path
         "format": FORMAT, "getam_version": getam_version(), "labels": '["background", "cat", "dog", "cow"]',
         "input": INPUT, "output": OUTPUT, "patch": "8", "mean": "[127.0, 127.0, 127.0]", "std": "[128.0, 128.0, 128.0]",
         "resizing": RESIZING, "licence": "CC0-1.0", "weights_sha256": "hash of the weights", "quantised": "",
+        "long_side": "320",
     }  # fmt: skip
     extra = {ABOUT: ""}
     torch.export.load(tiny_pt2, extra_files=extra)
@@ -172,6 +173,8 @@ def test_what_is_no_network_of_ours_is_said(tiny_network: Segmenter, tiny_onnx: 
         ("patch", "wide", "incomplete or damaged"),
         ("labels", '["background"]', "name 1 labels"),
         ("patch", "0", "a patch of 0"),
+        ("long_side", "0", "a long side of 0"),
+        ("long_side", "far", "incomplete or damaged"),
     ],
 )
 def test_damaged_metadata_are_said(key: str, value: str | None, message: str) -> None:
@@ -185,6 +188,15 @@ def test_damaged_metadata_are_said(key: str, value: str | None, message: str) ->
         said[key] = value
     with pytest.raises(WeightsError, match=message):
         About.from_metadata(said, "it")
+
+
+def test_files_keep_the_long_side_at_which_the_network_sees_photos() -> None:
+    about = About(("background", "cat"), 8, (1.0,) * 3, (2.0,) * 3, "1", "h", side=448)
+    said = about.as_metadata()
+    assert said["long_side"] == "448"
+    assert About.from_metadata(said, "it") == about
+    del said["long_side"]  # as in files of before
+    assert About.from_metadata(said, "it").side == 320
 
 
 def test_missing_packages_are_named(

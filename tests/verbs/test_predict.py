@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ import getam
 import tiny
 from getam.data.masks import read_mask
 from getam.data.photos import as_tensor, read_photo
-from getam.engine.model import load_model
+from getam.engine.model import load_model, load_segmenter
+from getam.engine.runfolder import read_metadata, save_model
 from getam.nets.inference import photo_logits
 from getam.nets.masks import decide, segment
+from getam.recipes.getam import GetamConfig
 from getam.refine.crf import dense_crf
 from getam.refine.crf_parameters import DEEPLAB
 from getam.verbs.predict import photo_names, predict
@@ -84,6 +87,33 @@ def test_the_crf_is_on_and_flips_are_off_by_default(
     logits = photo_logits(model, pixels_of(photo), (320,), flip=False)
     belief = dense_crf(pixels_of(photo).float()[None], logits.softmax(0)[None], parameters=DEEPLAB)
     np.testing.assert_array_equal(read_mask(out / "photo.png"), belief[0].argmax(0).numpy())
+
+
+def test_a_network_of_large_crops_sees_photos_larger_unless_told(
+    photo: Path, model: Any, trained: Path, tmp_path: Path
+) -> None:
+    model.crop = 400
+    out = predict(photo, model=trained, out=tmp_path / "a", crf=False)
+    logits = photo_logits(model, pixels_of(photo), (560,), flip=False)
+    np.testing.assert_array_equal(read_mask(out / "photo.png"), logits.argmax(0).numpy())
+    assert torch.equal(segment(model, pixels_of(photo)), logits.argmax(0).to(torch.uint8))
+    said = json.loads((out / "protocol.jsonl").read_text().splitlines()[0])
+    assert said["options"]["scales"] == [560]
+    told = predict(photo, model=trained, out=tmp_path / "b", crf=False, scales=(320,))
+    assert (read_mask(told / "photo.png") != read_mask(out / "photo.png")).any()
+
+
+def test_a_model_file_knows_the_crops_it_was_trained_on(trained: Path, tmp_path: Path) -> None:
+    kind, classes, config = read_metadata(trained / "model.safetensors")
+    assert (kind, config["size"]) == ("segmenter", 32)
+    net = load_segmenter(trained)
+    assert net.crop == 32
+    assert GetamConfig(backbone="small-hybrid", size=64).build(classes).crop == 64
+    save_model(tmp_path / "other.safetensors", net, {**config, "size": 500})
+    assert load_segmenter(tmp_path / "other.safetensors").side == 700
+    del config["size"]
+    save_model(tmp_path / "older.safetensors", net, config)
+    assert load_segmenter(tmp_path / "older.safetensors").side == 320
 
 
 def test_small_photos_are_decided_at_their_own_size() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,15 @@ import pytest
 from PIL import Image
 
 import getam
+import tiny
 from getam import cli
 from getam.data.confidences import read_confidences
 from getam.data.masks import read_classes, read_mask
 from getam.errors import InputError
+from getam.exported.onnx_segmenter import OnnxSegmenter
+from getam.exported.write import with_about
 from getam.nets.segmenter import Segmenter
+from getam.verbs.export_model import about_of
 from getam.verbs.predict import predict
 from getam.verbs.predict_onnx import OnnxPredictor
 from getam.verbs.predictors import open_predictor
@@ -87,6 +92,20 @@ def test_each_option_changes_the_mask(photos: Path, tiny_onnx: Path, tmp_path: P
         for n, change in enumerate(({}, {"scales": (96,)}, {"flip": True}, {"crf": True}))
     ]
     assert all((other != masks[0]).any() for other in masks[1:])
+
+
+def test_the_file_says_at_which_size_it_sees_photos(tiny_onnx: Path, tmp_path: Path) -> None:
+    net = tiny.hybrid_segmenter()
+    net.crop = 500
+    about = replace(OnnxSegmenter(tiny_onnx).about, side=about_of(net, "h", "MIT").side)
+    larger = tmp_path / "larger.onnx"
+    larger.write_bytes(with_about(tiny_onnx.read_bytes(), about))
+    for file, scales, expected in ((tiny_onnx, None, (320,)), (larger, None, (700,)), (larger, (64,), (64,))):
+        predictor = OnnxPredictor(file, scales=scales, flip=False, crf=False, device="cpu")
+        assert predictor.scales == expected
+    assert open_predictor(larger, scales=None, flip=False, crf=False, device="cpu", tile=700).scales == (700,)
+    with pytest.raises(InputError, match="--tile 699 is smaller than the 700 pixels"):
+        open_predictor(larger, scales=None, flip=False, crf=False, device="cpu", tile=699)
 
 
 def test_it_runs_where_torch_cannot_be_imported(photos: Path, tiny_onnx: Path, tmp_path: Path) -> None:

@@ -99,7 +99,9 @@ def _build(kind: str, classes: tuple[str, ...], config: dict[str, Any], file: Pa
     for network in (Segmenter, AffinitySegmenter, AdversarialSegmenter):
         if kind == network.kind:
             sizes = (config["channels"], config["width"], config["enlarge"])
-            return build_segmenter(config["backbone"], classes, *sizes, weights=FROM_NOTHING, network=network)
+            net = build_segmenter(config["backbone"], classes, *sizes, weights=FROM_NOTHING, network=network)
+            net.crop = config.get("size")
+            return net
     if kind in WITHOUT_DECODER:
         build = WITHOUT_DECODER[kind]
         return build(config["backbone"], classes, weights=FROM_NOTHING, output_stride=config["output_stride"])

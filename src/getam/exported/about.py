@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from getam.errors import WeightsError
+from getam.photo_size import SINGLE_SCALE
 
 FORMAT = "getam-exported-1"
 """Under `format`: how the other keys are to be read."""
@@ -17,9 +18,9 @@ OUTPUT = (
     "classes without background, above 0 where a class is more likely in the photo than not"
 )
 RESIZING = (
-    "shrink the photo to a long side of at most 1000, then to the long side wanted (320 is getam's), shape kept, both "
-    "sides rounded to multiples of the patch, each time bilinearly with antialiasing; enlarge the logits bilinearly "
-    "(pixel centres aligned) to the photo"
+    "shrink the photo to a long side of at most 1000, then to the long side wanted (`long_side` is getam's), shape "
+    "kept, both sides rounded to multiples of the patch, each time bilinearly with antialiasing; enlarge the logits "
+    "bilinearly (pixel centres aligned) to the photo"
 )
 UNKNOWN_LICENCE = "not stated"
 
@@ -36,6 +37,7 @@ class About:
         weights_sha256: of the tensors it was made from, as `getam.engine.weights_hash.weights_hash` has it.
         licence: of the weights.
         quantised: how its numbers were rounded; empty: not at all.
+        side: long side at which it sees a photo unless told otherwise.
     """
 
     labels: tuple[str, ...]
@@ -46,6 +48,7 @@ class About:
     weights_sha256: str
     licence: str = UNKNOWN_LICENCE
     quantised: str = ""
+    side: int = SINGLE_SCALE[0]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -64,6 +67,7 @@ class About:
             "mean": json.dumps(list(self.mean)),
             "std": json.dumps(list(self.std)),
             "resizing": RESIZING,
+            "long_side": str(self.side),
             "licence": self.licence,
             "weights_sha256": self.weights_sha256,
             "quantised": self.quantised,
@@ -90,14 +94,15 @@ class About:
                 tuple(map(str, json.loads(found["labels"]))), int(found["patch"]),
                 tuple(map(float, json.loads(found["mean"]))), tuple(map(float, json.loads(found["std"]))),
                 found["getam_version"], found["weights_sha256"], found["licence"], found["quantised"],
+                int(found.get("long_side", SINGLE_SCALE[0])),  # which files of before do not name
             )  # fmt: skip
         except (KeyError, ValueError, TypeError) as error:
             raise WeightsError(
                 f"the metadata of {name} are incomplete or damaged ({error}): export the network again"
             ) from None
-        if len(about.labels) < 2 or about.patch < 1:
+        if len(about.labels) < 2 or min(about.patch, about.side) < 1:
             raise WeightsError(
-                f"the metadata of {name} name {len(about.labels)} labels and a patch of {about.patch}: export the "
-                "network again"
+                f"the metadata of {name} name {len(about.labels)} labels, a patch of {about.patch} and a long side of "
+                f"{about.side}: export the network again"
             )
         return about

@@ -14,7 +14,7 @@ from getam.labels.deep import torch_label_dtype
 from getam.labels.winner import winner
 from getam.nets.inference import enlarged_labels, photo_logits, shrunk_photo
 from getam.nets.segmenter import Segmenter
-from getam.photo_size import SINGLE_SCALE, WORK_SIDE
+from getam.photo_size import WORK_SIDE
 from getam.refine.crf import dense_crf
 from getam.refine.crf_parameters import DEEPLAB
 from getam.refine.scaled import shrunk
@@ -23,7 +23,7 @@ from getam.refine.scaled import shrunk
 def segment(
     net: Segmenter,
     photo: Tensor,
-    scales: tuple[int, ...] = SINGLE_SCALE,
+    scales: tuple[int, ...] | None = None,
     *,
     flip: bool = False,
     crf: bool = False,
@@ -32,8 +32,10 @@ def segment(
 ) -> Tensor:
     """One photo (3,H,W) in 0–255 → label uint8, 0 background, class index + 1: (H,W), or of another `size`.
 
-    Only the classes of the indices `present` may win where they are given; labels beyond 254 classes are int32.
+    `scales` are long sides, the network's own when left out. Only the classes of the indices `present` may win where
+    they are given; labels beyond 254 classes are int32.
     """
+    scales = scales or (net.side,)
     small = shrunk_photo(photo, max(WORK_SIDE, *scales))
     among = Among(net.classes, present)
     logits = among.of(photo_logits(net, small, scales, flip=flip))

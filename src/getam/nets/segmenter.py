@@ -12,6 +12,7 @@ from getam.attention.geometry import Geometry
 from getam.nets.dpt import DPT
 from getam.nets.encoder import Encoder, Feature
 from getam.nets.network import Network
+from getam.photo_size import usual_side
 
 
 class Outputs(NamedTuple):
@@ -28,7 +29,12 @@ class Segmenter(Network):
         encoder: see `getam.nets.encoder`.
         classes: class names without background.
         channels, width, enlarge: of the decoder, see `getam.nets.dpt`.
+
+    Attributes:
+        crop: side in pixels of the crops it was trained on; None: not known.
     """
+
+    crop: int | None = None
 
     kind: ClassVar[str] = "segmenter"
     class_layers: ClassVar[tuple[str, ...]] = ("classifier", "decoder.head.4")
@@ -46,6 +52,11 @@ class Segmenter(Network):
     def patch(self) -> int:
         """Stride of the patch grid: photo sides are padded to multiples of it by `predict` and `explain`."""
         return self.encoder.patch
+
+    @property
+    def side(self) -> int:
+        """Long side at which it sees a photo unless told otherwise."""
+        return usual_side(self.crop)
 
     def pretrained_parameters(self) -> Iterator[nn.Parameter]:
         """The backbone's, without a hybrid's transformer, the decoder and the class head."""

@@ -35,8 +35,8 @@ AUTO_PROVIDER = "auto"
 SCALES = (
     224,
 )  # long sides in pixels of the attention's passes; 320 as well gains nothing (docs/saliency.md)
-EMBEDDED_SCALES = (192, 288)  # of the embedded network's passes, mirrored too
-REVISION = "1"  # part of the cache's key: raised when the same weights make other maps
+EMBEDDED_SCALES = (256, 384)  # of the embedded network's passes, mirrored too
+REVISION = "2"  # part of the cache's key: raised when the same weights make other maps
 
 
 @dataclass(frozen=True)

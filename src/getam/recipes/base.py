@@ -150,6 +150,7 @@ class Config(CommonConfig):
         if embedded:
             load_body(net, embedded_model(), fresh=net.class_layers)
         self.require_multiple(net.patch)
+        net.crop = self.size
         return net
 
 

@@ -21,7 +21,7 @@ from getam.nets.inference import batch_logits, shrunk_photo
 from getam.nets.masks import decisive, named_mask
 from getam.opened.subject import Subject
 from getam.opened.usual_chain import usual_method
-from getam.photo_size import SINGLE_SCALE, WORK_SIDE, fit_patches, seen_size
+from getam.photo_size import WORK_SIDE, fit_patches, seen_size
 from getam.report.photo_maps import PhotoMaps
 from getam.service.uploads import Limits, decode_upload
 
@@ -79,18 +79,18 @@ class ServedNetwork:
         self,
         model: Path | None = None,
         *,
-        scales: Sequence[int] = SINGLE_SCALE,
+        scales: Sequence[int] | None = None,
         flip: bool = False,
         crf: bool = True,
         device: str = AUTO,
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
-        if not scales or min(scales) < 1:
+        if scales is not None and (not scales or min(scales) < 1):
             raise InputError(f"scales {tuple(scales)} must be one or more positive long sides in pixels")
         self._net = load_segmenter(model, device=choose_device(device))
         self._subject = Subject(self._net)
         self._method = find_method(usual_method(model))
-        self._scales, self._flip, self._crf = tuple(scales), flip, crf
+        self._scales, self._flip, self._crf = tuple(scales or (self._net.side,)), flip, crf
         self.limits = limits
         self.classes = self._net.classes
         self.weights_sha256 = weights_hash(model or embedded_model())

@@ -15,7 +15,7 @@ from getam.exported.arrays import Floats
 from getam.exported.int8 import KINDS, quantised, share_changed
 from getam.exported.write import with_about
 from getam.metrics.confusion import ConfusionMatrix
-from getam.photo_size import SINGLE_SCALE, WORK_SIDE
+from getam.photo_size import WORK_SIDE
 from getam.verbs.evaluate import ClassList, classes_of, masks_in, remapped
 from getam.verbs.predict import photo_names
 from getam.verbs.predictors import open_predictor
@@ -57,7 +57,7 @@ def smaller(
             )
             words += (
                 f"; mIoU {after:.3f} where float32 has {before:.3f}, on {len(pairs)} photos with truth "
-                f"(long side {SINGLE_SCALE[0]}, no CRF)"
+                f"(long side {about.side}, no CRF)"
             )
         return (Path(folder) / f"{best}.onnx").read_bytes(), words
 
@@ -81,7 +81,7 @@ def with_truth(
 
 def miou(model: Path, pairs: Pairs, truth: ClassList) -> float:
     """Of the masks an ONNX file gives photos, without a CRF, against true ones."""
-    predictor = open_predictor(model, scales=SINGLE_SCALE, flip=False, crf=False, device="cpu")
+    predictor = open_predictor(model, scales=None, flip=False, crf=False, device="cpu")
     matrix = ConfusionMatrix(len(predictor.classes))
     for photo, mask in pairs:
         image, size = read_photo_near(photo, WORK_SIDE)

@@ -138,8 +138,9 @@ def about_of(net: Segmenter, digest: str, licence: str) -> About:
     """
     mean, std = (tuple(map(float, numbers.flatten().tolist())) for numbers in (net.mean, net.std))
     return About(
-        ("background", *net.classes), net.patch, mean, std, metadata.version("getam"), digest, licence
-    )
+        ("background", *net.classes), net.patch, mean, std, metadata.version("getam"), digest, licence,
+        side=net.side,
+    )  # fmt: skip
 
 
 def keep_if_close(

@@ -26,7 +26,7 @@ from getam.opened.saliency_source import heard, source_of
 from getam.outputs.kept_rows import KeptRows
 from getam.outputs.progress import say
 from getam.outputs.shards import Shard, hold, read_shard
-from getam.photo_size import SINGLE_SCALE
+from getam.photo_size import usual_side
 from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe
 from getam.report.bench_photos import from_lines
 from getam.report.bench_plots import plotting_missing
@@ -148,7 +148,7 @@ def leaderboard(
         steps,
         seconds,
         second,
-        SINGLE_SCALE[0],
+        usual_side(second.size),
     )
     by_name = {entry.name: entry for entry in entries}
 

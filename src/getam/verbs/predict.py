@@ -19,7 +19,7 @@ from getam.outputs.folder import Job, OutputFolder
 from getam.outputs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.outputs.progress import say
 from getam.outputs.shards import over_processes, read_shard
-from getam.photo_size import SINGLE_SCALE, WORK_SIDE
+from getam.photo_size import WORK_SIDE
 from getam.verbs.export_masks import check_export, export
 from getam.verbs.first_look import end_with_first_look
 from getam.verbs.loading import load_and_say, require_known, tagged_job
@@ -39,7 +39,7 @@ def predict(
     format: str | None = None,
     classes: tuple[str, ...] | None = None,
     map: Path | None = None,
-    scales: tuple[int, ...] = SINGLE_SCALE,
+    scales: tuple[int, ...] | None = None,
     flip: bool = False,
     crf: bool = True,
     tile: int | None = None,
@@ -66,7 +66,8 @@ def predict(
         classes: look for these tags only; all tags of the file, which the model must know, when left out.
         map: CSV of from,to lines, or YAML, with new names for tags, such as those that the model knows: two with one
             name are merged, one with an empty name is dropped.
-        scales: long sides in pixels; logits are averaged over them.
+        scales: long sides in pixels; logits are averaged over them. Left out, 1.4 of the crops that the model was
+            trained on, 320 at least.
         flip: average with the mirrored photo.
         crf: sharpen outlines with a dense CRF (about 0.4 s per photo; docs/results.md says what it gains).
         tile: look at larger photos in overlapping tiles of this many pixels a side, each of them at `scales`: for small
@@ -86,7 +87,7 @@ def predict(
         InputError: no photos, an unreadable photo, masks in the way, or no such device.
         SkippedError: photos were skipped; all others have their masks.
     """
-    if not scales or min(scales) < 1:
+    if scales is not None and (not scales or min(scales) < 1):
         raise InputError(f"scales {scales} must be one or more positive long sides in pixels")
     check_on_bad_image(on_bad_image)
     part = read_shard(shard)
@@ -100,7 +101,8 @@ def predict(
         tagged = tagged_photos(photos, tags, format, classes, map, known=network.classes)
         jobs = [tagged_job(sample) for sample in tagged.values()]
     options = {
-        "photos": photos, "tags": tags, "model": model, "scales": scales, "flip": flip, "crf": crf, "tile": tile,
+        "photos": photos, "tags": tags, "model": model, "scales": network.scales, "flip": flip, "crf": crf,
+        "tile": tile,
     }  # fmt: skip
     call = {"verb": "predict", "weights_sha256": network.weights_sha256, "options": options}
     large: list[str] = []
@@ -129,7 +131,7 @@ def predict(
         if large:
             say(
                 f"{len(large)} of the photos, such as {min(large)}, are larger than {LARGE} pixels and were looked at "
-                f"at {max(scales)}: --tile {WORK_SIDE} looks closer, and takes longer"
+                f"at {max(network.scales)}: --tile {WORK_SIDE} looks closer, and takes longer"
             )
         if part is not None:
             return folder.leave(skipped)

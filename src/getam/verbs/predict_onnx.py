@@ -27,22 +27,25 @@ class OnnxPredictor:
         InputError: a device other than the CPU, besides what `OnnxSegmenter` raises.
     """
 
-    def __init__(self, model: Path, *, scales: Sequence[int], flip: bool, crf: bool, device: str) -> None:
+    def __init__(
+        self, model: Path, *, scales: Sequence[int] | None, flip: bool, crf: bool, device: str
+    ) -> None:
         if device not in DEVICES:
             raise InputError(f"--device {device}: ONNX files run on the CPU here; choose auto or cpu")
         self._segmenter = OnnxSegmenter(model)
         self.classes = self._segmenter.about.classes
         self.weights_sha256 = self._segmenter.sha256
         self.patch = self._segmenter.about.patch
-        self._scales, self._flip, self._crf = tuple(scales), flip, crf
+        self.scales = tuple(scales or (self._segmenter.about.side,))
+        self._flip, self._crf = flip, crf
 
     def seen_side(self, long_side: int) -> int:
         """As `predict` says, whatever the photo's."""
-        return max(WORK_SIDE, *self._scales)
+        return max(WORK_SIDE, *self.scales)
 
     def prepare(self, photo: Image.Image, size: tuple[int, int]) -> Image.Image:
         """RGB, shrunk to what is looked at."""
-        height, width = fit_long_side(photo.height, photo.width, max(WORK_SIDE, *self._scales))
+        height, width = fit_long_side(photo.height, photo.width, max(WORK_SIDE, *self.scales))
         return photo.resize((width, height), Image.Resampling.BILINEAR)
 
     def masks(
@@ -50,7 +53,7 @@ class OnnxPredictor:
     ) -> tuple[LabelMap, dict[str, float]]:
         """Confidences are of the network's probabilities before the CRF, shared among what may win."""
         among = Among(self.classes, present)
-        logits = among.of(self._segmenter.photo_logits(photo, self._scales, flip=self._flip))
+        logits = among.of(self._segmenter.photo_logits(photo, self.scales, flip=self._flip))
         beliefs, values = softmax(logits), logits
         if self._crf:
             from getam.exported.crf import as_seen, dense_crf  # SciPy's sparse matrices take a while to load
@@ -62,7 +65,7 @@ class OnnxPredictor:
 
     def logits(self, photos: Sequence[Image.Image]) -> Iterator[Floats]:
         """Of tiles, one after the other."""
-        return (self._segmenter.photo_logits(photo, self._scales, flip=self._flip) for photo in photos)
+        return (self._segmenter.photo_logits(photo, self.scales, flip=self._flip) for photo in photos)
 
     def sharpened(self, photo: Image.Image, beliefs: Floats) -> Floats:
         """Of a tile, at its own size."""

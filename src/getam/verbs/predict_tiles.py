@@ -45,6 +45,7 @@ class TiledPredictor:
                 f"--tile {max(scales)}, or a smaller --scales"
             )
         self.classes, self.weights_sha256 = network.classes, network.weights_sha256
+        self.scales = tuple(scales)
         self._network, self._tile, self._scale, self._crf = network, tile, max(scales), crf
         self._overlap = overlap
 

@@ -30,29 +30,29 @@ class TorchPredictor:
     """A run folder, a model file, or the embedded model (None); see `getam.verbs.predictors.Predictor`."""
 
     def __init__(
-        self, model: Path | None, *, scales: Sequence[int], flip: bool, crf: bool, device: str
+        self, model: Path | None, *, scales: Sequence[int] | None, flip: bool, crf: bool, device: str
     ) -> None:
         self._device = choose_device(device)
         self._net = load_segmenter(model, device=self._device)
         self._at_once = 1 if self._device.type == "cpu" else TILES_AT_ONCE
         self.classes, self.patch = self._net.classes, self._net.patch
         self.weights_sha256 = weights_hash(model or embedded_model())
-        self._scales, self._flip, self._crf = tuple(scales), flip, crf
+        self.scales, self._flip, self._crf = tuple(scales or (self._net.side,)), flip, crf
 
     def seen_side(self, long_side: int) -> int:
         """As `predict` says, whatever the photo's."""
-        return max(WORK_SIDE, *self._scales)
+        return max(WORK_SIDE, *self.scales)
 
     def prepare(self, photo: Image.Image, size: tuple[int, int]) -> Tensor:
         """(3,H,W) uint8, shrunk to what is looked at."""
-        return shrunk_photo(as_tensor(photo), max(WORK_SIDE, *self._scales))
+        return shrunk_photo(as_tensor(photo), max(WORK_SIDE, *self.scales))
 
     def masks(
         self, photo: Tensor, size: tuple[int, int], present: Sequence[int] | None = None
     ) -> tuple[LabelMap, dict[str, float]]:
         """Confidences are of the network's probabilities before the CRF, shared among what may win."""
         among = Among(self.classes, present)
-        logits = among.of(photo_logits(self._net, photo, self._scales, flip=self._flip))
+        logits = among.of(photo_logits(self._net, photo, self.scales, flip=self._flip))
         beliefs, values = decisive(logits, photo, crf=self._crf)
         return named_mask(beliefs, values, size, among)
 
@@ -60,7 +60,7 @@ class TorchPredictor:
         """Of tiles, some at a time."""
         for first in range(0, len(photos), self._at_once):
             tiles = [as_tensor(photo) for photo in photos[first : first + self._at_once]]
-            for found in batch_logits(self._net, tiles, self._scales, flip=self._flip):
+            for found in batch_logits(self._net, tiles, self.scales, flip=self._flip):
                 yield found.cpu().numpy()
 
     def sharpened(self, photo: Image.Image, beliefs: Floats) -> Floats:

@@ -19,10 +19,12 @@ class Predictor(Protocol):
     Attributes:
         classes: names without background.
         weights_sha256: of the file or the tensors it was read from.
+        scales: long sides at which it sees photos.
     """
 
     classes: tuple[str, ...]
     weights_sha256: str
+    scales: tuple[int, ...]
 
     def seen_side(self, long_side: int) -> int:
         """Long side that a photo of this one has left at least when it comes to `prepare`; see `read_photo_near`."""
@@ -58,7 +60,7 @@ class Looking(Predictor, Protocol):
 def open_predictor(
     model: Path | None,
     *,
-    scales: Sequence[int],
+    scales: Sequence[int] | None,
     flip: bool,
     crf: bool,
     device: str,
@@ -71,7 +73,8 @@ def open_predictor(
 
     Args:
         model: as of `getam predict`.
-        scales, flip, crf, device, tile: as of `getam predict`.
+        scales: as of `getam predict`; None: as the network was trained to.
+        flip, crf, device, tile: as of `getam predict`.
 
     Raises:
         InputError: no such model or device, one without masks, or tiles that are too small.
@@ -90,4 +93,4 @@ def open_predictor(
         return network
     from getam.verbs.predict_tiles import TiledPredictor
 
-    return TiledPredictor(network, tile, scales=scales, crf=crf)
+    return TiledPredictor(network, tile, scales=network.scales, crf=crf)

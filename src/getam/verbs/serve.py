@@ -9,7 +9,6 @@ from pathlib import Path
 from getam.engine.device import AUTO
 from getam.errors import InputError
 from getam.outputs.progress import say
-from getam.photo_size import SINGLE_SCALE
 
 LOOPBACK = "127.0.0.1"
 PORT = 8000
@@ -24,7 +23,7 @@ GRACE = 5  # seconds beyond the time-out in which answers may still be sent whil
 def serve(
     *,
     model: Path | None = None,
-    scales: tuple[int, ...] = SINGLE_SCALE,
+    scales: tuple[int, ...] | None = None,
     flip: bool = False,
     crf: bool = True,
     device: str = AUTO,
@@ -44,7 +43,7 @@ def serve(
 
     Args:
         model: run folder or model file; the embedded model when left out.
-        scales: long sides in pixels; logits are averaged over them.
+        scales: long sides in pixels; logits are averaged over them. Left out, as of `getam predict`.
         flip: average with the mirrored photo.
         crf: sharpen outlines with a dense CRF.
         device: auto, cpu, cuda, cuda:1 or mps; auto is a GPU if there is one.
