@@ -14,6 +14,8 @@ from torch import Tensor
 
 from getam.data.confidences import read_confidences
 from getam.data.masks import read_mask
+from getam.engine.model import load_segmenter
+from getam.engine.runfolder import read_metadata, save_model
 from getam.errors import InputError
 from getam.nets.inference import batch_logits, photo_logits
 from getam.service import network as module
@@ -50,6 +52,13 @@ def test_masks_are_those_of_predict(options: dict[str, Any], lively: Path, tmp_p
         np.testing.assert_array_equal(mask.label, read_mask(out / f"{name}.png"))
         assert set(mask.confidences) == {served.classes[n - 1] for n in np.unique(mask.label) if n}
         assert len(np.unique(mask.label)) > 1
+
+
+def test_a_network_of_large_crops_sees_photos_larger(lively: Path, tmp_path: Path) -> None:
+    net, (_, _, config) = load_segmenter(lively), read_metadata(lively)
+    save_model(tmp_path / "model.safetensors", net, {**config, "size": 400})
+    served = ServedNetwork(tmp_path / "model.safetensors", device="cpu")
+    assert served.key(served.prepare(photo("PNG", 80, 80))) == ((560, 560),)
 
 
 def test_told_the_tags_masks_are_those_of_predict_told_them(lively: Path, tmp_path: Path) -> None:

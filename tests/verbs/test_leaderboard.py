@@ -262,6 +262,8 @@ def test_some_photos_are_spread_over_all(
     assert [sample.name for sample in seen[0].test.samples] == ["scene4"]
     assert seen[0].given == {"backbone": "small-hybrid", "size": 32, "batch_size": 2, "seed": 1}
     assert seen[0].side == 320
+    run(scenes, tables, tmp_path / "larger", size=320, recipes=("getam",))
+    assert seen[1].side == 448
     for what in ("photos", "test_photos"):
         for count in (0, 9):
             with pytest.raises(InputError, match=f"{count} photos were asked for"):
