@@ -94,6 +94,46 @@ def test_students_that_begin_anew_have_no_mean() -> None:
     assert len(RECIPE.stages(SelfTrainingConfig(students=1, go_on=False), NOTHING)) == 3
 
 
+def test_a_last_training_on_larger_crops_goes_on_and_is_averaged_with_what_was_before() -> None:
+    own = {
+        "backbone": "small-hybrid",
+        "size": 64,
+        "batch_size": 16,
+        "steps": 9,
+        "round_steps": 7,
+        "seed": 4,
+        "students": 2,
+    }
+    config = SelfTrainingConfig(**own, lr=1e-3, pretrained_lr=1e-4, finish_size=96)
+    collection = Collection(("cat", "dog"), ())
+    *before, labels, last, mean = RECIPE.stages(config, collection)
+    assert [stage.name for stage in before] == ["getam", "labels", "segmenter-a", "segmenter-b", "segmenter"]
+    assert (labels.name, labels.needs) == ("labels-last", ("segmenter",))
+    assert labels.options == before[1].options
+    assert (last.name, last.recipe.name, last.labels, last.start) == (
+        "finish",
+        "supervised",
+        "labels-last",
+        "segmenter",
+    )
+    its = last.config
+    assert (its.size, its.batch_size, its.steps, its.seed) == (96, 7, 3, 6)
+    assert (its.lr, its.pretrained_lr) == (pytest.approx(4e-4), pytest.approx(5e-5))
+    assert (its.zoom, its.colour_jitter, its.class_mix) == ((0.6, 1.6), True, 0.5)
+    assert isinstance(mean, MeanStage)
+    assert mean.needs == ("finish", "segmenter")
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [(64, "finish_size=64 is no larger than the crops of 64"), (100, "size 100 is not a multiple of the 8")],
+)
+def test_a_last_training_that_cannot_be_is_refused_before_any_work(size: int, said: str) -> None:
+    config = SelfTrainingConfig(backbone="small-hybrid", size=64, finish_size=size)
+    with pytest.raises(getam.InputError, match=said):
+        RECIPE.stages(config, Collection(("cat",), ()))
+
+
 def test_what_decides_the_labels_is_recorded() -> None:
     labels = RECIPE.stages(SelfTrainingConfig(label_scales=(48, 64), label_least=0.3), NOTHING)[1]
     assert labels.options == {
@@ -173,3 +213,18 @@ def test_tags_become_a_segmenter_in_one_call(scenes: Path, tmp_path: Path) -> No
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == model
     with pytest.raises(getam.InputError, match="steps=2, now steps=3"):
         getam.train(**{**options, "steps": 3})
+
+
+def test_the_network_of_a_last_training_sees_photos_as_its_larger_crops_want_it(
+    scenes: Path, tmp_path: Path
+) -> None:
+    net = getam.train(
+        data=scenes / "photos", tags=scenes / "tags.csv", out=tmp_path / "run", recipe="self-training", size=32,
+        backbone="small-hybrid", batch_size=2, steps=2, saliency="none", options=("finish_size=48",),
+    )  # fmt: skip
+    folders = sorted(f.name for f in (tmp_path / "run").iterdir() if f.is_dir())
+    assert folders == ["1-getam", "2-labels", "3-segmenter", "4-labels-last", "5-finish", "6-last"]
+    before, after, mean = (getam.load_model(tmp_path / "run" / name) for name in (folders[2], *folders[4:]))
+    assert (before.crop, after.crop, mean.crop, net.crop) == (32, 48, 48, 48)  # type: ignore[attr-defined]
+    wanted = (before.decoder.head[4].weight + after.decoder.head[4].weight) / 2  # type: ignore[attr-defined]
+    torch.testing.assert_close(net.decoder.head[4].weight, wanted)  # type: ignore[attr-defined]

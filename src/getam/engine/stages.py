@@ -165,7 +165,9 @@ def _average(
         with progress(len(files)) as advance:
             nets = [load_model(file) for file in files.values()]
             nets[0].load_state_dict(mean_weights([net.state_dict() for net in nets]))
-            save_model(folder / MODEL, nets[0], {**read_metadata(models[stage.needs[0]])[2], **record})
+            first = read_metadata(models[stage.needs[0]])[2]  # its crops, where the run's own are others
+            own = {name: record[name] for name in ("recipe", "stage")}
+            save_model(folder / MODEL, nets[0], {**record, **first, **own})
             advance(len(files), "")
 
 

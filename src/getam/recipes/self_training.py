@@ -4,7 +4,8 @@ Stage `getam` trains from tags end to end. Stage `labels` asks that network for 
 tags, at several scales, mirrored, with a dense CRF, and leaves undecided where saliency maps disagree. Stage
 `segmenter` trains on those labels as if they were masks: one student, or several that go on from the teacher with other
 seeds and augmentation, whose weights are then averaged. Two-stage systems of the field end this way (docs/results.md
-says what each part is worth).
+says what each part is worth). With `finish_size` a last, shorter training on larger crops goes on from it, for outlines
+and small things; the mean of before and after is kept.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pydantic import Field
 
 from getam.data.collection import Collection
 from getam.errors import InputError
+from getam.nets.build import FROM_NOTHING
 from getam.recipes.getam import PRESETS as GETAM_PRESETS
 from getam.recipes.getam import GetamConfig, GetamRecipe
 from getam.recipes.stages import LabelStage, MeanStage, Stage, TrainStage
@@ -33,6 +35,9 @@ class SelfTrainingConfig(GetamConfig, SupervisedConfig, ToldOptions):
         default=1, ge=1, le=26
     )  # trained on each round's labels; of several the mean goes on
     go_on: bool = True  # each training goes on from the network before; False: from the backbone's weights
+    finish_size: int | None = Field(
+        default=None, ge=32
+    )  # side of the crops of a last training; None: there is none
 
 
 STRONG: dict[str, Any] = {"zoom": (0.6, 1.6), "colour_jitter": True, "class_mix": 0.5}
@@ -55,7 +60,7 @@ class SelfTrainingRecipe:
 
         Raises:
             InputError: students that begin anew: their mean would be of networks that have nothing to do with each
-                other.
+                other. Or a `finish_size` that is no larger than `size`, or no multiple of the network's patch.
         """
         if config.students > 1 and not config.go_on:
             raise InputError(
@@ -81,7 +86,42 @@ class SelfTrainingRecipe:
             if config.students > 1:
                 found.append(MeanStage(student, tuple(several)))
             teacher = student
+        if config.finish_size is not None:
+            found += finish(teacher, later, config, config.finish_size, collection.classes)
         return tuple(found)
+
+
+def finish(
+    teacher: str, later: SupervisedConfig, config: SelfTrainingConfig, size: int, classes: Sequence[str]
+) -> list[Stage]:
+    """Labels by stage `teacher`, half as many steps on crops of `size` that go on from it, and the mean of both.
+
+    A batch has about as many pixels as before. Rates and augmentation are those that were tried (docs/results.md).
+
+    Raises:
+        InputError: the size is no larger than that of the crops before, or no multiple of the network's patch.
+    """
+    if size <= later.size:
+        raise InputError(
+            f"finish_size={size} is no larger than the crops of {later.size} before: leave it out"
+        )
+    its = later.model_copy(
+        update={
+            "size": size,
+            "batch_size": max(1, round(later.batch_size * (later.size / size) ** 2)),
+            "steps": max(1, later.steps // 2),
+            "seed": later.seed + config.students,
+            "lr": 0.4 * later.lr,
+            "pretrained_lr": 0.5 * later.pretrained_lr,
+            **STRONG,
+        }
+    )
+    its.model_copy(update={"weights": FROM_NOTHING}).build(classes)  # says now what cannot be
+    return [
+        LabelStage("labels-last", (teacher,), partial(told_by, teacher, config), label_options(config)),
+        TrainStage("finish", SupervisedRecipe(), its, labels="labels-last", start=teacher),
+        MeanStage("last", ("finish", teacher)),  # its file says the size of the first
+    ]
 
 
 def student_configs(first: SupervisedConfig, config: SelfTrainingConfig) -> list[SupervisedConfig]:
