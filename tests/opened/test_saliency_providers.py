@@ -133,7 +133,7 @@ def test_the_embedded_network_needs_nothing_and_can_train(scenes: Path, tmp_path
     (folder,) = cache.iterdir()
     assert folder.name.startswith("embedded-")
     net, sample = load_segmenter(), collection.samples[0]
-    expected = foreground_saliency(net, as_tensor(read_photo(sample.photo)), (192, 288), flip=True)
+    expected = foreground_saliency(net, as_tensor(read_photo(sample.photo)), (256, 384), flip=True)
     assert sample.saliency is not None
     found = np.asarray(Image.open(sample.saliency)) / 255
     np.testing.assert_allclose(found, expected.numpy(), atol=1 / 255)
