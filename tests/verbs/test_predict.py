@@ -111,6 +111,9 @@ def test_a_model_file_knows_the_crops_it_was_trained_on(trained: Path, tmp_path:
     assert GetamConfig(backbone="small-hybrid", size=64).build(classes).crop == 64
     save_model(tmp_path / "other.safetensors", net, {**config, "size": 500})
     assert load_segmenter(tmp_path / "other.safetensors").side == 700
+    save_model(tmp_path / "damaged.safetensors", net, {**config, "size": "wide"})
+    with pytest.raises(getam.WeightsError, match=r"metadata of .*damaged\.safetensors describes no network"):
+        load_segmenter(tmp_path / "damaged.safetensors")
     del config["size"]
     save_model(tmp_path / "older.safetensors", net, config)
     assert load_segmenter(tmp_path / "older.safetensors").side == 320

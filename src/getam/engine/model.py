@@ -100,7 +100,7 @@ def _build(kind: str, classes: tuple[str, ...], config: dict[str, Any], file: Pa
         if kind == network.kind:
             sizes = (config["channels"], config["width"], config["enlarge"])
             net = build_segmenter(config["backbone"], classes, *sizes, weights=FROM_NOTHING, network=network)
-            net.crop = config.get("size")
+            net.crop = int(config["size"]) if "size" in config else None
             return net
     if kind in WITHOUT_DECODER:
         build = WITHOUT_DECODER[kind]

@@ -14,9 +14,7 @@ PER_ROOT = {
 }  # steps for each square root of the photos
 FEWEST = {"embedded": 100, "pretrained": 150, "nothing": 500}
 MOST = 2000  # more is a decision
-TRANSFORMER_RATE = (
-    3e-5  # of a pretrained one, which forgets at a CNN's rate (docs/results.md, "The ViT, taught")
-)
+TRANSFORMER_RATE = 3e-5  # of a pretrained one, which forgets at a CNN's (docs/results.md, "The ViT, taught")
 
 
 def start_of(config: CommonConfig) -> str:
