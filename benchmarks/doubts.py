@@ -1,7 +1,6 @@
 """What labels of a network that is told the tags should leave undecided: mIoU of what is left, and how much that is.
 
-    python benchmarks/doubts.py DATA --model src/getam/embedded/animals.safetensors --second runs/taught/2-vit \
-        --out doubts.json
+    python benchmarks/doubts.py DATA --model runs/second/4-mean --second runs/taught/2-vit --out doubts.json
 
 DATA is the VOC-layout folder of docs/results.md with Saliency/; labels of the photos in voc_animals_tune.txt, on which
 choices are made. Models are run folders or model files; `--second` is the network that may disagree.

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from getam.errors import InputError
+
 SINGLE_SCALE = (320,)
 """Long side that segmenters of crops of 224 see by default; chosen on tune, and on other classes of MSRC
 (docs/results.md)."""
@@ -24,6 +28,12 @@ def usual_side(crop: int | None) -> int:
     (448, 320, 320)
     """
     return max(SINGLE_SCALE[0], round(LARGER_THAN_CROPS * (crop or 0)))
+
+
+def require_sides(scales: Sequence[int]) -> None:
+    """Raise `InputError` unless these are long sides at which photos can be seen."""
+    if not scales or min(scales) < 1:
+        raise InputError(f"scales {tuple(scales)} must be one or more positive long sides in pixels")
 
 
 def fit_patches(height: int, width: int, long_side: int, patch: int) -> tuple[int, int]:

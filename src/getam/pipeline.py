@@ -20,7 +20,7 @@ from getam.maps.methods.multi_layer import min_max
 from getam.maps.multiscale import multiscale
 from getam.maps.registry import REGISTRY, check_options, find_method
 from getam.named import write_named
-from getam.photo_size import fit_patches, seen_size
+from getam.photo_size import fit_patches, require_sides, seen_size
 from getam.pipeline_patches import FOLLOWED, followed_by, refine_patches, require_attention
 from getam.refine.inputs import require_finite
 from getam.refine.neighbours import photo_sized
@@ -159,8 +159,7 @@ class Pipeline:
                 f"{self.method} gives all tags of a photo the same map, so it cannot tell which pixels are whose, and "
                 f"some photos have several tags: choose one of {', '.join(telling)}"
             )
-        if not self.scales or min(self.scales) < 1:
-            raise InputError(f"scales {self.scales} must be one or more positive long sides in pixels")
+        require_sides(self.scales)
         if net is not None:
             for name in self.refine:
                 refiner = find_refiner(name)

@@ -13,7 +13,6 @@ from getam.data.photos import as_tensor
 from getam.engine.device import AUTO, choose_device
 from getam.engine.model import load_segmenter
 from getam.engine.weights_hash import weights_hash
-from getam.errors import InputError
 from getam.label_numbers import Among
 from getam.maps.registry import find_method
 from getam.nets.embedded import embedded_model
@@ -21,7 +20,7 @@ from getam.nets.inference import batch_logits, shrunk_photo
 from getam.nets.masks import decisive, named_mask
 from getam.opened.subject import Subject
 from getam.opened.usual_chain import usual_method
-from getam.photo_size import WORK_SIDE, fit_patches, seen_size
+from getam.photo_size import WORK_SIDE, fit_patches, require_sides, seen_size
 from getam.report.photo_maps import PhotoMaps
 from getam.service.uploads import Limits, decode_upload
 
@@ -85,8 +84,8 @@ class ServedNetwork:
         device: str = AUTO,
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
-        if scales is not None and (not scales or min(scales) < 1):
-            raise InputError(f"scales {tuple(scales)} must be one or more positive long sides in pixels")
+        if scales is not None:
+            require_sides(scales)
         self._net = load_segmenter(model, device=choose_device(device))
         self._subject = Subject(self._net)
         self._method = find_method(usual_method(model))

@@ -19,7 +19,7 @@ from getam.outputs.folder import Job, OutputFolder
 from getam.outputs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.outputs.progress import say
 from getam.outputs.shards import over_processes, read_shard
-from getam.photo_size import WORK_SIDE
+from getam.photo_size import WORK_SIDE, require_sides
 from getam.verbs.export_masks import check_export, export
 from getam.verbs.first_look import end_with_first_look
 from getam.verbs.loading import load_and_say, require_known, tagged_job
@@ -87,8 +87,8 @@ def predict(
         InputError: no photos, an unreadable photo, masks in the way, or no such device.
         SkippedError: photos were skipped; all others have their masks.
     """
-    if scales is not None and (not scales or min(scales) < 1):
-        raise InputError(f"scales {scales} must be one or more positive long sides in pixels")
+    if scales is not None:
+        require_sides(scales)
     check_on_bad_image(on_bad_image)
     part = read_shard(shard)
     how = {"format": format, "classes": classes, "map": map}
