@@ -34,6 +34,7 @@ STUDENTS: dict[str, dict[str, Any]] = {
 LARGER: dict[str, Any] = {
     "size": 320, "batch_size": 8, "steps": 400, "seed": 3, "lr": 2e-4, "pretrained_lr": 5e-5, **STRONG,
 }  # fmt: skip
+AGAIN = ToldOptions(label_scales=(320,), label_flip=False)  # labels by the mean of A and B
 
 
 def stages(weights: str, steps: int) -> list[Stage]:
@@ -49,12 +50,11 @@ def stages(weights: str, steps: int) -> list[Stage]:
     for name, augmentation in STUDENTS.items():
         own = SupervisedConfig(weights=weights, steps=steps, **augmentation)
         found.append(TrainStage(name, SupervisedRecipe(), own, labels="labels", start="start"))
-    again = ToldOptions(label_scales=(320,), label_flip=False)
     larger = SupervisedConfig(weights=weights, **LARGER)
     return [
         *found,
         MeanStage("mean", tuple(STUDENTS)),
-        LabelStage("labels-2", ("mean",), partial(told_by, "mean", again), label_options(again)),
+        LabelStage("labels-2", ("mean",), partial(told_by, "mean", AGAIN), label_options(AGAIN)),
         TrainStage("larger", SupervisedRecipe(), larger, labels="labels-2", start="mean"),
         MeanStage("last", ("larger", "mean")),  # of the size of the first
     ]

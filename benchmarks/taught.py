@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 from pydantic import Field
-from second_stage import run_on
+from second_stage import AGAIN, run_on
 
 from getam.data.collection import Collection, Sample
 from getam.data.transforms import TagDataset
@@ -29,7 +29,7 @@ from getam.engine.runfolder import MODEL
 from getam.nets.segmenter import Segmenter
 from getam.recipes.stages import LabelStage, Stage, TrainStage
 from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe
-from getam.recipes.told_labels import ToldOptions, label_options, told_by
+from getam.recipes.told_labels import label_options, told_by
 
 
 class StudentConfig(SupervisedConfig):
@@ -69,9 +69,8 @@ def repeated(samples: Sequence[Sample]) -> tuple[Sample, ...]:
 
 def stages(students: dict[str, dict[str, Any]]) -> list[Stage]:
     """Labels by the network `teacher`, told the tags, then each student."""
-    config = ToldOptions(label_scales=(320,), label_flip=False)
-    rule = partial(told_by, "teacher", config)
-    found: list[Stage] = [LabelStage("labels", ("teacher",), rule, label_options(config))]
+    rule = partial(told_by, "teacher", AGAIN)
+    found: list[Stage] = [LabelStage("labels", ("teacher",), rule, label_options(AGAIN))]
     for name, options in students.items():
         student = StudentConfig(**options)
         found.append(TrainStage(name, SupervisedRecipe(), student, labels="labels", start=student.after))
