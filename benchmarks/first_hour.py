@@ -91,7 +91,7 @@ def measure(options: argparse.Namespace, row: dict[str, Any], folder: Path) -> d
     steps = {} if options.steps is None else {"steps": options.steps}
     getam.train(
         data=photos, out=folder / "run", recipe=row["recipe"], weights=row["weights"], saliency=saliency,
-        seed=row["seed"], **steps,
+        seed=row["seed"], options=tuple(options.options), **steps,
     )  # fmt: skip
     trained = time.monotonic()
     labels = getam.label(data=photos, model=folder / "run", out=folder / "labels", saliency=saliency)
@@ -122,6 +122,7 @@ def main() -> None:
     parser.add_argument("--weights", default="embedded")
     parser.add_argument("--recipe", default="getam")
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--options", nargs="*", default=(), help="as of getam train")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     for photos in options.photos.split(","):
