@@ -137,7 +137,7 @@ def test_a_last_training_that_cannot_be_is_refused_before_any_work(size: int, sa
 def test_what_decides_the_labels_is_recorded() -> None:
     labels = RECIPE.stages(SelfTrainingConfig(label_scales=(48, 64), label_least=0.3), NOTHING)[1]
     assert labels.options == {
-        "label_scales": [48, 64], "label_flip": True, "label_crf": 5, "label_least": 0.3,
+        "label_scales": [48, 64], "label_flip": False, "label_crf": 5, "label_least": 0.3,
     }  # fmt: skip
 
 
@@ -145,8 +145,8 @@ def test_the_defaults_and_presets() -> None:
     config = SelfTrainingConfig()
     assert (config.rounds, config.round_steps, config.students, config.go_on) == (1, None, 1, True)
     assert (config.label_scales, config.label_flip, config.label_crf, config.label_least) == (
-        (224, 320),
-        True,
+        None,
+        False,
         5,
         0.0,
     )
@@ -172,6 +172,18 @@ def test_a_photo_is_labelled_as_told(flip: bool, crf: int) -> None:
     assert torch.equal(found, wanted)
     assert len(found.unique()) > 2
     assert 2 not in found
+
+
+def test_a_photo_is_labelled_at_the_side_at_which_its_network_predicts() -> None:
+    net = tiny.hybrid_segmenter()
+    photo = torch.randint(256, (3, 250, 500), generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
+    for crop, side in ((32, 320), (288, 403)):
+        net.crop = crop
+        found = label_rule(label_crf=0)({"getam": net}, photo, [0, 1, 2], None)
+        assert torch.equal(
+            found, label_rule(label_crf=0, label_scales=(side,))({"getam": net}, photo, [0, 1, 2], None)
+        )
+        assert net.side == side
 
 
 def test_large_photos_are_labelled_as_their_copy_of_500() -> None:

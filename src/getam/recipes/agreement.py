@@ -20,7 +20,7 @@ from torch import Tensor
 from getam.data.collection import Collection
 from getam.label_numbers import ignore_label
 from getam.nets.build import FROM_NOTHING
-from getam.pipeline import Pipeline
+from getam.pipeline import LABEL_SCALES, Pipeline
 from getam.pipeline_text import parse_pipeline
 from getam.recipes.classifier import ClassifierRecipe
 from getam.recipes.first_classifier import FirstClassifier
@@ -39,6 +39,8 @@ class AgreementConfig(SupervisedConfig, FirstClassifier, ToldOptions):
     system: ClassVar[str] = NAME
     rounds: int = Field(default=1, ge=0)  # times of labelling by agreement and training on that
     round_steps: int | None = Field(default=None, ge=1)  # of each training after the first; None: `steps`
+    label_scales: tuple[int, ...] = Field(default=LABEL_SCALES, min_length=1)  # of maps and masks alike
+    label_flip: bool = True
     maps: str = "layercam+pamr:free"  # METHOD+REFINER:LABELLER that reads the classifier; without saliency
 
 

@@ -1,7 +1,7 @@
 """GETAM, then the same network again on its own labels: a segmenter that is told the tags labels the training photos.
 
 Stage `getam` trains from tags end to end. Stage `labels` asks that network for masks of the training photos, told their
-tags, at several scales, mirrored, with a dense CRF, and leaves undecided where saliency maps disagree. Stage
+tags, with a dense CRF, and leaves undecided where saliency maps disagree. Stage
 `segmenter` trains on those labels as if they were masks: one student, or several that go on from the teacher with other
 seeds and augmentation, whose weights are then averaged. Two-stage systems of the field end this way (docs/results.md
 says what each part is worth). With `finish_size` a last, shorter training on larger crops goes on from it, for outlines

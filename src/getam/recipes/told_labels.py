@@ -1,4 +1,4 @@
-"""Labels by a trained segmenter: each training photo, told its tags, at several sizes and mirrored, after a CRF."""
+"""Labels by a trained segmenter: each training photo, told its tags, after a CRF."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ from getam.refine.scaled import shrunk
 class ToldOptions(CommonConfig):
     """Options of a stage of such labels."""
 
-    label_scales: tuple[int, ...] = Field(default=(224, 320), min_length=1)  # long sides in pixels
-    label_flip: bool = True
+    label_scales: tuple[int, ...] | None = Field(
+        default=None, min_length=1
+    )  # long sides in pixels; None: the one at which the network predicts
+    label_flip: bool = False
     label_crf: int = Field(default=5, ge=0)  # mean-field iterations; 0 leaves the CRF out
     label_least: float = Field(default=0.0, ge=0, le=1)  # belief below which a pixel is undecided
 
@@ -46,7 +48,7 @@ def told_by(
     """The label rule, after its first two arguments: one photo, told its tags."""
     net: Any = nets[teacher]
     small = shrunk(photo[None])[0]
-    logits = photo_logits(net, small, config.label_scales, flip=config.label_flip)
+    logits = photo_logits(net, small, config.label_scales or (net.side,), flip=config.label_flip)
     classes = torch.tensor(present, dtype=torch.int64, device=logits.device)
     beliefs = told_beliefs(logits, classes)
     if config.label_crf and present:
