@@ -62,7 +62,8 @@ def labels_of(
     seen = {view: plain(logits) for view, logits in views.items()}
     one = views[SCALES[-1], False]
     second = photo_logits(other, photo, SCALES[-1:])
-    beliefs, together = refined(one), refined(one, second)
+    both = (one + views[SCALES[-1], True]) / 2
+    beliefs, together, mirrored_too = refined(one), refined(one, second), refined(both)
     several = refined(torch.stack(list(views.values())).mean(0))
     label, its = told_label(beliefs, classes), told_label(refined(second), classes)
     salient = told_label(beliefs, classes, saliency)
@@ -70,6 +71,7 @@ def labels_of(
     scales = seen[SCALES[-1], False] == seen[SCALES[0], False]
     four = torch.stack([found == seen[SCALES[-1], False] for found in seen.values()]).all(0)
     yield "one pass at 320", label
+    yield "320, mirrored", told_label(mirrored_too, classes)
     yield "224 and 320, mirrored", told_label(several, classes)
     yield "the second network", its
     yield "mean of both networks", told_label(together, classes)
@@ -80,6 +82,8 @@ def labels_of(
     yield "undecided where any of four views differs", where(four, label)
     yield "undecided where the second network differs", where(label == its, label)
     yield "undecided where saliency differs", salient
+    yield "320, mirrored, undecided where saliency differs", told_label(mirrored_too, classes, saliency)
+    yield "224 and 320, mirrored, undecided where saliency differs", told_label(several, classes, saliency)
     yield "undecided where saliency or any of four views differs", where(four, salient)
     yield "undecided where saliency or the second network differs", where(label == its, salient)
 
