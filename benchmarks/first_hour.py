@@ -134,7 +134,8 @@ def main() -> None:
                         "saliency": saliency, "recipe": options.recipe,
                     }  # fmt: skip
                     its = (photos, f"seed{seed}", Path(weights).stem, saliency, options.recipe)
-                    name = "-".join((*options.classes.split(","), *its))
+                    told = (*([] if options.steps is None else [f"steps={options.steps}"]), *options.options)
+                    name = "-".join((*options.classes.split(","), *its, *told))
                     folder = options.out / name
                     if not (folder / "row.json").is_file():
                         found = measure(options, row, folder)
