@@ -27,6 +27,7 @@ from getam.recipes.stages import LabelStage, MeanStage, Stage, TrainStage
 from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe
 from getam.recipes.told_labels import ToldOptions, label_options, told_by
 
+ANIMALS = ("cat", "cow", "dog", "horse", "person", "sheep")
 STUDENTS: dict[str, dict[str, Any]] = {
     "A": {},
     "B": STRONG,
@@ -62,15 +63,20 @@ def stages(weights: str, steps: int) -> list[Stage]:
 
 
 def run_on(
-    data: Path, todo: Sequence[Stage], given: Mapping[str, Path], out: Path, record: Mapping[str, Any]
+    data: Path,
+    todo: Sequence[Stage],
+    given: Mapping[str, Path],
+    out: Path,
+    record: Mapping[str, Any],
+    *,
+    masks: bool = False,
 ) -> None:
-    """What is not done yet of stages on split train of a VOC-layout folder; `given` is the network they begin with."""
-    (model,) = given.values()
-    collection = load_collection(
-        data, classes=load_model(model).classes, split="train", saliency=data / "Saliency"
-    )
+    """What is not done yet of stages on split train of a VOC-layout folder; `given` is the network they begin with,
+    if there is one; `masks` says that a stage reads the true ones.
+    """
+    collection = load_collection(data, classes=ANIMALS, split="train", saliency=data / "Saliency")
     with RunFolder(out) as run:
-        run.open(record, take_fingerprint(collection, masks=False, files=given))
+        run.open(record, take_fingerprint(collection, masks=masks, files=given))
         run_stages(todo, collection, run, record=record, progress=progress, given=given)
 
 
