@@ -1,6 +1,7 @@
 """The order of the package's rooms: each imports from those before it, and none from those behind."""
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import getam
@@ -41,3 +42,28 @@ def test_imports_run_downwards_only() -> None:
             if other in place and place[other] >= place[room]
         }
     assert not upwards
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    """Wherever in a file an import stands: one inside a function only hides the circle."""
+    files = {
+        ".".join(("getam", *file.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): file
+        for file in PACKAGE.rglob("*.py")
+    }
+    needs = {name: modules_imported(file, set(files)) - {name} for name, file in files.items()}
+    try:
+        list(TopologicalSorter(needs).static_order())
+    except CycleError as error:
+        raise AssertionError(f"import each other: {' <- '.join(error.args[1])}") from None
+
+
+def modules_imported(file: Path, known: set[str]) -> set[str]:
+    """Of the package's modules, those that a file imports, or imports a name from."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inside = {f"{node.module}.{alias.name}" for alias in node.names} & known
+            found |= inside or {node.module}
+    return found & known

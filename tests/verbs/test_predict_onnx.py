@@ -23,9 +23,9 @@ from getam.exported.onnx_segmenter import OnnxSegmenter
 from getam.exported.write import with_about
 from getam.nets.segmenter import Segmenter
 from getam.verbs.export_model import about_of
+from getam.verbs.open_predictor import open_predictor
 from getam.verbs.predict import predict
 from getam.verbs.predict_onnx import OnnxPredictor
-from getam.verbs.predictors import open_predictor
 
 WITHOUT_TORCH = """
 import sys

@@ -17,8 +17,8 @@ from getam.data.masks import read_mask
 from getam.errors import InputError
 from getam.exported.arrays import Floats, enlarged_labels, softmax
 from getam.nets.segmenter import Segmenter
+from getam.verbs.open_predictor import open_predictor
 from getam.verbs.predict_tiles import TiledPredictor
-from getam.verbs.predictors import open_predictor
 
 COLOURS = np.random.default_rng(5).normal(size=(4, 3)).astype(np.float32) / 50
 

@@ -17,8 +17,8 @@ from getam.exported.write import with_about
 from getam.metrics.confusion import ConfusionMatrix
 from getam.photo_size import WORK_SIDE
 from getam.verbs.evaluate import ClassList, classes_of, masks_in, remapped
+from getam.verbs.open_predictor import open_predictor
 from getam.verbs.predict import photo_names
-from getam.verbs.predictors import open_predictor
 
 Pairs = Sequence[tuple[Path, Path]]
 

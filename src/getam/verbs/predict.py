@@ -23,7 +23,7 @@ from getam.photo_size import WORK_SIDE, require_sides
 from getam.verbs.export_masks import check_export, export
 from getam.verbs.first_look import end_with_first_look
 from getam.verbs.loading import load_and_say, require_known, tagged_job
-from getam.verbs.predictors import open_predictor
+from getam.verbs.open_predictor import open_predictor
 
 LARGE = 5000  # long side of photos in which what is small would be lost; phones' mostly have less
 

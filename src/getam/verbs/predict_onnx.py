@@ -21,7 +21,7 @@ DEVICES = (AUTO, "cpu")
 
 
 class OnnxPredictor:
-    """What `getam export` wrote; see `getam.verbs.predictors.Predictor`.
+    """What `getam export` wrote; see `getam.verbs.predictor.Predictor`.
 
     Raises:
         InputError: a device other than the CPU, besides what `OnnxSegmenter` raises.

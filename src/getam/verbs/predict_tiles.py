@@ -18,11 +18,11 @@ from getam.exported.arrays import Floats, labels_of_bands, softmax
 from getam.label_numbers import Among
 from getam.photo_size import REFINED_SIDE, fit_patches
 from getam.tiles import OVERLAP, Box, Rows, blended, tiles_along
-from getam.verbs.predictors import Looking
+from getam.verbs.predictor import Looking
 
 
 class TiledPredictor:
-    """A predictor for photos of any size; see `getam.verbs.predictors.Predictor`.
+    """A predictor for photos of any size; see `getam.verbs.predictor.Predictor`.
 
     Photos of a long side up to `tile` are left to the other one.
 

@@ -27,7 +27,7 @@ TILES_AT_ONCE = 8  # on a GPU; a CPU is no faster with several
 
 
 class TorchPredictor:
-    """A run folder, a model file, or the embedded model (None); see `getam.verbs.predictors.Predictor`."""
+    """A run folder, a model file, or the embedded model (None); see `getam.verbs.predictor.Predictor`."""
 
     def __init__(
         self, model: Path | None, *, scales: Sequence[int] | None, flip: bool, crf: bool, device: str

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 from PIL import Image
 
 from getam.data.masks import LabelMap
 from getam.exported.arrays import Floats
-from getam.exported.onnx_segmenter import SUFFIX
 
 
 class Predictor(Protocol):
@@ -55,42 +53,3 @@ class Looking(Predictor, Protocol):
 
     def sharpened(self, photo: Image.Image, beliefs: Floats) -> Floats:
         """Probabilities (C+1,H,W) of an RGB photo after a dense CRF."""
-
-
-def open_predictor(
-    model: Path | None,
-    *,
-    scales: Sequence[int] | None,
-    flip: bool,
-    crf: bool,
-    device: str,
-    tile: int | None = None,
-) -> Predictor:
-    """The embedded model (None), one in a run folder or model file, or one that `getam export` wrote as ONNX.
-
-    Only what the model needs is loaded: an ONNX file runs where torch is not installed, and within a second of being
-    asked; torch takes several to load.
-
-    Args:
-        model: as of `getam predict`.
-        scales: as of `getam predict`; None: as the network was trained to.
-        flip, crf, device, tile: as of `getam predict`.
-
-    Raises:
-        InputError: no such model or device, one without masks, or tiles that are too small.
-        WeightsError: the file is damaged, or not getam's.
-    """
-    network: Looking
-    if model is not None and Path(model).suffix.lower() == SUFFIX:
-        from getam.verbs.predict_onnx import OnnxPredictor
-
-        network = OnnxPredictor(Path(model), scales=scales, flip=flip, crf=crf, device=device)
-    else:
-        from getam.verbs.predict_torch import TorchPredictor
-
-        network = TorchPredictor(model, scales=scales, flip=flip, crf=crf, device=device)
-    if tile is None:
-        return network
-    from getam.verbs.predict_tiles import TiledPredictor
-
-    return TiledPredictor(network, tile, scales=network.scales, crf=crf)
