@@ -131,7 +131,7 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
     ("classes", "message"),
     [
         (("hrose",), r"no row of .*tags\.csv is tagged 'hrose'; did you mean 'horse'\? Known: cat, horse"),
-        (("zebra",), r"tagged 'zebra'; Known: cat, horse"),
+        (("zebra",), r"tagged 'zebra'; known: cat, horse"),
         (("cat", "cat"), "names 'cat' twice"),
         (("background", "cat"), "always label 0"),
         ((), "is empty"),
@@ -244,7 +244,7 @@ def test_suggestions_name_the_closest_and_at_most_thirty() -> None:
     assert suggest("clas 7", known).startswith("did you mean 'class 7'? Known: class 0, class 1, ")
     assert suggest("zzz", known).endswith("class 29 and 1 more")
     assert suggest("zzz", known[:30]).endswith("class 28, class 29")
-    assert suggest("zzz", []) == "Known: none"
+    assert suggest("zzz", []) == "known: none"
 
 
 # Words

@@ -315,27 +315,6 @@ def test_command_line_is_generated_from_the_signature(
 # Names and files
 
 
-def test_the_suffix_may_be_written_in_any_case(folders: tuple[Path, Path]) -> None:
-    masks, truth = folders
-    wanted = evaluate(*folders)
-    (truth / "b.png").rename(truth / "b.PNG")
-    (masks / "a.png").rename(masks / "a.Png")
-    assert evaluate(*folders) == wanted
-    write_mask(truth / "b.png", np.zeros((2, 2), np.uint8))
-    with pytest.raises(InputError, match=r"truth has two masks for 'b', b\.PNG and b\.png: remove one"):
-        evaluate(*folders)
-
-
-def test_masks_in_a_linked_folder_count_and_hidden_ones_do_not(
-    folders: tuple[Path, Path], tmp_path: Path
-) -> None:
-    wanted = evaluate(*folders)
-    folders[1].rename(tmp_path / "elsewhere")
-    (tmp_path / "elsewhere" / ".c.png").write_bytes(b"")
-    folders[1].symlink_to(tmp_path / "elsewhere")
-    assert evaluate(*folders) == wanted
-
-
 def test_names_that_are_not_utf8(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     for folder in folders:
         (folder / "a.png").rename(folder / os.fsdecode(b"caf\xe9.png"))

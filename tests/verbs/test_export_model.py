@@ -17,6 +17,7 @@ from PIL import Image
 
 import getam
 from getam import cli
+from getam.data.mask_folder import classes_of
 from getam.data.masks import write_classes, write_mask
 from getam.engine.weights_hash import weights_hash
 from getam.errors import InputError, WeightsError
@@ -24,7 +25,6 @@ from getam.exported.onnx_segmenter import OnnxSegmenter
 from getam.nets.embedded import embedded_model
 from getam.nets.segmenter import Segmenter
 from getam.verbs import export_model
-from getam.verbs.evaluate import classes_of
 from getam.verbs.export_int8 import miou, with_truth
 from getam.verbs.export_model import check_photos, export
 from getam.verbs.predict import predict

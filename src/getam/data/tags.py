@@ -59,7 +59,7 @@ def suggest(name: str, known: Sequence[str]) -> str:
     "did you mean 'horse'? Known: cat, horse"
     """
     close = difflib.get_close_matches(name, known, n=1)
-    return (f"did you mean {close[0]!r}? " if close else "") + f"Known: {listed(known) or 'none'}"
+    return (f"did you mean {close[0]!r}? Known: " if close else "known: ") + (listed(known) or "none")
 
 
 def listed(names: Sequence[str], most: int = 30) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from getam.data.collection import Sample
+from getam.data.mask_folder import ClassList, classes_of, masks_in, remapped
 from getam.data.masks import read_mask, remap
 from getam.data.transforms import read_photo_and_saliency
 from getam.errors import InputError
@@ -21,7 +22,6 @@ from getam.named import write_named
 from getam.nets.network import Network
 from getam.outputs.progress import progress, say
 from getam.pipeline import Pipeline
-from getam.verbs.evaluate import ClassList, classes_of, masks_in, remapped
 
 LEAST = 2
 ENOUGH = 6  # below, chance does everything in 1 of 2⁵ cases: 10 are better, and 20 find most gains of 0.06

@@ -14,11 +14,10 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from getam.data.class_map import DROPPED, ClassMap, read_class_map
-from getam.data.collection import mask_class_names, names_hash, read_split
-from getam.data.masks import CLASSES_FILE, VOID, read_mask, remap, write_atomically
-from getam.data.photo_files import is_voc_layout
-from getam.data.photos import find_files
+from getam.data.class_map import read_class_map
+from getam.data.collection import names_hash, read_split
+from getam.data.mask_folder import ClassList, classes_of, masks_in, remapped
+from getam.data.masks import CLASSES_FILE, read_mask, write_atomically
 from getam.data.tags import BACKGROUND, suggest
 from getam.errors import InputError
 from getam.metrics.bootstrap import DEFAULT, Bootstrap, Interval, difference_interval, interval
@@ -210,9 +209,8 @@ def _score(
         predicted, true = read_mask(predicted_file), read_mask(true_file)
         if predicted.shape != true.shape:
             raise InputError(
-                f"mask {predicted_file} is {predicted.shape[1]}×{predicted.shape[0]} but its truth"
-                f" {true_file} is"
-                f" {true.shape[1]}×{true.shape[0]} (width×height): predict at the size of the photo."
+                f"mask {predicted_file} is {predicted.shape[1]}×{predicted.shape[0]} but its truth {true_file} is "
+                f"{true.shape[1]}×{true.shape[0]} (width×height): predict at the size of the photo."
             )
         said = remapped(predicted_file, predicted, predicted_classes.names, scored_classes, predicted_void)
         true = remapped(true_file, true, true_classes.names, scored_classes, true_classes.void)
@@ -239,36 +237,6 @@ def _rivals(
     return [(by_truth[true], true) for _, true in pairs.values()]
 
 
-@dataclass(frozen=True)
-class ClassList:
-    """Names of labels 1, 2, … of a folder of masks, and whether its label 0 is void instead of background."""
-
-    names: tuple[str, ...]
-    void: bool
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The names that are classes, each once."""
-        return tuple(dict.fromkeys(name for name in self.names if name not in (DROPPED, BACKGROUND)))
-
-    @property
-    def background(self) -> bool:
-        """Whether any of its labels is background: 0, or one that a map has made so."""
-        return not self.void or BACKGROUND in self.names
-
-
-def classes_of(folder: Path, class_map: ClassMap | None = None) -> ClassList:
-    """As classes.txt in the folder or the one above says, or as VOC's own masks are; under new names.
-
-    Raises:
-        InputError: there is no folder, or no class list.
-    """
-    if not folder.is_dir():
-        raise InputError(f"mask folder {folder} does not exist or is no folder: check the path.")
-    first, names = mask_class_names(folder, (), is_voc_layout(folder.parent))
-    return ClassList(names if class_map is None else class_map.classes(names), first == VOID)
-
-
 def _choose_classes(
     predicted: ClassList, true: ClassList, chosen: Sequence[str] | None, masks: Path, truth: Path
 ) -> tuple[str, ...]:
@@ -279,24 +247,10 @@ def _choose_classes(
         for folder, listed in ((masks, predicted.classes), (truth, true.classes)):
             if name not in listed:
                 raise InputError(
-                    f"masks in {folder} have no class {name!r}; {suggest(name, listed)}; choose what to"
-                    " score with"
-                    " classes (--classes)."
+                    f"masks in {folder} have no class {name!r}; {suggest(name, listed)}; choose what to score with "
+                    "classes (--classes)."
                 )
     return classes
-
-
-def masks_in(folder: Path) -> dict[str, Path]:
-    """Name, which is the path in the folder without suffix → file."""
-    found: dict[str, Path] = {}
-    for file in find_files(folder, (".png",)):
-        name = file.relative_to(folder).with_suffix("").as_posix()
-        if name in found:
-            raise InputError(
-                f"{folder} has two masks for {name!r}, {found[name].name} and {file.name}: remove one."
-            )
-        found[name] = file
-    return found
 
 
 def _pair(
@@ -321,9 +275,8 @@ def _pair(
     left = sorted(true.keys() - predicted.keys()) if split is None else []
     if left:
         raise InputError(
-            f"{len(left)} of {len(true)} true masks have no predicted one in {masks}, the first is"
-            f" {left[0]}.png:"
-            " predict them too, or list the ids to score in a split file (--split)."
+            f"{len(left)} of {len(true)} true masks have no predicted one in {masks}, the first is {left[0]}.png: "
+            "predict them too, or list the ids to score in a split file (--split)."
         )
     return {name: (predicted[name], true[name]) for name in wanted}
 
@@ -335,16 +288,6 @@ def _by_last_part(predicted: dict[str, Path], true: dict[str, Path]) -> dict[str
     if len(names) < len(predicted) or len(short) < len(true):
         return true
     return {names.get(last, last): file for last, file in short.items()}
-
-
-def remapped(
-    file: Path, label: Any, from_classes: Sequence[str], to_classes: Sequence[str], void: bool
-) -> Any:
-    """`remap` of a mask of that file; its background is 0, whatever it is numbered. Errors name the file."""
-    try:
-        return remap(label, from_classes, to_classes, background=(BACKGROUND,), void=void)
-    except InputError as error:
-        raise InputError(f"mask {file}: {error}") from error
 
 
 def _progress(pairs: Iterable[tuple[Path, Path]], total: int) -> Iterator[tuple[Path, Path]]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from getam.data.mask_folder import ClassList, classes_of, masks_in, remapped
 from getam.data.masks import read_mask
 from getam.data.photos import read_photo_near
 from getam.errors import InputError
@@ -16,7 +17,6 @@ from getam.exported.int8 import KINDS, quantised, share_changed
 from getam.exported.write import with_about
 from getam.metrics.confusion import ConfusionMatrix
 from getam.photo_size import WORK_SIDE
-from getam.verbs.evaluate import ClassList, classes_of, masks_in, remapped
 from getam.verbs.open_predictor import open_predictor
 from getam.verbs.predict import photo_names
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from getam.data.class_map import read_class_map
 from getam.data.collection import Sample
+from getam.data.mask_folder import masks_in
 from getam.data.places import is_remote, place_of
 from getam.data.transforms import read_photo_and_saliency
 from getam.engine.device import AUTO, choose_device
@@ -23,7 +24,6 @@ from getam.outputs.photo_by_photo import Encode, OnBadImage, check_on_bad_image,
 from getam.outputs.shards import Shard, over_processes, read_shard
 from getam.pipeline import LABEL_SCALES
 from getam.verbs.calibrate import calibrated, check_calibration
-from getam.verbs.evaluate import masks_in
 from getam.verbs.export_masks import check_export, export
 from getam.verbs.first_look import end_with_first_look
 from getam.verbs.loading import load_and_say, tagged_job

@@ -10,6 +10,7 @@ from typing import Any
 
 from getam.data.collection import match_files
 from getam.data.formats.registry import find_tags
+from getam.data.mask_folder import classes_of, masks_in
 from getam.data.mask_formats.photo_files import by_name, match, photo_files
 from getam.data.masks import CLASSES_FILE
 from getam.data.photo_files import is_voc_layout
@@ -18,7 +19,6 @@ from getam.engine.runfolder import METRICS, MODEL, SEGMENTER, RunFolder, read_me
 from getam.errors import InputError
 from getam.outputs.progress import say
 from getam.report.browse.measures import Layer
-from getam.verbs.evaluate import classes_of, masks_in
 from getam.verbs.label import label
 from getam.verbs.predict import predict
 

@@ -1,0 +1,69 @@
+"""A folder of masks: its files by name, and what their labels are called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from getam.data.class_map import DROPPED, ClassMap
+from getam.data.collection import mask_class_names
+from getam.data.masks import VOID, remap
+from getam.data.photo_files import is_voc_layout
+from getam.data.photos import find_files
+from getam.data.tags import BACKGROUND
+from getam.errors import InputError
+
+
+@dataclass(frozen=True)
+class ClassList:
+    """Names of labels 1, 2, … of a folder of masks, and whether its label 0 is void instead of background."""
+
+    names: tuple[str, ...]
+    void: bool
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names that are classes, each once."""
+        return tuple(dict.fromkeys(name for name in self.names if name not in (DROPPED, BACKGROUND)))
+
+    @property
+    def background(self) -> bool:
+        """Whether any of its labels is background: 0, or one that a map has made so."""
+        return not self.void or BACKGROUND in self.names
+
+
+def classes_of(folder: Path, class_map: ClassMap | None = None) -> ClassList:
+    """As classes.txt in the folder or the one above says, or as VOC's own masks are; under new names.
+
+    Raises:
+        InputError: there is no folder, or no class list.
+    """
+    if not folder.is_dir():
+        raise InputError(f"mask folder {folder} does not exist or is no folder: check the path.")
+    first, names = mask_class_names(folder, (), is_voc_layout(folder.parent), class_map)
+    return ClassList(names, first == VOID)
+
+
+def masks_in(folder: Path) -> dict[str, Path]:
+    """Name, which is the path in the folder without suffix → file."""
+    found: dict[str, Path] = {}
+    for file in find_files(folder, (".png",)):
+        name = file.relative_to(folder).with_suffix("").as_posix()
+        if name in found:
+            raise InputError(
+                f"{folder} has two masks for {name!r}, {found[name].name} and {file.name}: remove one."
+            )
+        found[name] = file
+    return found
+
+
+def remapped(
+    file: Path, label: Any, from_classes: Sequence[str], to_classes: Sequence[str], void: bool
+) -> Any:
+    """`remap` of a mask of that file; its background is 0, whatever it is numbered. Errors name the file."""
+    try:
+        return remap(label, from_classes, to_classes, background=(BACKGROUND,), void=void)
+    except InputError as error:
+        raise InputError(f"mask {file}: {error}") from error
