@@ -22,8 +22,8 @@ from scipy.stats import spearmanr
 
 import getam
 from getam.data.collection import load_collection
+from getam.data.grey_maps import read_photo_and_saliency
 from getam.data.masks import VOID, read_label_names, read_mask, remap
-from getam.data.transforms import read_photo_and_saliency
 from getam.labels.candidates import candidates
 from getam.labels.enlarge import enlarged
 from getam.metrics.confusion import Counts, confusion_matrix, hits_and_unions, mean_iou

@@ -22,8 +22,8 @@ from PIL import Image, ImageEnhance, ImageOps
 from scipy.ndimage import grey_dilation, grey_erosion
 
 import getam
-from getam.data.collection import VOC_CLASSES
 from getam.data.confidences import with_confidences
+from getam.data.mask_folder import VOC_CLASSES
 from getam.data.masks import encode_mask, write_classes, write_mask
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))

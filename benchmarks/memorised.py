@@ -27,7 +27,7 @@ from torch import Tensor
 from voc_animals import TUNE, samples
 
 from getam.data.collection import Collection, load_collection
-from getam.data.transforms import saliency_of
+from getam.data.grey_maps import saliency_of
 from getam.engine.model import load_segmenter
 from getam.label_numbers import IGNORE
 from getam.labels.told import told_beliefs, told_label

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from getam.data.photos import find_photos, read_photo
+from getam.data.photo_folder import find_photos
+from getam.data.photos import read_photo
 from getam.nets.inference import photo_logits
 from getam.photo_size import REFINED_SIDE
 from getam.refine.crf import dense_crf

@@ -31,7 +31,7 @@ import numpy as np
 from PIL import Image
 
 from getam.data.overlap import read_ahead, write_behind
-from getam.data.photos import find_photos
+from getam.data.photo_folder import find_photos
 from getam.service.answers import mask_png
 from getam.service.network import Mask, ServedNetwork
 

@@ -24,7 +24,7 @@ from pydantic import Field
 from second_stage import AGAIN, run_on
 
 from getam.data.collection import Collection, Sample
-from getam.data.transforms import TagDataset
+from getam.data.tag_dataset import TagDataset
 from getam.engine.runfolder import MODEL
 from getam.nets.segmenter import Segmenter
 from getam.recipes.stages import LabelStage, Stage, TrainStage

@@ -23,8 +23,8 @@ import torch.nn.functional as F
 
 from getam.attention.capture import capture, frozen
 from getam.data.collection import Collection, load_collection, load_sample_mask
+from getam.data.grey_maps import saliency_of
 from getam.data.photos import as_tensor, read_photo
-from getam.data.transforms import saliency_of
 from getam.engine.model import load_model
 from getam.engine.weights_hash import weights_hash
 from getam.labels.completion import complete

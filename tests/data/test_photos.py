@@ -1,7 +1,6 @@
 """Photos of every kind are read as a viewer shows them; files that are none are named in one sentence."""
 
 import io
-import os
 import struct
 import zlib
 from pathlib import Path
@@ -13,11 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps, features
 
+from getam.data.photo_folder import PHOTO_SUFFIXES, find_photos
 from getam.data.photos import (
-    PHOTO_SUFFIXES,
     as_tensor,
-    find_files,
-    find_photos,
     read_grey,
     read_photo,
     read_photo_near,
@@ -275,74 +272,11 @@ def test_the_reason_of_the_decoder_is_said_without_its_full_stop_and_the_path_on
         read_photo(path)
 
 
-def test_find_photos_searches_folders_whatever_the_case(tmp_path: Path) -> None:
-    for name in ("b.JPG", "a.png", "deep/er/c.TiFf", "notes.txt", ".hidden.jpg", ".cache/d.jpg"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    found = [path.relative_to(tmp_path).as_posix() for path in find_photos(tmp_path)]
-    assert found == ["a.png", "b.JPG", "deep/er/c.TiFf"]
-    assert find_photos(tmp_path / "notes.txt") == [tmp_path / "notes.txt"]
-
-
-def test_find_photos_names_what_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nowhere does not exist"):
-        find_photos(tmp_path / "nowhere")
-    with pytest.raises(InputError, match=r"holds no photo.*\.jpg"):
-        find_photos(tmp_path)
-
-
 def test_as_tensor_is_channels_first_uint8() -> None:
     pixels = gradient()
     tensor = as_tensor(Image.fromarray(pixels))
     assert tensor.dtype == torch.uint8
     np.testing.assert_array_equal(tensor.numpy(), pixels.transpose(2, 0, 1))
-
-
-def touch(*files: Path) -> None:
-    for file in files:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(b"")
-
-
-def relative(files: list[Path], folder: Path) -> list[str]:
-    return [file.relative_to(folder).as_posix() for file in files]
-
-
-def test_linked_folders_are_searched_once_and_by_their_own_name(tmp_path: Path) -> None:
-    photos, outside = tmp_path / "photos", tmp_path / "outside"
-    touch(photos / "a.jpg", photos / "deep" / "b.jpg", outside / "c.jpg", outside / "deeper" / "d.jpg")
-    os.symlink(outside, photos / "link")
-    os.symlink(photos / "deep", photos / "again")  # before "deep" in the alphabet
-    os.symlink(photos, outside / "back")  # a circle
-    os.symlink("itself", photos / "itself")
-    os.symlink(tmp_path / "gone", photos / "broken")
-    assert relative(find_photos(photos), photos) == ["a.jpg", "deep/b.jpg", "link/c.jpg", "link/deeper/d.jpg"]
-    os.symlink(photos, tmp_path / "root")
-    assert len(find_photos(tmp_path / "root")) == 4
-
-
-def test_linked_photos_are_photos(tmp_path: Path) -> None:
-    touch(tmp_path / "photos" / "a.jpg")
-    os.symlink(tmp_path / "photos" / "a.jpg", tmp_path / "photos" / "b.jpg")
-    assert relative(find_photos(tmp_path / "photos"), tmp_path / "photos") == ["a.jpg", "b.jpg"]
-
-
-@pytest.mark.parametrize("out", ["photos/masks", "link/masks", "photos/deep/../masks"])
-def test_a_folder_inside_can_be_left_out(tmp_path: Path, out: str) -> None:
-    photos = tmp_path / "photos"
-    touch(photos / "a.jpg", photos / "masks" / "a.png", photos / "deep" / "masks" / "b.jpg")
-    os.symlink(photos, tmp_path / "link")
-    assert relative(find_photos(photos, leave_out=tmp_path / out), photos) == ["a.jpg", "deep/masks/b.jpg"]
-    assert len(find_photos(photos)) == 3
-    assert len(find_photos(photos, leave_out=photos)) == 3  # the photos' own folder is not inside
-    assert len(find_photos(photos, leave_out=tmp_path)) == 3
-
-
-def test_hidden_files_and_folders_and_other_suffixes_are_passed_over(tmp_path: Path) -> None:
-    touch(tmp_path / "a.PNG", tmp_path / ".b.png", tmp_path / ".trash" / "c.png", tmp_path / "d.txt")
-    (tmp_path / "folder.png").mkdir()
-    assert relative(find_files(tmp_path, (".png",)), tmp_path) == ["a.PNG"]
-    assert find_files(tmp_path, (".gif",)) == []
 
 
 @pytest.mark.parametrize(
@@ -379,23 +313,3 @@ def test_near_a_size_the_shape_and_the_full_size_stay(tmp_path: Path) -> None:
     assert photo.size == (200, 400)
     whole, size = read_photo_near(tmp_path / "a.jpg", 1600)
     assert (whole.size, size) == ((800, 1600), (1600, 800))
-
-
-def test_results_in_a_subfolder_are_no_photos_unless_they_are_asked_for(tmp_path: Path) -> None:
-    photos = tmp_path / "photos"
-    for name in ("a.png", "masks/a.png", "masks/deep/b.png", "other/c.png"):
-        (photos / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (4, 4)).save(photos / name)
-    assert len(find_photos(photos)) == 4
-    (photos / "masks" / "protocol.jsonl").write_text("{}\n")
-    assert relative(find_photos(photos), photos) == ["a.png", "other/c.png"]
-    assert len(find_photos(photos / "masks")) == 2
-    (photos / "protocol.jsonl").write_text("{}\n")
-    assert len(find_photos(photos)) == 2
-
-
-def test_a_link_after_its_folder_in_the_alphabet_is_passed_over_too(tmp_path: Path) -> None:
-    (tmp_path / "deep").mkdir()
-    Image.new("RGB", (4, 4)).save(tmp_path / "deep" / "a.jpg")
-    os.symlink(tmp_path / "deep", tmp_path / "zebra")
-    assert relative(find_photos(tmp_path), tmp_path) == ["deep/a.jpg"]

@@ -22,15 +22,8 @@ from webdataset import TarWriter
 
 from getam.data import tars
 from getam.data.fingerprint import file_hash
-from getam.data.photos import (
-    PHOTO_SUFFIXES,
-    find_photos,
-    path_in,
-    photo_root,
-    read_photo,
-    read_photo_near,
-    suffix_of,
-)
+from getam.data.photo_folder import PHOTO_SUFFIXES, find_photos, path_in, photo_root
+from getam.data.photos import read_photo, read_photo_near, suffix_of
 from getam.errors import InputError
 
 

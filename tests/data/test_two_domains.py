@@ -8,7 +8,7 @@ from torchvision.transforms import v2
 
 import tiny
 from getam.data.collection import Collection, load_collection
-from getam.data.transforms import TagDataset
+from getam.data.tag_dataset import TagDataset
 from getam.data.two_domains import Target, TwoDomainDataset, load_target, strongly
 from getam.errors import InputError
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import tiny
 from getam.data.collection import load_collection
-from getam.data.transforms import TagDataset
+from getam.data.tag_dataset import TagDataset
 from getam.data.two_domains import TwoDomainDataset
 from getam.engine.model import load_model
 from getam.errors import InputError

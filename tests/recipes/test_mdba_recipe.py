@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 import getam
 import tiny
-from getam.data.collection import VOC_CLASSES, Collection, Sample
+from getam.data.collection import Collection, Sample
 from getam.data.cut_mix import cut_mix
+from getam.data.mask_folder import VOC_CLASSES
 from getam.engine.model import load_model
 from getam.errors import InputError
 from getam.labels.single_tag import saliency_label

@@ -10,9 +10,9 @@ import torch
 
 import getam
 import tiny
+from getam.data.augmentation import ZOOM
 from getam.data.collection import Collection
 from getam.data.masks import read_mask
-from getam.data.transforms import ZOOM
 from getam.labels.enlarge import enlarged
 from getam.nets.inference import photo_logits
 from getam.recipes import find_recipe

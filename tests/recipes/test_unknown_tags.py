@@ -14,7 +14,7 @@ import tiny
 from getam.data.collection import load_collection
 from getam.data.fingerprint import changes, take_fingerprint
 from getam.data.hold_out import divided
-from getam.data.transforms import TagDataset
+from getam.data.tag_dataset import TagDataset
 from getam.engine.held_out import held_out_scores
 from getam.losses.bas import tags_loss
 from getam.losses.classification import classification_loss

@@ -20,7 +20,8 @@ import torchvision
 from PIL import Image
 
 from getam import cli
-from getam.data.collection import VOC_CLASSES, load_collection
+from getam.data.collection import load_collection
+from getam.data.mask_folder import VOC_CLASSES
 from getam.data.masks import encode_mask, read_mask
 from getam.data.official import coco, voc
 from getam.data.official.archives import unpack

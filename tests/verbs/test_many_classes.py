@@ -13,7 +13,7 @@ from PIL import Image
 import getam
 from getam.data.collection import load_collection
 from getam.data.masks import read_mask, write_classes, write_mask
-from getam.data.transforms import TagDataset
+from getam.data.tag_dataset import TagDataset
 
 SIZE = (40, 48)
 

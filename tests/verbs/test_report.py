@@ -17,7 +17,7 @@ import getam
 from browser import DESKTOP, PHONE, browser, complaints, prefer, resize
 from getam.data.confidences import with_confidences
 from getam.data.masks import encode_mask, read_mask, write_classes, write_mask
-from getam.data.photos import find_photos
+from getam.data.photo_folder import find_photos
 from getam.errors import InputError
 from getam.metrics.confusion import ConfusionMatrix
 

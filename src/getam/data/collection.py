@@ -9,29 +9,13 @@ from pathlib import Path, PurePosixPath
 
 from getam.data.class_map import ClassMap
 from getam.data.formats.registry import find_tags, read_tags
-from getam.data.masks import CLASSES_FILE, VOID, LabelMap, read_label_names, read_mask, remap
+from getam.data.mask_folder import mask_class_names
+from getam.data.masks import VOID, LabelMap, read_mask, remap
 from getam.data.photo_files import is_voc_layout, photo_finder, sample_name
-from getam.data.photos import find_photos
+from getam.data.photo_folder import find_photos
 from getam.data.tags import BACKGROUND, TagRow, suggest
 from getam.data.tars import names_tars, root_of
 from getam.errors import InputError
-
-VOC_CLASSES = (
-    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
-    *(
-        "diningtable",
-        "dog",
-        "horse",
-        "motorbike",
-        "person",
-        "pottedplant",
-        "sheep",
-        "sofa",
-        "train",
-        "tvmonitor",
-    ),
-)
-"""Labels 1–20 of PASCAL VOC, whose own download carries no classes.txt."""
 
 
 @dataclass(frozen=True)
@@ -299,26 +283,6 @@ def match_files(folder: Path, photos: dict[str, Path], what: str, required: bool
     return matched
 
 
-def mask_class_names(
-    masks: Path, classes: tuple[str, ...], is_voc: bool, class_map: ClassMap | None = None
-) -> tuple[str, tuple[str, ...]]:
-    """What label 0 is called and the names of labels 1, 2, …, mapped; `InputError` where they lack one of `classes`."""
-    found = next((folder for folder in (masks, masks.parent) if (folder / CLASSES_FILE).is_file()), None)
-    first, listed = (
-        (BACKGROUND, VOC_CLASSES) if found is None and is_voc else read_label_names(found or masks)
-    )
-    listed = listed if class_map is None else class_map.classes(listed)
-    source = f"{found / CLASSES_FILE}" if found else "the class list of PASCAL VOC (there is no classes.txt)"
-    for name in classes:
-        if name not in listed:
-            raise InputError(
-                f"masks in {masks} have no class {name!r} according to {source}: write the classes of the"
-                " masks in"
-                f" {masks / CLASSES_FILE}, one a line, the first 'background'; {suggest(name, listed)}."
-            )
-    return first, listed
-
-
 def _check_background(
     background: Sequence[str], classes: tuple[str, ...], mask_classes: tuple[str, ...], masks: Path
 ) -> None:
@@ -329,6 +293,6 @@ def _check_background(
             )
         if name not in mask_classes:
             raise InputError(
-                f"{name!r} cannot count as background: masks in {masks} have no such class;"
-                f" {suggest(name, mask_classes)}."
+                f"{name!r} cannot count as background: masks in {masks} have no such class; "
+                f"{suggest(name, mask_classes)}."
             )

@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from getam.data.class_map import DROPPED, ClassMap
-from getam.data.collection import mask_class_names
-from getam.data.masks import VOID, remap
+from getam.data.masks import CLASSES_FILE, VOID, read_label_names, remap
 from getam.data.photo_files import is_voc_layout
-from getam.data.photos import find_files
-from getam.data.tags import BACKGROUND
+from getam.data.photo_folder import find_files
+from getam.data.tags import BACKGROUND, suggest
 from getam.errors import InputError
+
+VOC_CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+"""Labels 1–20 of PASCAL VOC, whose own download carries no classes.txt."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,25 @@ def classes_of(folder: Path, class_map: ClassMap | None = None) -> ClassList:
         raise InputError(f"mask folder {folder} does not exist or is no folder: check the path.")
     first, names = mask_class_names(folder, (), is_voc_layout(folder.parent), class_map)
     return ClassList(names, first == VOID)
+
+
+def mask_class_names(
+    masks: Path, classes: tuple[str, ...], is_voc: bool, class_map: ClassMap | None = None
+) -> tuple[str, tuple[str, ...]]:
+    """What label 0 is called and the names of labels 1, 2, …, mapped; `InputError` where they lack one of `classes`."""
+    found = next((folder for folder in (masks, masks.parent) if (folder / CLASSES_FILE).is_file()), None)
+    first, listed = (
+        (BACKGROUND, VOC_CLASSES) if found is None and is_voc else read_label_names(found or masks)
+    )
+    listed = listed if class_map is None else class_map.classes(listed)
+    source = f"{found / CLASSES_FILE}" if found else "the class list of PASCAL VOC (there is no classes.txt)"
+    for name in classes:
+        if name not in listed:
+            raise InputError(
+                f"masks in {masks} have no class {name!r} according to {source}: write the classes of the masks in "
+                f"{masks / CLASSES_FILE}, one a line, the first 'background'; {suggest(name, listed)}."
+            )
+    return first, listed
 
 
 def masks_in(folder: Path) -> dict[str, Path]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from getam.data.photos import PHOTO_SUFFIXES
+from getam.data.photo_folder import PHOTO_SUFFIXES
 from getam.data.tags import TagRow
 from getam.data.tars import is_file, without_tar
 from getam.errors import InputError

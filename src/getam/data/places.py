@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from getam.data.masks import PARTIAL, write_atomically
-from getam.data.photos import PHOTO_SUFFIXES
+from getam.data.photo_folder import PHOTO_SUFFIXES
 from getam.errors import InputError
 
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)  # two letters at least: C:/ is a disk

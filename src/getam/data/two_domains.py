@@ -11,9 +11,10 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from getam.data.augmentation import PAD_COLOUR, crop_generator
 from getam.data.collection import Collection, Sample, load_collection
-from getam.data.photos import find_photos
-from getam.data.transforms import PAD_COLOUR, TagDataset, crop_generator
+from getam.data.photo_folder import find_photos
+from getam.data.tag_dataset import TagDataset
 from getam.errors import InputError
 
 OPERATIONS, MAGNITUDE = 2, 10

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from getam.data.transforms import TagDataset
+from getam.data.tag_dataset import TagDataset
 from getam.nets.network import Network, evaluating
 
 

@@ -24,10 +24,10 @@ from torch import Tensor
 
 from getam.data.collection import Collection, Sample, names_hash
 from getam.data.fingerprint import file_hash, take_fingerprint
+from getam.data.grey_maps import read_photo_and_saliency
 from getam.data.map_cache import write_grey
 from getam.data.masks import write_atomically, write_classes, write_mask
 from getam.data.overlap import read_ahead, write_behind
-from getam.data.transforms import read_photo_and_saliency
 from getam.engine.device import AUTO, choose_device
 from getam.engine.hardware import Hardware
 from getam.engine.loop import fit, in_words

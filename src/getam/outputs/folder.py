@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from getam.data.masks import CLASSES_FILE, PARTIAL, append_line, read_classes, write_atomically, write_classes
-from getam.data.photos import PROTOCOL
+from getam.data.photo_folder import PROTOCOL
 from getam.data.tars import on_disk
 from getam.engine.environment import environment
 from getam.engine.ranks import world

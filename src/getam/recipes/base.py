@@ -9,8 +9,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator
 from torch import Tensor, nn
 
+from getam.data.augmentation import ZOOM
 from getam.data.collection import Collection
-from getam.data.transforms import ZOOM, TagDataset
+from getam.data.tag_dataset import TagDataset
 from getam.errors import InputError
 from getam.nets.build import FROM_NOTHING, SMALL_HYBRID, build_segmenter
 from getam.nets.embedded import embedded_model

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from getam.data.collection import Collection
 from getam.data.fingerprint import take_fingerprint
-from getam.data.transforms import TagDataset
+from getam.data.tag_dataset import TagDataset
 from getam.data.two_domains import Target, TwoDomainDataset, load_target
 from getam.errors import InputError
 from getam.losses.bas import tags_loss

@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from getam.data.collection import Collection, Sample, load_sample_mask
+from getam.data.grey_maps import saliency_of
 from getam.data.masks import LabelMap, remap
 from getam.data.photos import as_tensor, read_photo
 from getam.data.tags import BACKGROUND
-from getam.data.transforms import saliency_of
 from getam.errors import InputError
 from getam.label_numbers import ignore_label
 from getam.metrics.bootstrap import interval, mean_interval

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from getam.data.collection import Sample
+from getam.data.grey_maps import read_photo_and_saliency
 from getam.data.mask_folder import ClassList, classes_of, masks_in, remapped
 from getam.data.masks import read_mask, remap
-from getam.data.transforms import read_photo_and_saliency
 from getam.errors import InputError
 from getam.labels.candidates import Options, candidates
 from getam.labels.enlarge import enlarged

@@ -29,13 +29,15 @@ from getam.data.checks import (
     together,
 )
 from getam.data.class_map import ClassMap, read_class_map
-from getam.data.collection import Collection, Sample, mask_class_names, match_files, read_split
+from getam.data.collection import Collection, Sample, match_files, read_split
 from getam.data.duplicates import Glance, glance
 from getam.data.formats.registry import find_tags, read_tags
+from getam.data.mask_folder import mask_class_names
 from getam.data.masks import CLASSES_FILE, VOID
 from getam.data.overlap import read_ahead
 from getam.data.photo_files import is_voc_layout, photo_finder, sample_name
-from getam.data.photos import find_photos, read_photo
+from getam.data.photo_folder import find_photos
+from getam.data.photos import read_photo
 from getam.data.tags import TagRow, TagTable, suggest
 from getam.errors import InputError
 from getam.outputs.progress import progress

@@ -28,7 +28,8 @@ from getam.data.masks import (
 )
 from getam.data.new_folder import new_folder
 from getam.data.photo_files import is_voc_layout
-from getam.data.photos import find_photos, read_photo_near, suffix_of, turned_file
+from getam.data.photo_folder import find_photos
+from getam.data.photos import read_photo_near, suffix_of, turned_file
 from getam.data.tag_table import tag_table
 from getam.data.tags import BACKGROUND, TagRow, TagTable
 from getam.errors import InputError

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from getam.data.masks import write_atomically
-from getam.data.transforms import TagDataset
+from getam.data.tag_dataset import TagDataset
 from getam.engine.held_out import held_out_scores
 from getam.metrics.tag_accuracy import TagAccuracy, tag_accuracy
 from getam.nets.network import Network

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from getam.data.masks import replacing, write_atomically
-from getam.data.photos import as_tensor, find_photos, read_photo_near
+from getam.data.photo_folder import find_photos
+from getam.data.photos import as_tensor, read_photo_near
 from getam.engine.model import load_segmenter
 from getam.engine.runfolder import MODEL
 from getam.engine.weights_hash import weights_hash

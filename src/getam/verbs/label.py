@@ -11,9 +11,9 @@ from torch import Tensor
 
 from getam.data.class_map import read_class_map
 from getam.data.collection import Sample
+from getam.data.grey_maps import read_photo_and_saliency
 from getam.data.mask_folder import masks_in
 from getam.data.places import is_remote, place_of
-from getam.data.transforms import read_photo_and_saliency
 from getam.engine.device import AUTO, choose_device
 from getam.errors import InputError
 from getam.opened.saliency import AUTO_PROVIDER, load_with_saliency

@@ -11,7 +11,8 @@ from getam.data.collection import Sample
 from getam.data.confidences import with_confidences
 from getam.data.masks import encode_mask
 from getam.data.overlap import AHEAD
-from getam.data.photos import find_photos, path_in, photo_root, read_photo_near
+from getam.data.photo_folder import find_photos, path_in, photo_root
+from getam.data.photos import read_photo_near
 from getam.data.tars import names_tars
 from getam.engine.device import AUTO
 from getam.errors import InputError

@@ -12,7 +12,8 @@ from getam.data.confidences import read_confidences
 from getam.data.masks import LabelMap, read_mask
 from getam.data.new_folder import new_folder
 from getam.data.overlap import read_ahead
-from getam.data.photos import PROTOCOL, read_photo_near
+from getam.data.photo_folder import PROTOCOL
+from getam.data.photos import read_photo_near
 from getam.errors import InputError
 from getam.outputs.folder import in_the_way
 from getam.outputs.progress import progress

@@ -14,7 +14,7 @@ from getam.data.mask_folder import classes_of, masks_in
 from getam.data.mask_formats.photo_files import by_name, match, photo_files
 from getam.data.masks import CLASSES_FILE
 from getam.data.photo_files import is_voc_layout
-from getam.data.photos import PROTOCOL
+from getam.data.photo_folder import PROTOCOL
 from getam.engine.runfolder import METRICS, MODEL, SEGMENTER, RunFolder, read_metadata
 from getam.errors import InputError
 from getam.outputs.progress import say

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from getam.data.formats.registry import find_tags, read_tags
 from getam.data.photo_files import photo_finder
-from getam.data.photos import find_photos
+from getam.data.photo_folder import find_photos
 from getam.data.tags import TagTable
 from getam.errors import InputError
 

@@ -6,7 +6,7 @@ import re
 
 from getam.data.formats.listing import Listing, tagged
 from getam.data.formats.source import Source
-from getam.data.photos import find_photos
+from getam.data.photo_folder import find_photos
 from getam.errors import InputError
 
 TAGS = "{tags}"

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from getam.data.formats.listing import Listing, tagged
 from getam.data.formats.source import Source
-from getam.data.photos import PHOTO_SUFFIXES, PROTOCOL, find_files
+from getam.data.photo_folder import PHOTO_SUFFIXES, PROTOCOL, find_files
 from getam.data.tags import BACKGROUND
 from getam.errors import InputError
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from getam.data.formats.listing import Listing, Tagged, tagged
 from getam.data.formats.source import Source
-from getam.data.photos import find_files
+from getam.data.photo_folder import find_files
 from getam.errors import InputError
 
 ANNOTATIONS = "Annotations"

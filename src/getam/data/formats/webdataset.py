@@ -9,7 +9,7 @@ from typing import Any
 from getam.data.formats.listing import Listing, Tagged, tagged
 from getam.data.formats.plain_json import TAG_KEYS, names_of
 from getam.data.formats.source import Source
-from getam.data.photos import PHOTO_SUFFIXES
+from getam.data.photo_folder import PHOTO_SUFFIXES
 from getam.data.tars import names_tars, open_file, photos, root_of, samples, tars_of
 from getam.errors import InputError
 

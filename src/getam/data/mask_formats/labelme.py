@@ -32,7 +32,7 @@ from getam.data.mask_formats.base import (
 )
 from getam.data.mask_formats.outlines import filled, outlines
 from getam.data.masks import write_atomically
-from getam.data.photos import find_files
+from getam.data.photo_folder import find_files
 from getam.errors import InputError
 
 TOOL = "LabelMe"

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from getam.data.mask_formats.base import Source, name_of
-from getam.data.photos import find_photos, path_in, photo_root
+from getam.data.photo_folder import find_photos, path_in, photo_root
 from getam.data.tags import suggest
 from getam.errors import InputError
 

@@ -29,7 +29,7 @@ from getam.data.masks import (
     write_atomically,
     write_classes,
 )
-from getam.data.photos import find_files
+from getam.data.photo_folder import find_files
 from getam.errors import InputError
 from getam.label_numbers import IGNORE, MAX_CLASSES, deepened, is_deep
 

@@ -26,7 +26,7 @@ from getam.data.mask_formats.base import (
     ordered,
 )
 from getam.data.masks import encode_mask, voc_palette, write_atomically
-from getam.data.photos import find_files
+from getam.data.photo_folder import find_files
 from getam.data.tags import BACKGROUND
 from getam.errors import InputError
 from getam.label_numbers import IGNORE

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 
-from getam.data.collection import VOC_CLASSES, read_split
+from getam.data.collection import read_split
+from getam.data.mask_folder import VOC_CLASSES
 from getam.data.masks import LabelMap, read_mask, write_classes, write_mask
 from getam.data.official.archives import Archive, bring
 from getam.data.official.prepared import HASHES, lines, masks_hash, tags_csv

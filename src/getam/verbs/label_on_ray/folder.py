@@ -12,7 +12,7 @@ from typing import Any
 from getam.data.class_map import ClassMap
 from getam.data.collection import names_hash
 from getam.data.masks import CLASSES_FILE
-from getam.data.photos import PROTOCOL
+from getam.data.photo_folder import PROTOCOL
 from getam.data.places import exists, inside, is_remote, listing, place_of, read_bytes, write_bytes
 from getam.engine.environment import environment
 from getam.errors import InputError, SkippedError

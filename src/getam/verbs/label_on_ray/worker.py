@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from getam.data.grey_maps import as_map, fitted
 from getam.data.map_cache import grey
 from getam.data.overlap import read_ahead, write_behind
 from getam.data.photos import as_tensor, decode_grey, decode_near
 from getam.data.places import read_bytes, write_bytes
-from getam.data.transforms import as_map, fitted
 from getam.engine.device import choose_device
 from getam.errors import InputError
 from getam.nets.network import Network

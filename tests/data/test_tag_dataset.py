@@ -6,27 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
-from torchvision import tv_tensors
 
+from getam.data.augmentation import PAD_COLOUR, crop_generator, draw_augmentation
 from getam.data.collection import Collection, Sample
 from getam.data.masks import write_mask
-from getam.data.transforms import (
-    PAD_COLOUR,
-    Augmentation,
-    TagDataset,
-    augment,
-    crop_generator,
-    draw_augmentation,
-    fit_long_side,
-    read_photo_and_saliency,
-    resize_photo,
-    saliency_of,
-)
+from getam.data.tag_dataset import TagDataset
 from getam.errors import InputError
 
 
@@ -194,18 +180,6 @@ def test_workers_that_live_on_see_the_new_epoch(collection: Collection) -> None:
         assert batch["index"].tolist() == [0, 1, 2, 3]
 
 
-def test_drawn_numbers_cover_the_range_of_the_paper() -> None:
-    drawn = [draw_augmentation((256, 256), crop_generator(0, 0, index)) for index in range(2000)]
-    sides = np.array([each.long_side for each in drawn])
-    low, high = 0.9 * 256, 256 / 0.875
-    assert sides.min() == round(low)
-    assert sides.max() == round(high)
-    assert abs(sides.mean() - (low + high) / 2) < 2
-    assert abs(np.mean([each.flip for each in drawn]) - 0.5) < 0.05
-    assert abs(np.mean([each.offset for each in drawn]) - 0.5) < 0.03
-    assert {each.brightness for each in drawn} == {1.0}
-
-
 def test_zoom_is_a_multiple_of_the_crop(collection: Collection) -> None:
     drawn = [draw_augmentation((100, 40), crop_generator(0, 0, n), zoom=(0.5, 2.0)) for n in range(500)]
     sides = [each.long_side for each in drawn]
@@ -227,112 +201,8 @@ def test_colour_jitter_is_mild_and_leaves_the_padding(collection: Collection) ->
     assert torch.equal(plain["image"][:, ~plain["roi"]], jittered["image"][:, ~plain["roi"]])
 
 
-def test_gains_are_of_the_drawn_size() -> None:
-    layers = {"image": tv_tensors.Image(torch.full((3, 8, 8), 100, dtype=torch.uint8))}
-    brighter = augment(layers, (8, 8), (8, 8), Augmentation(8, (0.0, 0.0), False, brightness=1.2))
-    assert torch.allclose(brighter["image"], torch.tensor(120.0), atol=0.01)
-
-
-def crop_slowly(
-    photo: np.ndarray, size: tuple[int, int], drawn: Augmentation
-) -> tuple[np.ndarray, np.ndarray]:
-    """Oracle for a photo that is not resized: every pixel of the crop is looked up in plain Python."""
-    height, width = photo.shape[:2]
-    top, left = (round((size[k] - photo.shape[k]) * drawn.offset[k]) for k in range(2))
-    image, roi = np.empty((*size, 3)), np.zeros(size, bool)
-    for y in range(size[0]):
-        for x in range(size[1]):
-            source_y, source_x = y - top, (size[1] - 1 - x if drawn.flip else x) - left
-            roi[y, x] = 0 <= source_y < height and 0 <= source_x < width
-            image[y, x] = photo[source_y, source_x] if roi[y, x] else PAD_COLOUR
-    return image, roi
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    photo_size=st.tuples(st.integers(1, 24), st.integers(1, 24)),
-    size=st.tuples(st.integers(1, 24), st.integers(1, 24)),
-    offset=st.tuples(st.floats(0, 1), st.floats(0, 1)),
-    flip=st.booleans(),
-)
-def test_crop_pad_and_flip_agree_with_the_slow_way(
-    photo_size: tuple[int, int], size: tuple[int, int], offset: tuple[float, float], flip: bool
-) -> None:
-    photo = np.random.default_rng(0).integers(0, 256, (*photo_size, 3), np.uint8)
-    drawn = Augmentation(max(photo_size), offset, flip)
-    layers = {"image": tv_tensors.Image(torch.from_numpy(photo).permute(2, 0, 1))}
-    moved = augment(layers, photo_size, size, drawn)
-    image, roi = crop_slowly(photo, size, drawn)
-    np.testing.assert_allclose(moved["image"].permute(1, 2, 0).numpy(), image, atol=1e-4)
-    np.testing.assert_array_equal(moved["roi"][0].bool().numpy(), roi)
-
-
-def test_labels_are_taken_from_the_middle_of_the_pixels_they_replace() -> None:
-    rows = torch.arange(9, dtype=torch.uint8).repeat_interleave(9).reshape(1, 9, 9)
-    layers = {
-        "image": tv_tensors.Image(rows.expand(3, 9, 9)),
-        "mask": tv_tensors.Mask(rows),
-    }
-    moved = augment(layers, (9, 9), (3, 3), Augmentation(3, (0.0, 0.0), False))
-    assert moved["mask"][0, :, 0].tolist() == [1, 4, 7]
-    assert moved["image"][0, 1, 1] == 4
-
-
-def test_the_long_side_follows_the_longer_side_of_the_crop() -> None:
-    sides = [draw_augmentation((40, 200), crop_generator(0, 0, index)).long_side for index in range(200)]
-    assert min(sides) >= 180
-    assert max(sides) <= 229
-
-
-@given(size=st.tuples(st.integers(1, 5000), st.integers(1, 5000)), long_side=st.integers(1, 2000))
-def test_fitting_keeps_the_long_side_and_the_shape(size: tuple[int, int], long_side: int) -> None:
-    height, width = fit_long_side(size, long_side)
-    assert max(height, width) == long_side
-    assert min(height, width) >= 1
-    assert abs(height - size[0] * long_side / max(size)) <= 1
-    assert abs(width - size[1] * long_side / max(size)) <= 1
-
-
-def test_eval_item_is_the_whole_photo(collection: Collection) -> None:
-    dataset = TagDataset(collection, 32)
-    item = dataset.eval_item(1, long_side=64)
-    assert tuple(item["image"].shape) == (3, 64, 32)
-    assert item["size"].tolist() == [100, 50]
-    assert tuple(dataset.eval_item(1, square=48)["image"].shape) == (3, 48, 48)
-    with Image.open(collection.samples[1].photo) as image:
-        np.testing.assert_array_equal(dataset.eval_item(1)["image"].permute(1, 2, 0).numpy(), np.array(image))
-
-
-def test_resize_photo_takes_one_target() -> None:
-    with pytest.raises(ValueError, match=r"long_side \(4\) or square \(5\)"):
-        resize_photo(torch.zeros(3, 8, 8, dtype=torch.uint8), long_side=4, square=5)
-
-
-def test_resized_photos_agree_with_pillow() -> None:
-    pixels = np.random.default_rng(1).integers(0, 256, (60, 90, 3), np.uint8)
-    resized = resize_photo(torch.from_numpy(pixels).permute(2, 0, 1), long_side=45)
-    expected = np.array(Image.fromarray(pixels).resize((45, 30), Image.Resampling.BILINEAR))
-    assert np.abs(resized.permute(1, 2, 0).numpy() - expected).max() <= 1
-
-
 def test_empty_collections_and_crops_are_errors(collection: Collection) -> None:
     with pytest.raises(InputError, match="has no photos"):
         TagDataset(Collection(("cat",), ()), 32)
     with pytest.raises(InputError, match="crop size 0×0 is not positive"):
         TagDataset(collection, 0)
-
-
-def test_saliency_is_brought_to_the_size_of_the_photo(tmp_path: Path) -> None:
-    small = np.array([[0, 255, 255], [0, 0, 255]], np.uint8)
-    Image.fromarray(small).save(tmp_path / "small.png")
-    Image.new("RGB", (12, 8), (1, 2, 3)).save(tmp_path / "a.png")
-    sample = Sample("a", tmp_path / "a.png", (), saliency=tmp_path / "small.png")
-    found = saliency_of(sample, (8, 12))
-    wanted = F.interpolate(torch.from_numpy(small).float()[None, None], size=(8, 12), mode="bilinear")
-    torch.testing.assert_close(found, wanted[0, 0] / 255)
-    assert (float(found.min()), float(found.max())) == (0.0, 1.0)
-    photo, saliency = read_photo_and_saliency(sample)
-    assert photo[:, 0, 0].tolist() == [1, 2, 3]
-    assert saliency is not None
-    assert torch.equal(saliency, found)
-    assert read_photo_and_saliency(replace(sample, saliency=None))[1] is None
