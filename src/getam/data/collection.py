@@ -218,9 +218,8 @@ def name_rows(tags: Path | str, rows: Sequence[TagRow], is_voc: bool) -> dict[st
         name = sample_name(row.image, is_voc)
         if name in named:
             raise InputError(
-                f"{row.where}: {row.image} and {named[name].image} ({named[name].where.removeprefix(f'{tags}, ')})"
-                " would both be"
-                f" called {name!r}, and so would their masks; rename one of them."
+                f"{row.where}: {row.image} and {named[name].image} ({named[name].where.removeprefix(f'{tags}, ')}) "
+                f"would both be called {name!r}, and so would their masks; rename one of them."
             )
         named[name] = row
     return named
@@ -236,9 +235,8 @@ def _select(rows: dict[str, TagRow], path: Path, tags: Path) -> dict[str, TagRow
             missing.append(listed)
     if missing:
         raise InputError(
-            f"{path} lists {len(missing)} photos that have no row in {tags}, the first is {missing[0]!r}:"
-            " add their rows"
-            " (an empty tags cell means none of the classes) or take them off the list."
+            f"{path} lists {len(missing)} photos that have no row in {tags}, the first is {missing[0]!r}: add their "
+            "rows (an empty tags cell means none of the classes) or take them off the list."
         )
     return selected
 
@@ -271,14 +269,12 @@ def match_files(folder: Path, photos: dict[str, Path], what: str, required: bool
             matched[name] = file_or_none
         elif required:
             raise InputError(
-                f"photo {photos[name]} has no {what} in {folder}: add {name}.png there (any image suffix"
-                " will do)."
+                f"photo {photos[name]} has no {what} in {folder}: add {name}.png there (any image suffix will do)."
             )
     if not matched:
         raise InputError(
-            f"{folder} has no {what} for any of the {len(photos)} photos: its files must be named after the"
-            " photos, for"
-            f" example {next(iter(photos))}.png."
+            f"{folder} has no {what} for any of the {len(photos)} photos: its files must be named after the photos, "
+            f"for example {next(iter(photos))}.png."
         )
     return matched
 

@@ -115,9 +115,8 @@ def read_mask(path: Path | str, size: tuple[int, int] | None = None) -> LabelMap
         raise InputError(f"mask {path} is {_describe(mode)}")
     if size is not None and label.shape != size:
         raise InputError(
-            f"mask {path} is {label.shape[1]}×{label.shape[0]} but its photo is {size[1]}×{size[0]}"
-            " (width×height):"
-            " write the mask at the size of the photo, resizing with nearest neighbour."
+            f"mask {path} is {label.shape[1]}×{label.shape[0]} but its photo is {size[1]}×{size[0]} (width×height): "
+            "write the mask at the size of the photo, resizing with nearest neighbour."
         )
     return label
 
@@ -154,8 +153,8 @@ def read_label_names(folder: Path | str) -> tuple[str, tuple[str, ...]]:
     path = Path(folder) / CLASSES_FILE
     if not path.is_file():
         raise InputError(
-            f"{path} does not exist: write one class name a line, the first line 'background', in the order"
-            " of the labels."
+            f"{path} does not exist: write one class name a line, the first line 'background', in the order of the "
+            "labels."
         )
     try:
         names = [clean_name(line) for line in path.read_text(encoding="utf-8-sig").splitlines()]
@@ -279,9 +278,8 @@ def _sync_folder(folder: Path) -> None:
 
 def _no_background(path: Path, first: str) -> InputError:
     return InputError(
-        f"{path}, line 1: {first!r} where 'background' is expected; line n names label n − 1, and label"
-        " 0 is always"
-        " background."
+        f"{path}, line 1: {first!r} where 'background' is expected; line n names label n − 1, and label 0 is always "
+        "background."
     )
 
 
@@ -309,7 +307,6 @@ def _describe(mode: str) -> str:
     if mode == "1":
         return "black and white (mode 1), where white means ignore: write the label numbers as an 8-bit PNG."
     return (
-        f"{'RGB' if mode.startswith('RGB') else mode} colours, not label numbers: convert it to a palette"
-        " PNG whose"
-        " palette indices are the labels, by looking every colour up in your colour table."
+        f"{'RGB' if mode.startswith('RGB') else mode} colours, not label numbers: convert it to a palette PNG whose "
+        "palette indices are the labels, by looking every colour up in your colour table."
     )

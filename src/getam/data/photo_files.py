@@ -83,8 +83,7 @@ def photo_finder(
                     f" {place.parent}; write the name as the file's is."
                 )
         raise InputError(
-            f"{row.where}: photo {row.image} is not in {data}; correct the name, add the photo or"
-            " delete the row."
+            f"{row.where}: photo {row.image} is not in {data}; correct the name, add the photo or delete the row."
         )
 
     return find

@@ -34,8 +34,8 @@ def require_fitting(
     for name, (tensor, shape, letters) in expected.items():
         if maps.ndim != 4 or tuple(tensor.shape) != shape:
             raise InputError(
-                f"maps {tuple(maps.shape)} and {name} {tuple(tensor.shape)} do not belong together: "
-                f"expected (B,K,H,W) and {letters}."
+                f"maps {tuple(maps.shape)} and {name} {tuple(tensor.shape)} do not belong together: expected (B,K,H,W) "
+                f"and {letters}."
             )
     require_finite(maps=maps, images=images, saliency=saliency)
     require_shallow(classes)

@@ -96,8 +96,8 @@ class LocalisationScore:
         """
         if map.ndim != 2 or not (map.min() >= 0 and map.max() <= 1):
             raise InputError(
-                f"a map is (H, W) in [0, 1] but one is {map.shape} in [{map.min()}, {map.max()}]: subtract"
-                " its minimum and divide by its maximum first"
+                f"a map is (H, W) in [0, 1] but one is {map.shape} in [{map.min()}, {map.max()}]: subtract its minimum "
+                "and divide by its maximum first"
             )
         if boxes.ndim != 2 or boxes.shape[1] != 4 or not len(boxes):
             raise InputError(f"true boxes are {boxes.shape}: they must be (N, 4) of at least one box")

@@ -115,9 +115,8 @@ def _histogram(
     ids = np.asarray(class_ids, np.int64)
     if values.ndim != 3 or values.shape[1:] != true.shape or len(ids) != len(values):
         raise InputError(
-            f"maps are {values.shape} with {len(ids)} class ids but the truth is {true.shape}: maps must be"
-            " (K, H, W),"
-            " class ids (K) and the truth (H, W)."
+            f"maps are {values.shape} with {len(ids)} class ids but the truth is {true.shape}: maps must be (K, H, W), "
+            "class ids (K) and the truth (H, W)."
         )
     if ids.size and (ids.min() < 1 or ids.max() > classes):
         raise InputError(f"class ids {ids.tolist()} must be labels from 1 to {classes}.")

@@ -78,8 +78,8 @@ def load_backbone(model: nn.Module, path: Path | str) -> None:
     if wrong:
         name = wrong[0]
         raise WeightsError(
-            f"{path}: {name} is {tuple(state[name].shape)} but the model's is {tuple(own[name].shape)}: "
-            "are these weights of another size of the backbone?"
+            f"{path}: {name} is {tuple(state[name].shape)} but the model's is {tuple(own[name].shape)}: are these "
+            "weights of another size of the backbone?"
         )
     model.load_state_dict({name: state.get(name, value) for name, value in own.items()})
 

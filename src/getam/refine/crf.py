@@ -60,8 +60,8 @@ def dense_crf(
     batch, _, *size = probabilities.shape if probabilities.ndim == 4 else (0, 0)
     if tuple(images.shape) != (batch, 3, *size):
         raise InputError(
-            f"images are {tuple(images.shape)} and probabilities {tuple(probabilities.shape)}: "
-            "pass (B,3,H,W) and (B,C,H,W) of the same batch and size."
+            f"images are {tuple(images.shape)} and probabilities {tuple(probabilities.shape)}: pass (B,3,H,W) and "
+            "(B,C,H,W) of the same batch and size."
         )
     require_finite(images=images, probabilities=probabilities)
     refined = torch.empty_like(probabilities, dtype=torch.float32, memory_format=torch.contiguous_format)

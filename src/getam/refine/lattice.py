@@ -174,8 +174,8 @@ def _key_strides(corners: Tensor) -> list[int]:
 
 def _too_spread(dimensions: int, extent: str) -> InputError:
     return InputError(
-        f"the {dimensions} features spread over too many standard deviations to be numbered ({extent}): "
-        "use larger standard deviations."
+        f"the {dimensions} features spread over too many standard deviations to be numbered ({extent}): use larger "
+        "standard deviations."
     )
 
 

@@ -58,8 +58,8 @@ def photo_sized(images: Tensor, maps: Tensor) -> Tensor:
     """
     if images.ndim != 4 or maps.ndim != 4 or len(images) != len(maps):
         raise InputError(
-            f"images are {tuple(images.shape)} and maps {tuple(maps.shape)}: "
-            "pass images (B,3,H,W) and maps (B,K,h,w) of the same batch."
+            f"images are {tuple(images.shape)} and maps {tuple(maps.shape)}: pass images (B,3,H,W) and maps (B,K,h,w) "
+            "of the same batch."
         )
     require_finite(images=images, maps=maps)
     size = (images.shape[-2], images.shape[-1])

@@ -129,11 +129,10 @@ def _summary(protocol: Mapping[str, Any]) -> str:
     of = f" of the split `{protocol['split']}`" if protocol["split"] else ""
     environment = protocol["environment"]
     return (
-        f"{protocol['photos']} photos{of}, {len(classes)} classes ({', '.join(classes)}), tags known, long side"
-        f" {protocol['size']}, one pass. Model `{protocol['weights_sha256'][:12]}`, ids"
-        f" `{protocol['ids_sha256'][:12]}`, torch {environment['versions']['torch']},"
-        f" {protocol['threads']} {'thread' if protocol['threads'] == 1 else 'threads'}"
-        f" of {environment['machine']}.\n"
+        f"{protocol['photos']} photos{of}, {len(classes)} classes ({', '.join(classes)}), tags known, long side "
+        f"{protocol['size']}, one pass. Model `{protocol['weights_sha256'][:12]}`, ids "
+        f"`{protocol['ids_sha256'][:12]}`, torch {environment['versions']['torch']}, {protocol['threads']} "
+        f"{'thread' if protocol['threads'] == 1 else 'threads'} of {environment['machine']}.\n"
     )
 
 

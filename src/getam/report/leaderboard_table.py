@@ -100,10 +100,10 @@ def markdown(
 def _summary(protocol: Mapping[str, Any]) -> str:
     classes, environment = protocol["classes"], protocol["environment"]
     return (
-        f"{protocol['photos']} photos to train on by their tags, {protocol['test_photos']} others to test on,"
-        f" {len(classes)} classes ({', '.join(classes)}). Ids of the test `{protocol['test_ids_sha256'][:12]}`, torch"
-        f" {environment['versions']['torch']}, {protocol['threads']}"
-        f" {'thread' if protocol['threads'] == 1 else 'threads'} of {environment['machine']}.\n"
+        f"{protocol['photos']} photos to train on by their tags, {protocol['test_photos']} others to test on, "
+        f"{len(classes)} classes ({', '.join(classes)}). Ids of the test `{protocol['test_ids_sha256'][:12]}`, torch "
+        f"{environment['versions']['torch']}, {protocol['threads']} "
+        f"{'thread' if protocol['threads'] == 1 else 'threads'} of {environment['machine']}.\n"
     )
 
 

@@ -58,8 +58,7 @@ def tabulate(
         chosen = _check_classes(path, tuple(classes), there)
     if len(chosen) > MAX_CLASSES:
         raise InputError(
-            f"{path} has {len(chosen)} classes, but masks have room for {MAX_CLASSES}: select fewer"
-            " with `classes`."
+            f"{path} has {len(chosen)} classes, but masks have room for {MAX_CLASSES}: select fewer with `classes`."
         )
     order = {name: place for place, name in enumerate(chosen)}
     rows = []

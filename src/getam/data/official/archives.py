@@ -45,8 +45,7 @@ def what_to_fetch(missing: list[Archive], folder: Path) -> InputError:
         f"{each.url} ({f'md5 {each.md5}' if each.md5 else 'checksum unverified'})" for each in missing
     )
     return InputError(
-        f"{folder} lacks {', '.join(each.name for each in missing)}: fetch {files} into {folder},"
-        " or give --download."
+        f"{folder} lacks {', '.join(each.name for each in missing)}: fetch {files} into {folder}, or give --download."
     )
 
 
