@@ -8,7 +8,7 @@ import getam
 
 PACKAGE = Path(getam.__file__).parent
 ORDER = (
-    "errors", "registry", "named", "boxes", "label_numbers", "threads", "tiles", "frozen", "photo_size",
+    "errors", "whole_files", "registry", "named", "boxes", "label_numbers", "threads", "tiles", "frozen", "photo_size",
     "onnx_session", "data", "refine", "attention", "maps", "labels", "losses", "nets", "metrics", "pipeline_patches",
     "pipeline", "pipeline_text", "recipes", "engine", "exported", "outputs", "opened", "report", "published",
     "web", "service", "verbs", "cli_signature", "cli_groups", "cli_verbs", "cli", "cli_completion", "__main__",

@@ -86,7 +86,7 @@ def test_an_interrupted_write_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tm
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("getam.data.masks.os.replace", interrupted)
+    monkeypatch.setattr("getam.whole_files.os.replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_grey(tmp_path / "map.png", np.zeros((2, 2), np.float32))
     assert not list(tmp_path.iterdir())

@@ -1,7 +1,5 @@
 """Label maps go to disk and back unchanged, and class lists are matched by name."""
 
-import os
-import stat
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +14,7 @@ from getam.data.masks import (
     read_label_names,
     read_mask,
     remap,
-    replacing,
     voc_palette,
-    write_atomically,
     write_classes,
     write_mask,
 )
@@ -62,54 +58,10 @@ def test_writing_leaves_nothing_beside_the_mask(tmp_path: Path) -> None:
     assert read_mask(tmp_path / "a.png").all()
 
 
-def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
-    write_atomically(tmp_path / "a.txt", b"old")
-
-    def write_half() -> None:
-        with replacing(tmp_path / "a.txt") as file:
-            file.write(b"n")
-            file.flush()
-            raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        write_half()
-    assert (tmp_path / "a.txt").read_text() == "old"
-    assert len(list(tmp_path.iterdir())) == 1
-
-
-def test_a_file_is_on_the_disk_before_it_takes_its_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    done: list[tuple[str, str, int]] = []
-    sync, replace = os.fsync, os.replace
-
-    def watched_sync(number: int) -> None:
-        about = os.fstat(number)
-        done.append(("sync", "folder", 0) if stat.S_ISDIR(about.st_mode) else ("sync", "file", about.st_size))
-        sync(number)
-
-    def watched_replace(source: Path, target: Path) -> None:
-        done.append(("rename", target.name, source.stat().st_size))
-        replace(source, target)
-
-    monkeypatch.setattr(os, "fsync", watched_sync)
-    monkeypatch.setattr(os, "replace", watched_replace)
-    write_atomically(tmp_path / "a.txt", b"12345")
-    assert done == [("sync", "file", 5), ("rename", "a.txt", 5), ("sync", "folder", 0)]
-
-
 @pytest.mark.parametrize("name", ["a" * 251 + ".png", "ß" * 125 + ".png"])  # as long as names may be
 def test_long_file_names_are_written(tmp_path: Path, name: str) -> None:
     write_mask(tmp_path / name, np.ones((2, 3), np.uint8))
     assert read_mask(tmp_path / name).all()
-
-
-def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
-    with replacing(tmp_path / "a.txt") as first:
-        first.write(b"first")
-        write_atomically(tmp_path / "a.txt", b"second")
-    assert (tmp_path / "a.txt").read_bytes() == b"first"
-    assert len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.mark.parametrize(

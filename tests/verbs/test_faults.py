@@ -15,9 +15,10 @@ import pytest
 import torch
 
 from getam import cli
-from getam.data.masks import append_line, read_mask, replacing, write_atomically
+from getam.data.masks import read_mask
 from getam.data.photos import read_photo_near
 from getam.engine.state import read_state, write_state
+from getam.whole_files import append_line, replacing, write_atomically
 
 
 @contextmanager

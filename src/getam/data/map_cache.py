@@ -12,8 +12,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from getam.data.fingerprint import file_hash
-from getam.data.masks import write_atomically
 from getam.errors import InputError
+from getam.whole_files import write_atomically
 
 CACHE_VARIABLE = "GETAM_CACHE"
 KEY_DIGITS = 12

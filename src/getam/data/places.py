@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from getam.data.masks import PARTIAL, write_atomically
 from getam.data.photo_folder import PHOTO_SUFFIXES
 from getam.errors import InputError
+from getam.whole_files import PARTIAL, write_atomically
 
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)  # two letters at least: C:/ is a disk
 WHOLE = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory")

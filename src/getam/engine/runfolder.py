@@ -15,7 +15,6 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from getam.data.fingerprint import Fingerprint, changes, read_fingerprint
-from getam.data.masks import PARTIAL, append_line, write_atomically
 from getam.engine.environment import environment
 from getam.engine.hardware import SINGLE
 from getam.engine.processes import barrier
@@ -26,6 +25,7 @@ from getam.engine.tracking.base import OpenTracker
 from getam.engine.tracking.following import Following
 from getam.errors import InputError, WeightsError
 from getam.nets.network import Network
+from getam.whole_files import PARTIAL, append_line, write_atomically
 
 MODEL, CONFIG, DATA, METRICS, ENVIRONMENT = (
     "model.safetensors", "config.yaml", "data.jsonl", "metrics.jsonl", "env.json",

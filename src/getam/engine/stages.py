@@ -26,7 +26,7 @@ from getam.data.collection import Collection, Sample, names_hash
 from getam.data.fingerprint import file_hash, take_fingerprint
 from getam.data.grey_maps import read_photo_and_saliency
 from getam.data.map_cache import write_grey
-from getam.data.masks import write_atomically, write_classes, write_mask
+from getam.data.masks import write_classes, write_mask
 from getam.data.overlap import read_ahead, write_behind
 from getam.engine.device import AUTO, choose_device
 from getam.engine.hardware import Hardware
@@ -39,6 +39,7 @@ from getam.engine.tracking.base import OpenTracker
 from getam.nets.network import Network
 from getam.nets.weights import mean_weights
 from getam.recipes.stages import LabelStage, MeanStage, SoftLabelStage, Stage, TrainStage
+from getam.whole_files import write_atomically
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[..., None]]]
 """As `outputs.progress.progress`: what is done and how often → a function that takes the number done and a note."""

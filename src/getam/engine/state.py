@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from getam.data.masks import replacing
 from getam.errors import InputError
+from getam.whole_files import replacing
 
 STATE, STATE_BEFORE = "state.pt", "state-before.pt"
 

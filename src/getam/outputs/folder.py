@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from getam.data.masks import CLASSES_FILE, PARTIAL, append_line, read_classes, write_atomically, write_classes
+from getam.data.masks import CLASSES_FILE, read_classes, write_classes
 from getam.data.photo_folder import PROTOCOL
 from getam.data.tars import on_disk
 from getam.engine.environment import environment
@@ -18,6 +18,7 @@ from getam.errors import InputError, SkippedError
 from getam.outputs.progress import say
 from getam.outputs.shards import Shard, hold
 from getam.outputs.unfinished import Unfinished
+from getam.whole_files import PARTIAL, append_line, write_atomically
 
 Identity = tuple[int, int]
 

@@ -10,10 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from getam.data.masks import write_atomically
 from getam.errors import GetamError, InputError
 from getam.outputs.progress import say
 from getam.outputs.shards import Shard, of_all_shards, of_shard
+from getam.whole_files import write_atomically
 
 Row = TypeVar("Row")
 

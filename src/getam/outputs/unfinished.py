@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from getam.data.fingerprint import file_hash
-from getam.data.masks import append_line, write_atomically
 from getam.data.tars import is_file
 from getam.outputs.shards import Shard, of_all_shards, of_shard
+from getam.whole_files import append_line, write_atomically
 
 UNFINISHED = "unfinished.jsonl"
 

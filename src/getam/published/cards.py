@@ -59,9 +59,9 @@ def model_card(about: Published) -> str:
         f"# {about.name}",
         f"A network of [getam]({PAPER}) that was trained from image tags and "
         f"{'makes masks of photos without tags' if about.masks else 'says which pixels carry each tag'}.",
-        f"## Use\n\nIn this folder, with getam installed:\n\n```bash\n{use}getam explain photo.jpg --model .     # "
-        "which pixels carry each class\n```\n\n```python\nimport getam\n\nmaps = "
-        "getam.explain(\"PATH/OF/THIS/FOLDER\", \"photo.jpg\")\n```",
+        "## Use\n\nIn this folder, with getam installed:\n\n```bash\n"
+        f"{use}getam explain photo.jpg --model .     # which pixels carry each class\n```\n\n"
+        "```python\nimport getam\n\nmaps = getam.explain(\"PATH/OF/THIS/FOLDER\", \"photo.jpg\")\n```",
         f"## Classes\n\n{len(about.classes)}, besides background: {', '.join(map(_plain, about.classes))}.",
         "## Training\n\n" + _table([("network", about.kind), *told, ("getam", about.version)]),
         "## Limits\n\nIt knows the classes above: anything else is called one of them, or background. Masks learned "

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from getam.data.masks import write_atomically
 from getam.errors import InputError
 from getam.label_numbers import ignore_label
 from getam.report.overlay import (
@@ -26,6 +25,7 @@ from getam.report.overlay import (
     label_overlay,
 )
 from getam.report.palette import css_colour
+from getam.whole_files import write_atomically
 
 SMALL_SIDE, LARGE_SIDE = 256, 640
 """Photos are shown with a longer side between these: small ones magnified whole times, large ones shrunk."""

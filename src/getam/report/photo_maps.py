@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from getam.data.masks import write_atomically
 from getam.data.photos import as_tensor, upright
 from getam.errors import InputError
 from getam.maps.base import Maps
@@ -26,6 +25,7 @@ from getam.photo_size import REFINED_SIDE
 from getam.refine.pamr import ITERATIONS
 from getam.refine.scaled import refine_maps, scale_to_peak
 from getam.report.overlay import Photo, data_uri, heat_colours, heat_overlay
+from getam.whole_files import write_atomically
 
 SHOWN = 320  # long side of the pictures in a notebook
 

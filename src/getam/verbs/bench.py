@@ -14,7 +14,6 @@ from torch import nn
 
 from getam.data.collection import Collection, Sample
 from getam.data.fingerprint import take_fingerprint
-from getam.data.masks import write_atomically
 from getam.engine.device import choose_device
 from getam.engine.environment import environment
 from getam.engine.model import load_model
@@ -37,6 +36,7 @@ from getam.report.bench_plots import CURVES, TRADEOFF, draw, plotting_missing
 from getam.report.bench_table import BenchRow, markdown
 from getam.verbs.bench_row import Subject, measure_row
 from getam.verbs.loading import load_and_say, require_background
+from getam.whole_files import write_atomically
 
 RESULTS = "bench.json"
 THRESHOLD_RULE = "sorted ids dealt into two halves; the best threshold of each half scores the other one"

@@ -18,14 +18,7 @@ from getam.data import checks
 from getam.data.checks import Check, mask_problems, spellings
 from getam.data.collection import Sample, read_split
 from getam.data.mask_colours import labels_of_colours
-from getam.data.masks import (
-    CLASSES_FILE,
-    VOID,
-    read_mask,
-    replacing,
-    write_atomically,
-    write_mask,
-)
+from getam.data.masks import CLASSES_FILE, VOID, read_mask, write_mask
 from getam.data.new_folder import new_folder
 from getam.data.photo_files import is_voc_layout
 from getam.data.photo_folder import find_photos
@@ -34,6 +27,7 @@ from getam.data.tag_table import tag_table
 from getam.data.tags import BACKGROUND, TagRow, TagTable
 from getam.errors import InputError
 from getam.outputs.progress import progress
+from getam.whole_files import replacing, write_atomically
 
 LEFT_OUT = "left-out.csv"
 TURNED = "photo that EXIF turns"

@@ -10,13 +10,13 @@ import numpy as np
 
 from getam.data.collection import Collection, Sample
 from getam.data.formats.registry import read_tags
-from getam.data.masks import write_atomically
 from getam.data.stratify import stratified
 from getam.data.tag_table import tag_table
 from getam.data.tags import TagRow
 from getam.errors import InputError
 from getam.named import read_named
 from getam.verbs.loading import load_and_say
+from getam.whole_files import write_atomically
 
 SHARES = ("train=0.8", "val=0.2")
 

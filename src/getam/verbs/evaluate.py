@@ -17,7 +17,7 @@ from rich.progress import track
 from getam.data.class_map import read_class_map
 from getam.data.collection import names_hash, read_split
 from getam.data.mask_folder import ClassList, classes_of, masks_in, remapped
-from getam.data.masks import CLASSES_FILE, read_mask, write_atomically
+from getam.data.masks import CLASSES_FILE, read_mask
 from getam.data.tags import BACKGROUND, suggest
 from getam.errors import InputError
 from getam.metrics.bootstrap import DEFAULT, Bootstrap, Interval, difference_interval, interval
@@ -25,6 +25,7 @@ from getam.metrics.confusion import ConfusionMatrix, Counts, Scores, hits_and_un
 from getam.metrics.dice import dice
 from getam.metrics.hausdorff import HausdorffScore
 from getam.outputs.folder import identities, refuse_input
+from getam.whole_files import write_atomically
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from getam.data.masks import write_atomically
 from getam.data.tag_dataset import TagDataset
 from getam.engine.held_out import held_out_scores
 from getam.metrics.tag_accuracy import TagAccuracy, tag_accuracy
@@ -18,6 +17,7 @@ from getam.nets.network import Network
 from getam.outputs.progress import say
 from getam.recipes.base import CommonConfig
 from getam.recipes.schedule import start_of
+from getam.whole_files import write_atomically
 
 TAGS = "tags.json"
 

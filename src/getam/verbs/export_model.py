@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from getam.data.masks import replacing, write_atomically
 from getam.data.photo_folder import find_photos
 from getam.data.photos import as_tensor, read_photo_near
 from getam.engine.model import load_segmenter
@@ -32,6 +31,7 @@ from getam.outputs.folder import identities, in_the_way, refuse_input
 from getam.outputs.progress import say
 from getam.photo_size import WORK_SIDE
 from getam.verbs.export_int8 import smaller, with_truth
+from getam.whole_files import replacing, write_atomically
 
 Target = Literal["onnx", "torch"]
 SUFFIXES: dict[str, str] = {"onnx": ".onnx", "torch": ".pt2"}

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from getam.data.confidences import read_confidences
-from getam.data.masks import LabelMap, read_mask, write_atomically
+from getam.data.masks import LabelMap, read_mask
 from getam.data.overlap import read_ahead
 from getam.data.photos import read_photo_near
 from getam.metrics.plausibility import NOTHING, Plausibility, plausibility
@@ -21,6 +21,7 @@ from getam.outputs.folder import Job, OutputFolder, refuse_input
 from getam.photo_size import WORK_SIDE, fit_long_side
 from getam.report.gallery import ReportRow, render
 from getam.report.overlay import Photo
+from getam.whole_files import write_atomically
 
 PAGE = "first-look.html"
 SHOWN = 10

@@ -14,7 +14,7 @@ import torch
 
 from getam.data.collection import Collection, load_sample_mask
 from getam.data.fingerprint import file_hash, take_fingerprint
-from getam.data.masks import read_mask, write_atomically
+from getam.data.masks import read_mask
 from getam.data.photos import read_photo
 from getam.engine.environment import environment
 from getam.engine.stages import mask_file
@@ -38,6 +38,7 @@ from getam.verbs.leaderboard_row import Contest, Folders, measure_system
 from getam.verbs.loading import load_and_say
 from getam.verbs.train import weights_file
 from getam.verbs.train_config import configure
+from getam.whole_files import write_atomically
 
 RESULTS = "leaderboard.json"
 ROWS = "rows"

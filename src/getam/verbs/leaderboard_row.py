@@ -13,7 +13,7 @@ import numpy as np
 
 from getam.data.collection import Collection, Sample, load_sample_mask
 from getam.data.fingerprint import take_fingerprint
-from getam.data.masks import read_mask, write_atomically, write_classes, write_mask
+from getam.data.masks import read_mask, write_classes, write_mask
 from getam.data.overlap import read_ahead, write_behind
 from getam.data.photos import as_tensor, read_photo
 from getam.data.tags import BACKGROUND
@@ -37,6 +37,7 @@ from getam.report.leaderboard_table import Curve, SystemRow
 from getam.verbs.exam import Exam
 from getam.verbs.leaderboard_entry import SECOND, Entry
 from getam.verbs.train_config import configure, recorded
+from getam.whole_files import write_atomically
 
 PLAN = "plan.json"  # beside a row's folder: its steps and what they cost
 RANKED, MIOU = "tags right", "mIoU"  # what is followed while training

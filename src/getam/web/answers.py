@@ -11,7 +11,6 @@ from typing import Any
 
 import gradio as gr
 
-from getam.data.masks import write_atomically
 from getam.errors import GetamError
 from getam.web.downloads import files_of
 from getam.web.look import Found, Look, agreement, in_numbers_of, shown_size
@@ -40,6 +39,7 @@ from getam.web.visit import (
     titles,
     with_strokes,
 )
+from getam.whole_files import write_atomically
 
 NOTHING = "nothing"
 LOOK, FIX = "look", "fix"

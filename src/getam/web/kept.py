@@ -23,7 +23,6 @@ from getam.data.masks import (
     read_classes,
     read_mask,
     remap,
-    write_atomically,
     write_classes,
 )
 from getam.data.photos import suffix_of
@@ -31,6 +30,7 @@ from getam.data.tag_table import tag_table
 from getam.data.tags import TagRow, TagTable
 from getam.errors import InputError
 from getam.label_numbers import SHALLOW_CLASSES
+from getam.whole_files import write_atomically
 
 PHOTOS, MASKS, TAGS, ALL_TAGS = "photos", "masks", "tags.csv", "corrected-tags.csv"
 LOCK = ".lock"

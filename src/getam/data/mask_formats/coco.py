@@ -27,8 +27,8 @@ from getam.data.mask_formats.base import (
     the_file,
     understanding,
 )
-from getam.data.masks import write_atomically
 from getam.errors import InputError
+from getam.whole_files import write_atomically
 
 TOOL = "COCO"
 FILE = "annotations.json"

@@ -32,8 +32,8 @@ from getam.data.mask_formats.base import (
 )
 from getam.data.mask_formats.outlines import filled
 from getam.data.mask_formats.runs import from_run_lengths, run_lengths
-from getam.data.masks import write_atomically
 from getam.errors import InputError
+from getam.whole_files import write_atomically
 
 TOOL = "CVAT"
 FILE = "annotations.xml"

@@ -32,8 +32,8 @@ from getam.data.mask_formats.base import (
 )
 from getam.data.mask_formats.label_studio_rle import decode_brush, encode_brush
 from getam.data.mask_formats.outlines import filled
-from getam.data.masks import replacing, write_atomically
 from getam.errors import InputError
+from getam.whole_files import replacing, write_atomically
 
 TOOL = "Label Studio"
 FILE = "tasks.json"

@@ -21,17 +21,11 @@ from getam.data.mask_formats.base import (
     one_each,
     ordered,
 )
-from getam.data.masks import (
-    CLASSES_FILE,
-    encode_mask,
-    read_classes,
-    read_mask,
-    write_atomically,
-    write_classes,
-)
+from getam.data.masks import CLASSES_FILE, encode_mask, read_classes, read_mask, write_classes
 from getam.data.photo_folder import find_files
 from getam.errors import InputError
 from getam.label_numbers import IGNORE, MAX_CLASSES, deepened, is_deep
+from getam.whole_files import write_atomically
 
 MOST = MAX_CLASSES
 TOOL = "getam"

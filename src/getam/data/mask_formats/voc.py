@@ -25,11 +25,12 @@ from getam.data.mask_formats.base import (
     one_each,
     ordered,
 )
-from getam.data.masks import encode_mask, voc_palette, write_atomically
+from getam.data.masks import encode_mask, voc_palette
 from getam.data.photo_folder import find_files
 from getam.data.tags import BACKGROUND
 from getam.errors import InputError
 from getam.label_numbers import IGNORE
+from getam.whole_files import write_atomically
 
 TOOL = "VOC"
 MASKS = "SegmentationClass"

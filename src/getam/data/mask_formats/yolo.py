@@ -21,9 +21,9 @@ from getam.data.mask_formats.base import (
     understanding,
 )
 from getam.data.mask_formats.outlines import filled, outlines
-from getam.data.masks import write_atomically
 from getam.data.photo_folder import find_files
 from getam.errors import InputError
+from getam.whole_files import write_atomically
 
 TOOL = "YOLO"
 LABELS = "labels"

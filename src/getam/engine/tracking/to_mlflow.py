@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from getam.data.masks import write_atomically
 from getam.engine.tracking.base import FOLDER, Record, numbers_of, run_name
+from getam.whole_files import write_atomically
 
 EXPERIMENT = "getam"
 URI, ALLOW = "MLFLOW_TRACKING_URI", "MLFLOW_ALLOW_FILE_STORE"

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from getam.data.masks import write_atomically
 from getam.engine.tracking.base import FOLDER, Record, numbers_of, run_name
+from getam.whole_files import write_atomically
 
 PROJECT, MODE = "getam", "WANDB_MODE"
 NOTED = "wandb-run.json"

@@ -15,7 +15,6 @@ from typing import Any
 
 from rich.console import Console
 
-from getam.data.masks import write_atomically
 from getam.engine.environment import environment
 from getam.engine.loop import fit, in_words
 from getam.engine.model import load_segmenter
@@ -28,6 +27,7 @@ from getam.report.gallery import write_report
 from getam.verbs.demo.digits import DIGIT_CLASSES, DigitScenes
 from getam.verbs.demo.report import cat, cat_row, results_table, rich_table, scene_rows
 from getam.verbs.demo.score import DemoScores, score
+from getam.whole_files import write_atomically
 
 HELD_OUT, TUNING, SHOWN = 512, 128, 8  # scenes: scored, for choosing thresholds, in the report
 INDEX, RECORD, RUN = "index.html", "demo.json", "run"  # what a report folder holds
