@@ -19,7 +19,8 @@ from typing import Any
 from getam.data.collection import load_collection
 from getam.data.fingerprint import take_fingerprint
 from getam.engine.model import load_model
-from getam.engine.runfolder import MODEL, RunFolder, read_metadata, save_model
+from getam.engine.model_file import MODEL, read_metadata, save_model
+from getam.engine.runfolder import RunFolder
 from getam.engine.stages import run_stages
 from getam.outputs.progress import progress
 from getam.recipes.self_training import STRONG

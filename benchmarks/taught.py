@@ -25,7 +25,7 @@ from second_stage import AGAIN, run_on
 
 from getam.data.collection import Collection, Sample
 from getam.data.tag_dataset import TagDataset
-from getam.engine.runfolder import MODEL
+from getam.engine.model_file import MODEL
 from getam.nets.segmenter import Segmenter
 from getam.recipes.stages import LabelStage, Stage, TrainStage
 from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe

@@ -19,7 +19,8 @@ from torch.utils.data import get_worker_info
 
 from getam.engine import loop
 from getam.engine.loop import fit
-from getam.engine.runfolder import LOCK, RunFolder, read_metadata
+from getam.engine.model_file import read_metadata
+from getam.engine.runfolder import LOCK, RunFolder
 from getam.engine.stopping import Stopped
 from getam.errors import InputError
 from getam.nets.segmenter import Segmenter

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from getam.data.collection import Collection, load_collection
 from getam.data.masks import read_classes, read_mask
-from getam.engine.runfolder import RunFolder, read_metadata
+from getam.engine.model_file import read_metadata
+from getam.engine.runfolder import RunFolder
 from getam.engine.stages import run_stages
 from getam.errors import InputError
 from getam.nets.network import Network

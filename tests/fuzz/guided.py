@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 READERS = [
     "getam.data",
     "getam.engine.state",
+    "getam.engine.model_file",
     "getam.engine.runfolder",
     "getam.nets.weights",
     "getam.outputs.unfinished",

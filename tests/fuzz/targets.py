@@ -31,7 +31,8 @@ from getam.data.mask_formats.base import Reading
 from getam.data.masks import encode_mask, read_classes, read_mask
 from getam.data.photos import read_grey, read_photo, read_photo_near
 from getam.engine.model import load_model
-from getam.engine.runfolder import RunFolder, save_model
+from getam.engine.model_file import save_model
+from getam.engine.runfolder import RunFolder
 from getam.engine.state import read_state, write_state
 from getam.errors import GetamError, InputError
 from getam.nets.weights import read_weights

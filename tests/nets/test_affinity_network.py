@@ -10,7 +10,7 @@ from torch.autograd import gradcheck
 import tiny
 from getam.attention.capture import AttentionCall, MatrixCall, capture, global_calls
 from getam.engine.model import load_model
-from getam.engine.runfolder import save_model
+from getam.engine.model_file import save_model
 from getam.errors import InputError
 from getam.nets import affinity as module
 from getam.nets.affinity import AffinityHead, AffinitySegmenter

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import tiny
 from getam.engine.model import load_model
-from getam.engine.runfolder import save_model
+from getam.engine.model_file import save_model
 from getam.errors import InputError
 from getam.maps.affinity import has_learned_boundaries, learned_boundaries
 from getam.maps.registry import find_method

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 import tiny
 from getam.engine.model import load_model
-from getam.engine.runfolder import save_model
+from getam.engine.model_file import save_model
 from getam.errors import InputError
 from getam.maps.registry import find_method
 from getam.nets.cosine import BOTTLENECK, TEMPERATURE, CosineClassifier, CosineHead, build_cosine

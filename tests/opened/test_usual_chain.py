@@ -10,7 +10,7 @@ import pytest
 
 import getam
 import tiny
-from getam.engine.runfolder import save_model
+from getam.engine.model_file import save_model
 from getam.errors import InputError, WeightsError
 from getam.opened.usual_chain import chosen_chain, usual_chain
 from getam.pipeline import Pipeline

@@ -21,7 +21,7 @@ import getam
 import tiny
 from getam.attention.capture import capture, global_calls
 from getam.engine.model import load_model
-from getam.engine.runfolder import save_model
+from getam.engine.model_file import save_model
 from getam.errors import CaptureError, InputError
 from getam.maps.methods.acr import acr
 from getam.nets.token_classifier import TokenClassifier, build_token_classifier

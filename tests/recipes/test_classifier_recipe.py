@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 import tiny
 from getam.engine.model import load_model, load_segmenter
-from getam.engine.runfolder import save_model
+from getam.engine.model_file import save_model
 from getam.errors import InputError, WeightsError
 from getam.nets.classifier import Classifier
 from getam.recipes.base import optimizer

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from getam.engine.model import load_segmenter
-from getam.engine.runfolder import MODEL, read_metadata, save_model
+from getam.engine.model_file import MODEL, read_metadata, save_model
 
 
 @pytest.fixture(scope="session")

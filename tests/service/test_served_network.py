@@ -15,7 +15,7 @@ from torch import Tensor
 from getam.data.confidences import read_confidences
 from getam.data.masks import read_mask
 from getam.engine.model import load_segmenter
-from getam.engine.runfolder import read_metadata, save_model
+from getam.engine.model_file import read_metadata, save_model
 from getam.errors import InputError
 from getam.nets.inference import batch_logits, photo_logits
 from getam.service import network as module

@@ -17,7 +17,7 @@ import tiny
 from getam.data.confidences import read_confidences
 from getam.data.masks import read_mask, write_classes, write_mask
 from getam.data.photos import as_tensor, read_photo
-from getam.engine.runfolder import save_model
+from getam.engine.model_file import save_model
 from getam.errors import InputError
 from getam.metrics.cross_validation import CrossValidated
 from getam.pipeline import Pipeline

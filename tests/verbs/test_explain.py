@@ -18,7 +18,7 @@ import getam
 import tiny
 from getam import cli
 from getam.data.photos import as_tensor, read_photo
-from getam.engine.runfolder import save_model
+from getam.engine.model_file import save_model
 from getam.engine.weights_hash import weights_hash
 from getam.errors import InputError
 from getam.nets import preprocess

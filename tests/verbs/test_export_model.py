@@ -126,7 +126,7 @@ def test_a_file_that_differs_is_not_left(
 def test_a_network_without_a_decoder_is_refused(
     scenes: Path, tmp_path: Path, tiny_network: Segmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from getam.engine.runfolder import save_model
+    from getam.engine.model_file import save_model
     from getam.nets.classifier import build_classifier
 
     net = build_classifier("resnet10t", ("a", "b"), weights="", output_stride=16)

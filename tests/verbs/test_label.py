@@ -17,7 +17,7 @@ import getam
 import tiny
 from getam.data.masks import read_mask
 from getam.data.photos import as_tensor, read_photo
-from getam.engine.runfolder import save_model
+from getam.engine.model_file import save_model
 from getam.errors import InputError
 from getam.opened.lists import without_none
 from getam.pipeline import LABEL_SCALES, Pipeline

@@ -17,7 +17,7 @@ import tiny
 from getam.data.masks import read_mask
 from getam.data.photos import as_tensor, read_photo
 from getam.engine.model import load_model, load_segmenter
-from getam.engine.runfolder import read_metadata, save_model
+from getam.engine.model_file import read_metadata, save_model
 from getam.nets.inference import photo_logits
 from getam.nets.masks import decide, segment
 from getam.recipes.getam import GetamConfig

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from getam.engine.model import load_model
-from getam.engine.runfolder import MODEL
+from getam.engine.model_file import MODEL
 from getam.engine.weights_hash import weights_hash
 from getam.errors import InputError
 from getam.verbs.publish import publish

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from getam.engine.runfolder import MODEL, read_metadata
+from getam.engine.model_file import MODEL, read_metadata
 from getam.errors import GetamError, InputError, WeightsError
 from getam.nets.adversarial import AdversarialSegmenter
 from getam.nets.affinity import AffinitySegmenter

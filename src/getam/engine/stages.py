@@ -32,9 +32,10 @@ from getam.engine.device import AUTO, choose_device
 from getam.engine.hardware import Hardware
 from getam.engine.loop import fit, in_words
 from getam.engine.model import load_model
+from getam.engine.model_file import MODEL, read_metadata, save_model
 from getam.engine.processes import ANY, barrier, launched
 from getam.engine.ranks import rank, world
-from getam.engine.runfolder import MODEL, RunFolder, read_metadata, save_model
+from getam.engine.runfolder import RunFolder
 from getam.engine.tracking.base import OpenTracker
 from getam.nets.network import Network
 from getam.nets.weights import mean_weights

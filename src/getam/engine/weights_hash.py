@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from getam.engine.runfolder import MODEL
+from getam.engine.model_file import MODEL
 from getam.errors import WeightsError
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from getam.engine.model import load_model
-from getam.engine.runfolder import MODEL
+from getam.engine.model_file import MODEL
 from getam.engine.weights_hash import weights_hash
 from getam.errors import InputError
 from getam.frozen import frozen

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from getam.engine.runfolder import MODEL, read_metadata
+from getam.engine.model_file import MODEL, read_metadata
 from getam.opened.lists import without_none
 from getam.pipeline import Pipeline
 from getam.pipeline_text import parse_labels, parse_pipeline

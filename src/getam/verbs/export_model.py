@@ -17,7 +17,7 @@ from torch import Tensor
 from getam.data.photo_folder import find_photos
 from getam.data.photos import as_tensor, read_photo_near
 from getam.engine.model import load_segmenter
-from getam.engine.runfolder import MODEL
+from getam.engine.model_file import MODEL
 from getam.engine.weights_hash import weights_hash
 from getam.errors import InputError
 from getam.exported.about import UNKNOWN_LICENCE, About

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from getam.data.collection import Collection
-from getam.engine.runfolder import read_metadata
+from getam.engine.model_file import read_metadata
 from getam.errors import InputError
 from getam.nets.embedded import embedded_model
 

@@ -17,7 +17,8 @@ from getam.data.masks import read_mask, write_classes, write_mask
 from getam.data.overlap import read_ahead, write_behind
 from getam.data.photos import as_tensor, read_photo
 from getam.data.tags import BACKGROUND
-from getam.engine.runfolder import METRICS, MODEL, RunFolder
+from getam.engine.model_file import MODEL
+from getam.engine.runfolder import METRICS, RunFolder
 from getam.engine.stages import mask_file, run_stages, stage_folders
 from getam.engine.step_cost import step_cost
 from getam.errors import InputError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from getam.data.new_folder import new_folder
 from getam.engine.model import load_model
-from getam.engine.runfolder import MODEL, read_metadata
+from getam.engine.model_file import MODEL, read_metadata
 from getam.errors import InputError
 from getam.nets.embedded import embedded_model
 from getam.nets.segmenter import Segmenter

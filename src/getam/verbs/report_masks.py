@@ -15,7 +15,8 @@ from getam.data.mask_formats.photo_files import by_name, match, photo_files
 from getam.data.masks import CLASSES_FILE
 from getam.data.photo_files import is_voc_layout
 from getam.data.photo_folder import PROTOCOL
-from getam.engine.runfolder import METRICS, MODEL, SEGMENTER, RunFolder, read_metadata
+from getam.engine.model_file import MODEL, SEGMENTER, read_metadata
+from getam.engine.runfolder import METRICS, RunFolder
 from getam.errors import InputError
 from getam.outputs.progress import say
 from getam.report.browse.measures import Layer

@@ -14,7 +14,7 @@ from getam.data.confidences import with_confidences
 from getam.data.fingerprint import file_hash
 from getam.data.masks import encode_mask
 from getam.engine.model import load_model
-from getam.engine.runfolder import MODEL
+from getam.engine.model_file import MODEL
 from getam.engine.weights_hash import weights_hash
 from getam.errors import InputError
 from getam.labels.enlarge import enlarged

@@ -27,7 +27,7 @@ import getam
 import tiny
 from getam.data.masks import read_mask
 from getam.data.places import listing, read_bytes, write_bytes
-from getam.engine.runfolder import save_model
+from getam.engine.model_file import save_model
 from getam.errors import InputError, SkippedError
 from getam.verbs.label import label
 from getam.verbs.label_on_ray import engine as label_ray
