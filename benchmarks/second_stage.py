@@ -72,8 +72,8 @@ def run_on(
     *,
     masks: bool = False,
 ) -> None:
-    """What is not done yet of stages on split train of a VOC-layout folder; `given` is the network they begin with,
-    if there is one; `masks` says that a stage reads the true ones.
+    """What is not done yet of stages on split train of a VOC-layout folder; `given` are model files they begin with,
+    `masks` says that a stage reads the true ones.
     """
     collection = load_collection(data, classes=ANIMALS, split="train", saliency=data / "Saliency")
     with RunFolder(out) as run:

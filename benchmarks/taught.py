@@ -3,9 +3,9 @@
     python benchmarks/taught.py DATA --teacher MODEL --students students.yaml --out runs/taught
 
 DATA is the VOC-layout folder of docs/results.md, MODEL a run folder or model file that labels its split train (one pass
-at a long side of 320, the dense CRF, undecided where saliency maps disagree), students.yaml what each student is:
-options of recipe `supervised`, and of `StudentConfig`, by a name. They all learn from the same labels. What is done is
-not done again.
+at the long side at which it predicts, the dense CRF, undecided where saliency maps disagree), students.yaml what each
+student is: options of recipe `supervised`, and of `StudentConfig`, by a name. They all learn from the same labels; one
+that goes on from `start` begins with the network that `--start` gives. What is done is not done again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 from pydantic import Field
-from second_stage import AGAIN, run_on
+from second_stage import run_on
 
 from getam.data.collection import Collection, Sample
 from getam.data.tag_dataset import TagDataset
@@ -29,7 +29,7 @@ from getam.engine.model_file import MODEL
 from getam.nets.segmenter import Segmenter
 from getam.recipes.stages import LabelStage, Stage, TrainStage
 from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe
-from getam.recipes.told_labels import label_options, told_by
+from getam.recipes.told_labels import ToldOptions, label_options, told_by
 
 
 class StudentConfig(SupervisedConfig):
@@ -37,7 +37,7 @@ class StudentConfig(SupervisedConfig):
 
     frozen_blocks: int = Field(default=0, ge=0)  # so many first blocks of a ViT keep their weights
     balanced: bool = False  # photos of rare classes are seen more often
-    after: str = ""  # goes on from this student, or from "teacher"; "": from the backbone's weights
+    after: str = ""  # goes on from this student, "teacher" or "start"; "": from the backbone's weights
 
     def build(self, classes: Sequence[str]) -> Segmenter:
         net = super().build(classes)
@@ -69,8 +69,9 @@ def repeated(samples: Sequence[Sample]) -> tuple[Sample, ...]:
 
 def stages(students: dict[str, dict[str, Any]]) -> list[Stage]:
     """Labels by the network `teacher`, told the tags, then each student."""
-    rule = partial(told_by, "teacher", AGAIN)
-    found: list[Stage] = [LabelStage("labels", ("teacher",), rule, label_options(AGAIN))]
+    config = ToldOptions()
+    rule = partial(told_by, "teacher", config)
+    found: list[Stage] = [LabelStage("labels", ("teacher",), rule, label_options(config))]
     for name, options in students.items():
         student = StudentConfig(**options)
         found.append(TrainStage(name, SupervisedRecipe(), student, labels="labels", start=student.after))
@@ -83,12 +84,14 @@ def main() -> None:
     )
     parser.add_argument("data", type=Path)
     parser.add_argument("--teacher", type=Path, required=True)
+    parser.add_argument("--start", type=Path)
     parser.add_argument("--students", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    teacher = options.teacher / MODEL if options.teacher.is_dir() else options.teacher
+    asked = {"teacher": options.teacher, "start": options.start}
+    given = {name: path / MODEL if path.is_dir() else path for name, path in asked.items() if path}
     todo = stages(yaml.safe_load(options.students.read_text()))
-    run_on(options.data, todo, {"teacher": teacher}, options.out, {"recipe": "taught"})
+    run_on(options.data, todo, given, options.out, {"recipe": "taught"})
 
 
 if __name__ == "__main__":
