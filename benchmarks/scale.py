@@ -73,7 +73,7 @@ def cost_of(verb: str, data: Path, count: int, **options: Any) -> dict[str, floa
 def list_of(count: int) -> dict[str, float]:
     """Seconds and bytes of memory a photo takes before the first one is looked at: found, checked, put into a list."""
     from getam.outputs.folder import OutputFolder
-    from getam.verbs.predict import photo_jobs
+    from getam.verbs.loading import photo_jobs
 
     with tempfile.TemporaryDirectory() as temporary:
         photos = Path(temporary) / "photos"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from getam.data.photo_folder import find_files, find_photos
+from getam.data.photo_folder import find_files, find_photos, photo_names
 from getam.errors import InputError
 
 
@@ -91,3 +91,11 @@ def test_a_link_after_its_folder_in_the_alphabet_is_passed_over_too(tmp_path: Pa
     Image.new("RGB", (4, 4)).save(tmp_path / "deep" / "a.jpg")
     os.symlink(tmp_path / "deep", tmp_path / "zebra")
     assert relative(find_photos(tmp_path), tmp_path) == ["deep/a.jpg"]
+
+
+def test_names_are_paths_in_the_folder_without_suffix(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    (folder / "deep").mkdir(parents=True)
+    files = [folder / "a.b.jpg", folder / "deep" / "c.PNG"]
+    assert photo_names(files, folder) == ["a.b", "deep/c"]
+    assert photo_names([folder / "a.b.jpg"], folder / "a.b.jpg") == ["a.b"]

@@ -23,7 +23,7 @@ from getam.nets.masks import decide, segment
 from getam.recipes.getam import GetamConfig
 from getam.refine.crf import dense_crf
 from getam.refine.crf_parameters import DEEPLAB
-from getam.verbs.predict import photo_names, predict
+from getam.verbs.predict import predict
 
 
 @pytest.fixture
@@ -164,14 +164,6 @@ def test_a_large_jpeg_gets_a_mask_of_its_size(trained: Path, tmp_path: Path) -> 
     Image.new("RGB", (2400, 400), (200, 40, 40)).save(tmp_path / "a.jpg", exif=exif)
     out = predict(tmp_path / "a.jpg", model=trained, out=tmp_path / "out", scales=(32,), crf=False)
     assert read_mask(out / "a.png").shape == (2400, 400)
-
-
-def test_names_are_paths_in_the_folder_without_suffix(tmp_path: Path) -> None:
-    folder = tmp_path / "photos"
-    (folder / "deep").mkdir(parents=True)
-    files = [folder / "a.b.jpg", folder / "deep" / "c.PNG"]
-    assert photo_names(files, folder) == ["a.b", "deep/c"]
-    assert photo_names([folder / "a.b.jpg"], folder / "a.b.jpg") == ["a.b"]
 
 
 def test_the_model_that_is_named_is_the_one_that_predicts(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from PIL import features
 
@@ -63,6 +63,12 @@ def photo_root(photos: Path | str) -> Path:
 def path_in(root: Path, photo: Path) -> str:
     """Where a photo lies in its `photo_root`, with suffix and forward slashes; a tar is a folder there."""
     return tars.without_tar(photo.relative_to(root).as_posix())
+
+
+def photo_names(files: list[Path], photos: Path) -> list[str]:
+    """What each photo's results are called: its path in the folder, without the suffix."""
+    root = photo_root(photos)
+    return [PurePosixPath(path_in(root, file)).with_suffix("").as_posix() for file in files]
 
 
 def find_files(

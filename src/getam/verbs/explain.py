@@ -18,7 +18,7 @@ from getam.outputs.folder import Job, OutputFolder
 from getam.outputs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.outputs.shards import over_processes, read_shard
 from getam.report.photo_maps import PhotoMaps
-from getam.verbs.predict import photo_jobs
+from getam.verbs.loading import photo_jobs
 from getam.verbs.words import names_of, reads_words, words_model
 
 WHOLE_PHOTOS = 1  # in memory before and after their turn: the pictures need them at full size

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 from getam.data.mask_folder import ClassList, classes_of, masks_in, remapped
 from getam.data.masks import read_mask
+from getam.data.photo_folder import photo_names
 from getam.data.photos import read_photo_near
 from getam.errors import InputError
 from getam.exported.about import About
@@ -18,7 +19,6 @@ from getam.exported.write import with_about
 from getam.metrics.confusion import ConfusionMatrix
 from getam.photo_size import WORK_SIDE
 from getam.verbs.open_predictor import open_predictor
-from getam.verbs.predict import photo_names
 
 Pairs = Sequence[tuple[Path, Path]]
 

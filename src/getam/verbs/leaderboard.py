@@ -36,8 +36,7 @@ from getam.verbs.leaderboard_entry import Entry, read_entries, read_entry
 from getam.verbs.leaderboard_photos import require_apart, some_of
 from getam.verbs.leaderboard_row import Contest, Folders, measure_system
 from getam.verbs.loading import load_and_say
-from getam.verbs.train import weights_file
-from getam.verbs.train_config import configure
+from getam.verbs.train_config import configure, weights_file
 from getam.whole_files import write_atomically
 
 RESULTS = "leaderboard.json"

@@ -1,11 +1,13 @@
-"""A collection for a verb: how its tags were understood is said on stderr."""
+"""What a verb is to do: a collection, how its tags were understood said on stderr, and the jobs of photos."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from getam.data.collection import Collection, Sample, load_collection
+from getam.data.photo_folder import find_photos, photo_names
 from getam.errors import InputError
 from getam.outputs.folder import Job
 from getam.outputs.progress import say
@@ -17,6 +19,13 @@ def load_and_say(*given: Any, **options: Any) -> Collection:
     for note in collection.notes:
         say(note)
     return collection
+
+
+def photo_jobs(photos: Path | str, out: Path | str, suffix: str = ".png") -> list[Job]:
+    """A photo, or those of a folder without `out`, each with one result, called like the photo's path in the folder."""
+    files = find_photos(photos, leave_out=out)
+    names = photo_names(files, Path(photos))
+    return [Job(name, (f"{name}{suffix}",), (file,)) for name, file in zip(names, files, strict=True)]
 
 
 def tagged_job(sample: Sample) -> Job:

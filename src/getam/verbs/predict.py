@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from getam.data.class_map import read_class_map
@@ -11,7 +11,6 @@ from getam.data.collection import Sample
 from getam.data.confidences import with_confidences
 from getam.data.masks import encode_mask
 from getam.data.overlap import AHEAD
-from getam.data.photo_folder import find_photos, path_in, photo_root
 from getam.data.photos import read_photo_near
 from getam.data.tars import names_tars
 from getam.engine.device import AUTO
@@ -23,7 +22,7 @@ from getam.outputs.shards import over_processes, read_shard
 from getam.photo_size import WORK_SIDE, require_sides
 from getam.verbs.export_masks import check_export, export
 from getam.verbs.first_look import end_with_first_look
-from getam.verbs.loading import load_and_say, require_known, tagged_job
+from getam.verbs.loading import load_and_say, photo_jobs, require_known, tagged_job
 from getam.verbs.open_predictor import open_predictor
 
 LARGE = 5000  # long side of photos in which what is small would be lost; phones' mostly have less
@@ -143,13 +142,6 @@ def predict(
     return folder.path
 
 
-def photo_jobs(photos: Path | str, out: Path | str, suffix: str = ".png") -> list[Job]:
-    """A photo, or those of a folder without `out`, each with one result, called like the photo's path in the folder."""
-    files = find_photos(photos, leave_out=out)
-    names = photo_names(files, Path(photos))
-    return [Job(name, (f"{name}{suffix}",), (file,)) for name, file in zip(names, files, strict=True)]
-
-
 def tagged_photos(
     photos: Path,
     tags: Path,
@@ -170,9 +162,3 @@ def tagged_photos(
     found = load_and_say(photos, tags, format=format, classes=classes, known=known, class_map=class_map)
     require_known(found.classes, known)
     return {sample.name: sample for sample in found.samples}
-
-
-def photo_names(files: list[Path], photos: Path) -> list[str]:
-    """What each photo's results are called: its path in the folder, without the suffix."""
-    root = photo_root(photos)
-    return [PurePosixPath(path_in(root, file)).with_suffix("").as_posix() for file in files]

@@ -20,19 +20,17 @@ from getam.engine.runfolder import RunFolder
 from getam.engine.stages import run_stages
 from getam.engine.tracking.base import find_tracker
 from getam.errors import InputError
-from getam.nets.embedded import embedded_model
 from getam.nets.network import Network
 from getam.opened.saliency import AUTO_PROVIDER, load_with_saliency
 from getam.opened.saliency_source import heard, source_of
 from getam.outputs.progress import progress
 from getam.recipes import find_recipe
-from getam.recipes.base import EMBEDDED
 from getam.recipes.schedule import complaint
 from getam.recipes.stages import StagedRecipe
 from getam.verbs.exam import Exam, plan, say_pace
 from getam.verbs.few import known_classes, warnings_of
 from getam.verbs.loading import load_and_say
-from getam.verbs.train_config import configure, named, run_record, with_weights
+from getam.verbs.train_config import configure, named, run_record, weights_file, with_weights
 
 logger = logging.getLogger(__name__)
 
@@ -206,13 +204,6 @@ def train(
         if exam and rank() == 0:
             exam.end(net, run.path)
     return net
-
-
-def weights_file(weights: str | None) -> Path | None:
-    """The file that training starts from; None where it comes from the hub, or from nothing."""
-    if weights == EMBEDDED:
-        return embedded_model()
-    return Path(weights) if weights else None
 
 
 def _masks_in_words(collection: Collection) -> str:

@@ -14,6 +14,7 @@ from getam.data.collection import Collection
 from getam.engine.runfolder import RunFolder
 from getam.errors import InputError, WeightsError
 from getam.named import read_named
+from getam.nets.embedded import embedded_model
 from getam.nets.hub import from_hub
 from getam.recipes.base import EMBEDDED, CommonConfig, Config
 from getam.recipes.schedule import start_of, suitable_rate, suitable_steps
@@ -99,6 +100,13 @@ def with_weights(config: CommonConfig, classes: Sequence[str], out: Path) -> Com
         )
         return embedded
     return config
+
+
+def weights_file(weights: str | None) -> Path | None:
+    """The file that training starts from; None where it comes from the hub, or from nothing."""
+    if weights == EMBEDDED:
+        return embedded_model()
+    return Path(weights) if weights else None
 
 
 def recorded(config: CommonConfig) -> dict[str, Any]:
