@@ -86,6 +86,10 @@ MADE: dict[str, tuple[tuple[int, ...], Loss]] = {
         (1 + CLASSES, SIDE, SIDE), lambda x, at: cross_entropy.foreground_background_loss(x, LABEL[at])[1]
     ),
     "pixels": ((1 + CLASSES, SIDE, SIDE), lambda x, at: cross_entropy.pixel_loss(x, LABEL[at], 0.5)),
+    "partial labels": (
+        (1 + CLASSES, SIDE, SIDE),
+        lambda x, at: cross_entropy.pixel_loss(x, LABEL[at], partial=(TAGS[at] > 0, ROI[at])),
+    ),
     "saliency": ((1 + CLASSES, SIDE, SIDE), lambda x, at: saliency_loss(x, SALIENCY[at], ROI[at])),
     "tags": ((CLASSES,), lambda x, at: classification_loss(x, TAGS[at], KNOWN[at])),
     "soft labels": (

@@ -163,3 +163,38 @@ def test_gradients(known: Tensor | None) -> None:
     assert torch.autograd.gradcheck(lambda z: foreground_background_loss(z, label, known), (logits,))
     for q in (0.0, 0.7):
         assert torch.autograd.gradcheck(lambda z, q=q: pixel_loss(z, label, q, known), (logits,))
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 1000), q=st.sampled_from([0.0, 0.5]))
+def test_partial_labels_let_undecided_pixels_be_what_the_photo_may_show(seed: int, q: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(2, 4, 3, 4, generator=generator)
+    label = torch.tensor([0, 1, 2, 3, 255, 255])[torch.randint(0, 6, (2, 3, 4), generator=generator)]
+    possible = torch.rand(2, 3, generator=generator) > 0.5
+    shown = torch.rand(2, 3, 4, generator=generator) > 0.3
+    wanted = []
+    for b, y, x in torch.cartesian_prod(torch.arange(2), torch.arange(3), torch.arange(4)).tolist():
+        weights = [math.exp(value) for value in logits[b, :, y, x].tolist()]
+        c = int(label[b, y, x])
+        if c == 255 and not shown[b, y, x]:
+            continue
+        may = [c] if c != 255 else [0] + [k for k in (1, 2, 3) if possible[b, k - 1]]
+        p = sum(weights[k] for k in may) / sum(weights)
+        wanted.append((1 - p**q) / q if q else -math.log(p))
+    found = float(pixel_loss(logits, label, q, partial=(possible, shown)))
+    assert found == pytest.approx(sum(wanted) / max(1, len(wanted)), rel=1e-4, abs=1e-6)
+
+
+def test_the_gradient_of_partial_labels_only_takes_from_what_cannot_be_there() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(1, 4, 2, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    label = torch.full((1, 2, 3), 255)
+    partial = (torch.tensor([[True, False, True]]), torch.ones(1, 2, 3, dtype=torch.bool))
+    assert torch.autograd.gradcheck(lambda z: pixel_loss(z, label, partial=partial), (logits,))
+    (slope,) = torch.autograd.grad(pixel_loss(logits, label, partial=partial), logits)
+    assert (slope[:, 2] > 0).all()  # class 2 is not tagged
+    assert (slope[:, [0, 1, 3]] < 0).all()
+    everything = (torch.ones(1, 3, dtype=torch.bool), partial[1])
+    (none,) = torch.autograd.grad(pixel_loss(logits, label, partial=everything), logits)
+    assert none.abs().max() < 1e-12

@@ -101,3 +101,25 @@ def test_options_change_the_loss_as_they_say() -> None:
     mixed = recipe.losses(net, batch, 0.0, SupervisedConfig(class_mix=1.0))
     torch.testing.assert_close(mixed["pixel"], F.cross_entropy(logits, masks))
     torch.testing.assert_close(mixed["cls"], F.multilabel_soft_margin_loss(scores, tags))
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_with_partial_labels_undecided_pixels_of_the_photo_are_of_its_tags(asked: bool) -> None:
+    net, recipe = tiny.hybrid_segmenter(), SupervisedRecipe()
+    mask = torch.randint(0, 4, (2, 32, 32), generator=torch.Generator().manual_seed(0))
+    mask[:, :9] = 255
+    roi = torch.ones(2, 32, 32, dtype=torch.bool)
+    roi[:, :4] = False
+    tags, known = (
+        torch.tensor([[1.0, 0, 0], [0, 0, 1]]),
+        torch.tensor([[True, True, False], [True, True, True]]),
+    )
+    batch = {"image": tiny.photos(2, model=net), "tags": tags, "mask": mask, "roi": roi, "known": known}
+    _, logits = net(batch["image"])
+    possible = torch.tensor(
+        [[True, False, True], [False, False, True]]
+    )  # the third may be in the first photo
+    found = recipe.losses(net, batch, 0.0, SupervisedConfig(partial_labels=asked))["pixel"]
+    wanted = pixel_loss(logits, mask, 0.0, known, (possible, roi) if asked else None)
+    torch.testing.assert_close(found, wanted)
+    assert not asked or found != pixel_loss(logits, mask, 0.0, known)

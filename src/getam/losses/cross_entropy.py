@@ -32,17 +32,43 @@ def foreground_background_loss(
     return mean_over(pixelwise, foreground), mean_over(pixelwise, background)
 
 
-def pixel_loss(logits: Tensor, label: Tensor, q: float = 0.0, known: Tensor | None = None) -> Tensor:
+def pixel_loss(
+    logits: Tensor,
+    label: Tensor,
+    q: float = 0.0,
+    known: Tensor | None = None,
+    partial: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
     """Mean over all decided pixels of the generalised cross-entropy (1 − p^q) / q; p: the label's probability.
 
     With q → 0 it is the cross-entropy; the larger q, the less is learned from pixels that the network contradicts, as
     wrong labels are (Zhang and Sabuncu, arXiv 1805.07836, equation 6). Shapes as above.
+
+    Args:
+        logits, label, known: as of `foreground_background_loss`.
+        q: in [0,1].
+        partial: classes (B,C) bool that may be in the photo, and pixels (B,H,W) bool that show it: of these the
+            undecided ones count too, p the probability of background and those classes together (partial labels: Cour,
+            Sapp and Taskar, JMLR 12, 2011).
     """
     label = label.long()
     pixelwise = _cross_entropy(logits, label, known)
+    counted = label != ignore_label(logits.shape[1] - 1)
+    if partial is not None:
+        possible, shown = partial
+        undecided = shown & ~counted
+        pixelwise = torch.where(undecided, _among(logits, possible), pixelwise)
+        counted = counted | undecided
     if q:
         pixelwise = -torch.expm1(-q * pixelwise) / q
-    return mean_over(pixelwise, label != ignore_label(logits.shape[1] - 1))
+    return mean_over(pixelwise, counted)
+
+
+def _among(logits: Tensor, possible: Tensor) -> Tensor:
+    """(B,H,W): −log of the probability of background and the possible classes (B,C)."""
+    allowed = torch.cat([torch.ones_like(possible[:, :1]), possible], 1)[:, :, None, None]
+    found = wide(logits).log_softmax(1)
+    return -found.masked_fill(~allowed, torch.finfo(found.dtype).min).logsumexp(1)
 
 
 def without_unknown(logits: Tensor, label: Tensor, known: Tensor) -> Tensor:
