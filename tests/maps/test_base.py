@@ -31,8 +31,9 @@ def test_slots_hold_the_lists_in_order(lists: list[list[int]]) -> None:
 @pytest.mark.parametrize("dtype", [torch.bool, torch.float32, torch.int64])
 def test_tags_mean_the_classes_that_are_not_zero(dtype: torch.dtype, tags: list[list[bool]]) -> None:
     lists = [[c for c, present in enumerate(row) if present] for row in tags]
-    slots, _ = class_slots(torch.tensor(tags).to(dtype), len(tags), 3)
-    assert torch.equal(slots, class_slots(lists, len(tags), 3)[0])
+    given = torch.tensor(tags).to(dtype)
+    for same in (given, given.numpy()):
+        assert torch.equal(class_slots(same, len(tags), 3)[0], class_slots(lists, len(tags), 3)[0])
 
 
 @pytest.mark.parametrize("classes", [[3, 7], [["cat"], ["dog"]], 5, [None, [1]]])

@@ -137,6 +137,9 @@ def test_one_class_of_one_photo(vit: Any, files: list[Path], classes: Any) -> No
         (3, [[3], [3]]), ("3", [[3], [3]]), ([3, 1], [[3], [1]]), (["3", 1], [[3], [1]]), ([[3], ["1"]], [[3], [1]]),
         ([[3, 2], [1]], [[3, 2], [1]]), (torch.tensor([3, 1]), [[3], [1]]), ([3, [1, 2]], [[3], [1, 2]]),
         (torch.tensor([[0, 0, 1, 1, 0], [0, 1, 0, 0, 0]]), [[2, 3], [1]]), ([[], [1]], [[], [1]]),
+        (np.array([[0, 0, 1, 1, 0], [0, 1, 0, 0, 0]]), [[2, 3], [1]]),
+        (np.array([[False, True, False, False, False], [True] * 5]), [[1], [0, 1, 2, 3, 4]]),
+        (np.array([["3"], ["1"]]), [[3], [1]]),
     ],
 )  # fmt: skip
 def test_classes_of_several_photos_and_of_a_batch(
@@ -233,8 +236,10 @@ def test_classes_for_another_number_of_photos(vit: Any, files: list[Path], class
         getam.explain(vit, tiny.photos(2), classes)
 
 
-@pytest.mark.parametrize("tags", [torch.ones(1, 5), torch.ones(3, 5), torch.ones(2, 4)])
-def test_tags_of_another_shape(vit: Any, files: list[Path], tags: Tensor) -> None:
+@pytest.mark.parametrize(
+    "tags", [torch.ones(1, 5), torch.ones(3, 5), torch.ones(2, 4), np.ones((2, 4)), np.array([[3], [1]])]
+)
+def test_tags_of_another_shape(vit: Any, files: list[Path], tags: Any) -> None:
     with pytest.raises(InputError, match=r"tags are \("):
         getam.explain(vit, files, tags)
 

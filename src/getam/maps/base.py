@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -117,7 +119,7 @@ def check_photos(images: Tensor) -> None:
 
 
 def class_slots(
-    classes: Sequence[Sequence[int]] | Tensor,
+    classes: Sequence[Sequence[int]] | Tensor | npt.NDArray[Any],
     batch: int,
     class_count: int,
     device: torch.device | str = "cpu",
@@ -125,7 +127,8 @@ def class_slots(
     """Turn per-photo class lists, or multi-hot tags, into slots.
 
     Args:
-        classes: one list of class indices per photo, e.g. [[3, 7], [1]]; or finite tags (B,C), non-zero = present.
+        classes: one list of class indices per photo, e.g. [[3, 7], [1]]; or finite tags (B,C), a tensor or an array of
+            NumPy's, non-zero = present.
         batch: B, the number of photos.
         class_count: C, the number of scores the model gives.
         device: where the slots go.
@@ -139,6 +142,8 @@ def class_slots(
     >>> class_slots([[3, 7], [1]], batch=2, class_count=10)[0].tolist()
     [[3, 7], [1, -1]]
     """
+    if isinstance(classes, np.ndarray) and classes.ndim > 1 and classes.dtype.kind in "biuf":
+        classes = torch.from_numpy(classes.astype(np.float64))
     if isinstance(classes, Tensor):
         if classes.shape != (batch, class_count):
             raise InputError(

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
+import numpy.typing as npt
+import torch
 from PIL import Image
 from torch import Tensor, nn
 
@@ -25,7 +27,7 @@ from getam.report.photo_maps import PhotoMaps, PhotoMapsList, photo_tensor
 
 OnePhoto = Image.Image | Path | str | Photo
 OneClass = str | int
-Classes = OneClass | Sequence[OneClass] | Sequence[Sequence[OneClass]] | Tensor | None
+Classes = OneClass | Sequence[OneClass] | Sequence[Sequence[OneClass]] | Tensor | npt.NDArray[Any] | None
 
 
 @overload
@@ -61,7 +63,8 @@ def explain(
         photos: a PIL photo, a path, an array (H,W,3) uint8, or several of them, of any size; they are prepared as the
             model expects. Or a batch of tensors (B,3,H,W) that is: normalised for other models, 0–255 for ours.
         classes: names or indices. One photo: one or several. Several photos or a batch: one for all ("cat"), one each
-            (["cat", "dog"]), or a list each ([["cat"], ["cat", "dog"]]); or tags (B,C). None: those the model finds.
+            (["cat", "dog"]), or a list each ([["cat"], ["cat", "dog"]]); or tags (B,C), a tensor or array. None: those
+            the model finds.
         k: with no classes: the k best ones; when left out, those more likely there than not (ours) or the best one.
         size: long side of prepared photos in pixels, for models that take any; the model's own when left out.
         method: a name that `getam.methods()` lists: "getam", "gradcam", "zoom-cam", …; None: "getam", or what a run's
@@ -128,8 +131,10 @@ def _is_one(c: object) -> bool:
 
 def _listed(classes: Any) -> Any:
     """Classes as None, one, a list of them or of lists, or tags of more than one dimension."""
+    if isinstance(classes, np.ndarray) and classes.ndim > 1 and classes.dtype.kind in "biuf":
+        classes = torch.from_numpy(classes.astype(np.float64))
     if isinstance(classes, (Tensor, np.ndarray)):
-        return classes if classes.ndim > 1 else classes.tolist()
+        return classes if isinstance(classes, Tensor) and classes.ndim > 1 else classes.tolist()
     if classes is None or _is_one(classes):
         return classes
     if not isinstance(classes, Sequence):
