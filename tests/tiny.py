@@ -39,6 +39,31 @@ def vit(kind: type[nn.Module] = VisionTransformer, **options: Any) -> Any:
     return awake(kind(**{**sizes, **options}))
 
 
+class Cnn(nn.Module):
+    """Three resolutions, activations in place, batch norm, average pooling and a linear head."""
+
+    def __init__(self, channels: tuple[int, ...] = (4, 6, 8), classes: int = 5) -> None:
+        super().__init__()
+        sides = (3, *channels)
+        self.features = nn.Sequential(
+            *(
+                nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), nn.BatchNorm2d(b), nn.ReLU(inplace=True))
+                for a, b in zip(sides, channels)
+            )
+        )
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(channels[-1], classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B,5) scores."""
+        return self.head(self.pool(self.features(images)).flatten(1))
+
+
+def cnn() -> Any:
+    """A `Cnn` that is awake."""
+    return awake(Cnn())
+
+
 def hybrid_vit() -> Any:
     """As timm's `vit_*_r*`: a convolutional stem with batch norm, then 1×1 patches."""
     stem = nn.Sequential(nn.Conv2d(3, 8, 3, 4, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1))

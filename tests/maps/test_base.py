@@ -36,7 +36,13 @@ def test_tags_mean_the_classes_that_are_not_zero(dtype: torch.dtype, tags: list[
         assert torch.equal(class_slots(same, len(tags), 3)[0], class_slots(lists, len(tags), 3)[0])
 
 
-@pytest.mark.parametrize("classes", [[3, 7], [["cat"], ["dog"]], 5, [None, [1]]])
+@pytest.mark.parametrize(
+    "classes",
+    [
+        [3, 7], [["cat"], ["dog"]], 5, [None, [1]], [[1.5], [2]], [[1.0], [0.0]], [[True, False], [False, True]],
+        [np.array([True, False]), [1]], [torch.tensor([True, False]), [1]], [["3"], ["1"]],
+    ],
+)  # fmt: skip
 def test_what_is_no_list_of_lists_is_refused(classes: Any) -> None:
     with pytest.raises(InputError, match=r"one list of class indices per photo, such as \[\[3, 7\], \[1\]\]"):
         class_slots(classes, 2, 10)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from test_multi_layer import cnn
 from torch import Tensor, nn
 
 import tiny
@@ -33,8 +32,8 @@ def test_a_transformer_is_read_at_the_quarters_of_its_depth(depth: int, blocks: 
 
 
 def test_the_last_module_of_each_resolution_is_read() -> None:
-    assert not is_transformer(cnn(), tiny.photos(1))
-    assert default_layers(cnn(), tiny.photos(3)) == ["features.0", "features.1", "features"]
+    assert not is_transformer(tiny.cnn(), tiny.photos(1))
+    assert default_layers(tiny.cnn(), tiny.photos(3)) == ["features.0", "features.1", "features"]
 
 
 class Path(nn.Module):
@@ -63,7 +62,7 @@ def test_what_pools_or_runs_twice_or_is_no_grid_is_not_read() -> None:
 
 
 def test_layers_are_found_without_touching_statistics() -> None:
-    model = cnn().train()
+    model = tiny.cnn().train()
     before = [buffer.clone() for buffer in model.buffers()]
     default_layers(model, tiny.photos(2))
     assert all(map(torch.equal, model.buffers(), before))
@@ -97,11 +96,11 @@ def test_a_feature_map_has_the_shape_of_the_photo(
 
 def test_an_activation_in_place_does_not_change_what_was_read() -> None:
     """`features.1.1` is a batch norm that a ReLU overwrites."""
-    model, images = cnn(), tiny.photos(1)
+    model, images = tiny.cnn(), tiny.photos(1)
     with feature_taps(model, ["features.1.1"]) as taps:
         model(images)
     assert taps["features.1.1"].min() < 0
-    plain = cnn()
+    plain = tiny.cnn()
     for module in plain.modules():
         if isinstance(module, nn.ReLU):
             module.inplace = False
@@ -134,7 +133,7 @@ def test_taps_say_what_they_cannot_read() -> None:
 
 
 def test_the_graph_of_a_tap_begins_there_unless_there_is_one_below() -> None:
-    model, images = cnn().requires_grad_(False), tiny.photos(1)
+    model, images = tiny.cnn().requires_grad_(False), tiny.photos(1)
     with feature_taps(model, ["features.0", "features.1"]) as taps:
         model(images)
     assert taps["features.0"].is_leaf

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from test_multi_layer import cnn
 
 import tiny
 from getam.errors import InputError
@@ -75,7 +74,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_a_named_cam_is_its_weighting_and_its_aggregate(name: str) -> None:
     weighting, aggregate, some = CASES[name]
-    model, images = cnn(), tiny.photos(2)
+    model, images = tiny.cnn(), tiny.photos(2)
     for layers in (None, some):
         found = find_method(name).make(model, images, [[1, 3], [2]], layers=layers)
         wanted = multi_layer_cam(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -157,10 +158,11 @@ def class_slots(
         lists = [row.nonzero().flatten().tolist() for row in classes]
     else:
         try:
-            lists = [[int(c) for c in row] for row in classes]
-        except (TypeError, ValueError):
+            lists = [[_index(c) for c in row] for row in classes]
+        except TypeError:
             raise InputError(
-                f"classes are {classes!r}, not one list of class indices per photo, such as [[3, 7], [1]]"
+                f"classes are {classes!r}, not one list of class indices per photo, such as [[3, 7], [1]]; tags (B,C) "
+                "are a tensor or an array"
             ) from None
     if len(lists) != batch:
         raise InputError(f"{len(lists)} class lists were given for {batch} photos: give one list per photo")
@@ -176,6 +178,13 @@ def class_slots(
     )
     slots = slots.to(device)
     return slots, slots >= 0
+
+
+def _index(number: Any) -> int:
+    """A whole number; `TypeError` for others, and for true and false, which are meant as tags."""
+    if isinstance(number, (bool, np.bool_)) or (isinstance(number, Tensor) and number.dtype == torch.bool):
+        raise TypeError
+    return operator.index(number)
 
 
 def slot_scores(scores: Tensor, slots: Tensor) -> Tensor:

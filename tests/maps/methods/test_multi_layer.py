@@ -34,30 +34,6 @@ from getam.maps.methods.um_cam import um_cam
 from getam.maps.methods.zoom_cam import zoom_cam
 
 
-class Cnn(nn.Module):
-    """Three resolutions, activations in place, batch norm, average pooling and a linear head."""
-
-    def __init__(self, channels: tuple[int, ...] = (4, 6, 8), classes: int = 5) -> None:
-        super().__init__()
-        sides = (3, *channels)
-        self.features = nn.Sequential(
-            *(
-                nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), nn.BatchNorm2d(b), nn.ReLU(inplace=True))
-                for a, b in zip(sides, channels)
-            )
-        )
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.head = nn.Linear(channels[-1], classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B,5) scores."""
-        return self.head(self.pool(self.features(images)).flatten(1))
-
-
-def cnn() -> Any:
-    return tiny.awake(Cnn())
-
-
 def layer_and_gradient(model: Any, image: Tensor, stage: int, c: int) -> tuple[Tensor, Tensor]:
     """F and G of the stages up to `stage`, (D,h,w) each, by running the network in two pieces."""
     features = model.features[: stage + 1](image).detach().requires_grad_()
@@ -87,7 +63,7 @@ def by_hand(weighting: str, F: Tensor, G: Tensor) -> Tensor:
 def test_one_layer_by_hand(weighting: str, stage: int) -> None:
     if weighting == "class" and stage == 0:
         return
-    model, images = cnn(), tiny.photos(2)
+    model, images = tiny.cnn(), tiny.photos(2)
     maps = multi_layer_cam(
         model, images, [[1, 3], [2]], layers=[f"features.{stage}"], weighting=weighting, aggregate="none"
     )
@@ -99,7 +75,7 @@ def test_one_layer_by_hand(weighting: str, stage: int) -> None:
 
 
 def test_cam_applies_the_weights_of_the_classifier() -> None:
-    model, images = cnn(), tiny.photos(2)
+    model, images = tiny.cnn(), tiny.photos(2)
     wanted = torch.einsum("kd,bdhw->bkhw", model.head.weight[[1, 3]], model.features(images)).relu().detach()
     classes = [[1, 3], [1, 3]]
     torch.testing.assert_close(cam(model, images, classes).values, wanted, rtol=1e-4, atol=1e-6)
@@ -114,7 +90,7 @@ def test_cam_is_refused_where_the_gradient_varies() -> None:
     with pytest.raises(CaptureError, match="linear in the average"):
         cam(tiny.vit(), tiny.photos(1), [[1]])
     with pytest.raises(CaptureError, match="linear in the average"):
-        cam(cnn(), tiny.photos(1), [[1]], layers=["features.0"])
+        cam(tiny.cnn(), tiny.photos(1), [[1]], layers=["features.0"])
 
 
 def test_max_takes_the_larger_of_coarse_and_fine() -> None:
@@ -171,7 +147,7 @@ def test_a_further_layer_never_lowers_a_pixel(more: int, seed: int) -> None:
 
 @pytest.mark.parametrize("method", [zoom_cam, um_cam, layercam])
 def test_many_layers_of_a_cnn_and_of_a_transformer(method: Any) -> None:
-    for model, grid in ((cnn(), (16, 16)), (tiny.vit(), (4, 4))):
+    for model, grid in ((tiny.cnn(), (16, 16)), (tiny.vit(), (4, 4))):
         maps = method(model, tiny.photos(2), [[1, 0], [2]])
         assert maps.grid == grid
         assert maps.values.shape == (2, 2, *grid)
@@ -182,7 +158,7 @@ def test_many_layers_of_a_cnn_and_of_a_transformer(method: Any) -> None:
 
 @pytest.mark.parametrize("method", [gradcam, zoom_cam, um_cam, layercam, cam])
 def test_a_class_without_gradient_gives_zeros(method: Any) -> None:
-    model = cnn()
+    model = tiny.cnn()
     with torch.no_grad():
         model.head.weight[1] = 0
     assert not method(model, tiny.photos(1), [[1]]).values.any()
@@ -196,7 +172,7 @@ def test_equals_pytorch_grad_cam(method: Any, theirs: str) -> None:
     library = pytest.importorskip("pytorch_grad_cam", reason="the other library comes with the bench extra")
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    model, image = cnn(), tiny.photos(1)
+    model, image = tiny.cnn(), tiny.photos(1)
     other = getattr(library, theirs)(model=model, target_layers=[model.features[1]])
     wanted = torch.from_numpy(other(image, [ClassifierOutputTarget(2)])[0])
     weighting = {"GradCAM": "pooled", "LayerCAM": "positive", "HiResCAM": "elementwise"}[theirs]
@@ -239,7 +215,7 @@ def test_the_default_layers_are_one_per_resolution(name: str, grids: list[int]) 
 
 
 def test_the_model_is_left_as_it_was() -> None:
-    model = cnn().train()
+    model = tiny.cnn().train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     zoom_cam(model, tiny.photos(2), [[1], []])
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -248,7 +224,7 @@ def test_the_model_is_left_as_it_was() -> None:
 
 
 def test_what_cannot_be_done_is_said() -> None:
-    model, image = cnn(), tiny.photos(1)
+    model, image = tiny.cnn(), tiny.photos(1)
     with pytest.raises(InputError, match="no weighting 'no': choose one of class, pooled"):
         multi_layer_cam(model, image, [[1]], weighting="no")
     with pytest.raises(InputError, match="no aggregate 'no': choose one of none, max"):
@@ -311,22 +287,22 @@ def test_a_constant_gradient_may_stray_by_a_thousandth() -> None:
 
 def test_layers_must_be_named() -> None:
     with pytest.raises(InputError, match="0 layers were given"):
-        multi_layer_cam(cnn(), tiny.photos(1), [[1]], layers=[])
+        multi_layer_cam(tiny.cnn(), tiny.photos(1), [[1]], layers=[])
     for layer in ("", "features.9"):
         with pytest.raises(InputError, match=f"the model has no module '{layer}'"):
-            multi_layer_cam(cnn(), tiny.photos(1), [[1]], layers=[layer])
+            multi_layer_cam(tiny.cnn(), tiny.photos(1), [[1]], layers=[layer])
 
 
 def test_the_finest_grid_of_the_layers_is_the_maps() -> None:
     for layers in (["features.2", "features.0", "features.1"], ["features.1", "features.2"]):
         for aggregate in ("max", "uncertainty", "mean"):
-            maps = multi_layer_cam(cnn(), tiny.photos(1), [[1]], layers=layers, aggregate=aggregate)
+            maps = multi_layer_cam(tiny.cnn(), tiny.photos(1), [[1]], layers=layers, aggregate=aggregate)
             side = 16 if "features.0" in layers else 8
             assert maps.grid == tuple(maps.values.shape[2:]) == (side, side)
 
 
 def test_several_layers_fused_by_hand() -> None:
-    model, images = cnn(), tiny.photos(1)
+    model, images = tiny.cnn(), tiny.photos(1)
     layers = ["features.0", "features.1"]
     single = [
         multi_layer_cam(model, images, [[3]], layers=[layer], weighting="pooled", aggregate="none").values
