@@ -143,8 +143,7 @@ def class_slots(
     >>> class_slots([[3, 7], [1]], batch=2, class_count=10)[0].tolist()
     [[3, 7], [1, -1]]
     """
-    if isinstance(classes, np.ndarray) and classes.ndim > 1 and classes.dtype.kind in "biuf":
-        classes = torch.from_numpy(classes.astype(np.float64))
+    classes = tags_as_tensor(classes)
     if isinstance(classes, Tensor):
         if classes.shape != (batch, class_count):
             raise InputError(
@@ -178,6 +177,13 @@ def class_slots(
     )
     slots = slots.to(device)
     return slots, slots >= 0
+
+
+def tags_as_tensor(classes: Any) -> Any:
+    """Tags (B,C) that are an array of NumPy's, as a float64 tensor; all else as it is."""
+    if isinstance(classes, np.ndarray) and classes.ndim > 1 and classes.dtype.kind in "biuf":
+        return torch.from_numpy(classes.astype(np.float64))
+    return classes
 
 
 def _index(number: Any) -> int:

@@ -11,13 +11,12 @@ from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from getam.data.photos import as_tensor, read_photo
 from getam.errors import InputError
-from getam.maps.base import check_photos
+from getam.maps.base import check_photos, tags_as_tensor
 from getam.maps.registry import check_options, find_method
 from getam.nets.preprocess import check_batch
 from getam.opened.subject import Subject, open_model
@@ -131,8 +130,7 @@ def _is_one(c: object) -> bool:
 
 def _listed(classes: Any) -> Any:
     """Classes as None, one, a list of them or of lists, or tags of more than one dimension."""
-    if isinstance(classes, np.ndarray) and classes.ndim > 1 and classes.dtype.kind in "biuf":
-        classes = torch.from_numpy(classes.astype(np.float64))
+    classes = tags_as_tensor(classes)
     if isinstance(classes, (Tensor, np.ndarray)):
         return classes if isinstance(classes, Tensor) and classes.ndim > 1 else classes.tolist()
     if classes is None or _is_one(classes):
