@@ -9,11 +9,11 @@ from pathlib import Path, PurePosixPath
 
 from getam.data.class_map import ClassMap
 from getam.data.formats.registry import find_tags, read_tags
-from getam.data.mask_folder import mask_class_names
-from getam.data.masks import VOID, LabelMap, read_mask, remap
+from getam.data.mask_folder import mask_class_names, remapped
+from getam.data.masks import VOID, LabelMap, read_mask
 from getam.data.photo_files import is_voc_layout, photo_finder, sample_name
 from getam.data.photo_folder import find_photos
-from getam.data.tags import BACKGROUND, TagRow, suggest
+from getam.data.tags import TagRow, suggest
 from getam.data.tars import names_tars, root_of
 from getam.errors import InputError
 
@@ -174,17 +174,10 @@ def load_sample_mask(sample: Sample, collection: Collection, size: tuple[int, in
     """
     if sample.mask is None:
         raise InputError(f"photo {sample.photo} has no mask: add {sample.name}.png to the folder of masks.")
-    label = read_mask(sample.mask, size)
-    try:
-        return remap(
-            label,
-            collection.mask_classes,
-            collection.classes,
-            background=(*collection.background, BACKGROUND),
-            void=collection.void,
-        )
-    except InputError as error:
-        raise InputError(f"mask {sample.mask}: {error}") from error
+    return remapped(
+        sample.mask, read_mask(sample.mask, size), collection.mask_classes, collection.classes, collection.void,
+        collection.background,
+    )  # fmt: skip
 
 
 def read_split(path: Path | str) -> tuple[str, ...]:

@@ -84,10 +84,18 @@ def masks_in(folder: Path) -> dict[str, Path]:
 
 
 def remapped(
-    file: Path, label: Any, from_classes: Sequence[str], to_classes: Sequence[str], void: bool
+    file: Path,
+    label: Any,
+    from_classes: Sequence[str],
+    to_classes: Sequence[str],
+    void: bool,
+    background: Sequence[str] = (),
 ) -> Any:
-    """`remap` of a mask of that file; its background is 0, whatever it is numbered. Errors name the file."""
+    """`remap` of a mask of that file; its background is 0, whatever it is numbered, and so are those classes.
+
+    Errors name the file.
+    """
     try:
-        return remap(label, from_classes, to_classes, background=(BACKGROUND,), void=void)
+        return remap(label, from_classes, to_classes, background=(*background, BACKGROUND), void=void)
     except InputError as error:
         raise InputError(f"mask {file}: {error}") from error
