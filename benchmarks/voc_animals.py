@@ -163,15 +163,21 @@ def measure_masks(
     return {name: by_part(its, collection.classes) for name, its in counts.items()}
 
 
+def parts(names: list[str]) -> dict[str, list[str]]:
+    """All photos, those that choices are made on, those that are reported; parts without a photo are left out."""
+    tune = set(TUNE.read_text().split())
+    found = {
+        "all": names,
+        "tune": [n for n in names if n in tune],
+        "report": [n for n in names if n not in tune],
+    }
+    return {part: its for part, its in found.items() if its}
+
+
 def by_part(counts: dict[str, Any], classes: tuple[str, ...]) -> dict[str, Any]:
     """Scores of all photos, of those choices are made on, of those that are reported; and each photo's counts."""
-    tune = set(TUNE.read_text().split())
-    parts = {"all": list(counts), "tune": [n for n in counts if n in tune],
-             "report": [n for n in counts if n not in tune]}  # fmt: skip
     result: dict[str, Any] = {}
-    for part, names in parts.items():
-        if not names:
-            continue
+    for part, names in parts(list(counts)).items():
         chosen = np.stack([counts[name] for name in names])
         hits, unions = chosen.sum(0)
         result[part] = {
