@@ -156,6 +156,8 @@ def test_what_cannot_be_learned_is_refused_before_any_training() -> None:
         match=r"recipe agreement .* all 2 photos have the same tags \(cat\): add photos of .* none$",
     ):
         RECIPE.stages(config, collection(("cat",), ("cat",)))
+    with pytest.raises(InputError, match=r"same tags \(a, b, c, d, e, f\)"):
+        RECIPE.stages(config, collection(tuple("fbdace"), tuple("fbdace")))
     with pytest.raises(WeightsError, match="recipe agreement begins with a classifier, and the embedded"):
         RECIPE.stages(AgreementConfig(weights="embedded"), NOTHING)
     several = collection(("cat", "dog"), ("dog",))
@@ -164,6 +166,8 @@ def test_what_cannot_be_learned_is_refused_before_any_training() -> None:
         RECIPE.stages(AgreementConfig(**CNN, maps="layercam:saliency-fusion"), several)
     with pytest.raises(getam.GetamError, match="rollout gives all tags of a photo the same map"):
         RECIPE.stages(AgreementConfig(**CNN, maps="rollout:free"), several)
+    vit = AgreementConfig(backbone="test_vit", weights="", size=160, maps="rollout:free", label_scales=(160,))
+    assert len(RECIPE.stages(vit, collection(("cat",), ("dog",)))) == 5  # one tag each: one map is enough
     for refused in ({"rounds": -1}, {"round_steps": 0}, {"label_scales": ()}, {"classifier": {"rate": 1}}):
         with pytest.raises(ValidationError):
             AgreementConfig(**refused)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 import getam
 import tiny
@@ -132,6 +133,15 @@ def test_a_last_training_that_cannot_be_is_refused_before_any_work(size: int, sa
     config = SelfTrainingConfig(backbone="small-hybrid", size=64, finish_size=size)
     with pytest.raises(getam.InputError, match=said):
         RECIPE.stages(config, Collection(("cat",), ()))
+
+
+@pytest.mark.parametrize(
+    ("option", "least", "below"), [("rounds", 1, 0), ("students", 1, 0), ("finish_size", 32, 31)]
+)
+def test_numbers_from_the_least_there_can_be(option: str, least: int, below: int) -> None:
+    assert getattr(SelfTrainingConfig.model_validate({option: least}), option) == least
+    with pytest.raises(ValidationError, match=option):
+        SelfTrainingConfig.model_validate({option: below})
 
 
 def test_what_decides_the_labels_is_recorded() -> None:
