@@ -4,8 +4,9 @@
 
 DATA is the VOC-layout folder of docs/results.md, MODEL a run folder or model file that labels its split train (one pass
 at the long side at which it predicts, the dense CRF, undecided where saliency maps disagree), students.yaml what each
-student is: options of recipe `supervised`, and of `StudentConfig`, by a name. They all learn from the same labels; one
-that goes on from `start` begins with the network that `--start` gives. What is done is not done again.
+student is: options of recipe `supervised`, and of `StudentConfig`, by a name; a list of names is the mean of these
+students. They all learn from the same labels; one that goes on from `start` begins with the network that `--start`
+gives. What is done is not done again.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from getam.data.collection import Collection, Sample
 from getam.data.tag_dataset import TagDataset
 from getam.engine.model_file import MODEL
 from getam.nets.segmenter import Segmenter
-from getam.recipes.stages import LabelStage, Stage, TrainStage
+from getam.recipes.stages import LabelStage, MeanStage, Stage, TrainStage
 from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe
 from getam.recipes.told_labels import ToldOptions, label_options, told_by
 
@@ -67,12 +68,15 @@ def repeated(samples: Sequence[Sample]) -> tuple[Sample, ...]:
     )
 
 
-def stages(students: dict[str, dict[str, Any]]) -> list[Stage]:
-    """Labels by the network `teacher`, told the tags, then each student."""
+def stages(students: dict[str, dict[str, Any] | list[str]]) -> list[Stage]:
+    """Labels by the network `teacher`, told the tags, then each student, or mean of students."""
     config = ToldOptions()
     rule = partial(told_by, "teacher", config)
     found: list[Stage] = [LabelStage("labels", ("teacher",), rule, label_options(config))]
     for name, options in students.items():
+        if isinstance(options, list):
+            found.append(MeanStage(name, tuple(options)))
+            continue
         student = StudentConfig(**options)
         found.append(TrainStage(name, SupervisedRecipe(), student, labels="labels", start=student.after))
     return found
