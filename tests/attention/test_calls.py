@@ -95,7 +95,7 @@ def test_token_calls_are_those_with_the_tokens_row() -> None:
     pooled = Tap([call("a", 7), call("b", 7), call("attn_pool", 1, 6)])
     assert names(token_calls(pooled, PLACE, 1)) == ["b"]
     for calls in ([], [call("a", 7), call("b", 6)], [call("a", 7), call("b", 3, 7)]):
-        with pytest.raises(CaptureError, match="needs global attention in every block"):
+        with pytest.raises(CaptureError, match="needs global attention in every block; --method gradcam"):
             token_calls(Tap(list(calls)), PLACE, 0)
     with pytest.raises(CaptureError, match="a attended more than once"):
         token_calls(Tap([call("a", 7), call("a", 7)]), PLACE, 0)

@@ -113,6 +113,30 @@ def test_models_by_name(trained: Path, files: list[Path], monkeypatch: pytest.Mo
     assert asked[-1] == ("test_vit", True, {})
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_photos_are_prepared_in_the_precision_of_the_model(
+    trained: Path, files: list[Path], dtype: torch.dtype
+) -> None:
+    net: Any = timm.create_model("test_vit", num_classes=5).eval().to(dtype)
+    image = preprocessing_of(net)(as_tensor(read_photo(files[0]))).to(dtype)
+    found = getam.explain(net, files[0], 3)
+    same(found, getam.explain(net, image, 3))
+    assert found.values.dtype == torch.float32
+    assert found.values.any()
+    # without classes it counts and finds them in that precision too; so does one of ours, which takes 0–255
+    assert getam.explain(net, files, k=2)[1].values.shape[:2] == (1, 2)
+    ours = getam.load_model(trained).to(dtype)
+    assert getam.explain(ours, files[0], "blue").values.any()
+
+
+def test_the_precision_is_that_of_the_numbers_a_model_learns(files: list[Path]) -> None:
+    net: Any = timm.create_model("test_vit", num_classes=5).eval()
+    net.register_parameter("levels", nn.Parameter(torch.zeros(3, dtype=torch.int8), requires_grad=False))
+    net._parameters = {"levels": net._parameters.pop("levels"), **net._parameters}
+    assert next(net.parameters()).dtype == torch.int8
+    assert getam.explain(net, files[0], 3).values.any()
+
+
 def test_the_model_is_left_as_it_was(vit: Any, files: list[Path]) -> None:
     net = timm.create_model("resnet10t", num_classes=4).train()
     before = {name: value.clone() for name, value in net.state_dict().items()}

@@ -19,6 +19,8 @@ ROWS = {  # by timm's `global_pool` and OpenCLIP's `pool_type`; any other leaves
     "avgmax": "patches",
     "max": "patches",
 }
+WITHOUT_ATTENTION = "--method gradcam reads features instead"
+"""Ends the sentence that a model has no such attention."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,7 @@ def geometry(model: nn.Module, height: int, width: int) -> Geometry:
             return _last_stage(module, height, width)
     raise CaptureError(
         f"{type(model).__name__} has no patch_embed with a known grid: GETAM reads global attention over one patch "
-        "grid (convolutional, windowed, multi-scale and channel-attention models have none); --method gradcam reads "
-        "features instead"
+        f"grid (convolutional, windowed, multi-scale and channel-attention models have none); {WITHOUT_ATTENTION}"
     )
 
 

@@ -50,9 +50,14 @@ class Subject:
         """Where its weights are."""
         return next((weight.device for weight in self.net.parameters()), torch.device("cpu"))
 
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        """Of its weights: float16, bfloat16, float32, …"""
+        return next((w.dtype for w in self.net.parameters() if w.is_floating_point()), torch.float32)
+
     def prepare(self, photo: Tensor) -> Tensor:
-        """(3,H,W) uint8 → (1,3,h,w) as the model expects it, on its device."""
-        return self.preprocessing(photo, self.device)
+        """(3,H,W) uint8 → (1,3,h,w) as the model expects it, on its device and of its dtype."""
+        return self.preprocessing(photo, self.device).to(self.dtype)
 
     def names(self, images: Tensor | None = None) -> ClassNames:
         """Of its classes; where the model does not say how many there are, prepared photos (B,3,h,w) count them."""
