@@ -169,7 +169,7 @@ def train(kind: str, file: Path, steps: int) -> dict[str, Any]:
     torch.manual_seed(0)
     model: Any = ImageText() if kind == "words" else tower(len(DIGITS))
     plain = [p for p in model.parameters() if p.ndim < 2]
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [p for p in model.parameters() if p.ndim > 1]},
         {"params": plain, "weight_decay": 0.0},
     ]

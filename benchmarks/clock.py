@@ -11,7 +11,7 @@ def rounds(calls: Mapping[str, Callable[[], object]], repeats: int) -> dict[str,
     """Seconds of each call in each round, after one round that warms up; odd rounds run in reverse order."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(repeats + 1):
-        order = list(calls) if turn % 2 else list(reversed(calls))
+        order = list(calls) if turn % 2 else list(calls)[::-1]
         for name in order:
             began = time.perf_counter()
             calls[name]()

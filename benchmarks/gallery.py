@@ -63,9 +63,10 @@ def write_data(data: Path, out: Path, count: int) -> None:
     for number in range(count):
         name = names[number % len(names)]
         photo = Image.open(data / "JPEGImages" / f"{name}.jpg").convert("RGB")
-        truth = Image.open(data / "SegmentationClass" / f"{name}.png")
+        truth: Image.Image = Image.open(data / "SegmentationClass" / f"{name}.png")
         left, top = (chance.uniform(0, 0.15) * side for side in photo.size)
-        box = (int(left), int(top), *(int(side * chance.uniform(0.85, 1)) for side in photo.size))
+        right, bottom = (int(side * chance.uniform(0.85, 1)) for side in photo.size)
+        box = (int(left), int(top), right, bottom)
         photo, truth = photo.crop(box), truth.crop(box)
         if chance.random() < 0.5:
             photo, truth = ImageOps.mirror(photo), ImageOps.mirror(truth)

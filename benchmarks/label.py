@@ -41,12 +41,12 @@ def measure(scale: Scale) -> list[Row]:
         peaks.append(found[many][-1][1] / found[few][-1][1])
     size = f"{scale.photo[0]}×{scale.photo[1]}"
     each = {count: median(cost for cost, _ in runs) for count, runs in found.items()}
-    peak = {count: median(high for _, high in runs) for count, runs in found.items()}
+    highest = {count: median(high for _, high in runs) for count, runs in found.items()}
     return [
         Row("label", f"label: cost of a photo of {size} among {many}, against among {few}", median(costs), bar=COST_BAR,
             detail=f"{each[many]:.3g} s / {each[few]:.3g} s a photo"),
         Row("label", f"label: peak memory with {many} photos, against {few}", median(peaks), bar=MEMORY_BAR,
-            detail=f"{peak[many]:.0f} MB / {peak[few]:.0f} MB"),
+            detail=f"{highest[many]:.0f} MB / {highest[few]:.0f} MB"),
     ]  # fmt: skip
 
 

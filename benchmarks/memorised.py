@@ -91,8 +91,8 @@ def main() -> None:
     }
     options.out.write_text(json.dumps(table, indent=1) + "\n")
     for student, groups in table.items():
-        for group, row in groups.items():
-            print(student, group, *(f"{kind} {row[kind]:.3f}" for kind in KINDS), row["interval"])
+        for group, its in groups.items():
+            print(student, group, *(f"{kind} {its[kind]:.3f}" for kind in KINDS), its["interval"])
 
 
 if __name__ == "__main__":

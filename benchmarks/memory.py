@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -77,7 +78,8 @@ def one_process(case: str, backbone: str, side: int) -> None:
     model = vit(replace(FULL, backbone=backbone), side)
     images, classes = normal_photos(1, side), class_lists(1, CLASSES)
     before = resident("VmRSS")
-    {"getam": getam, "plain": plain, "materialised": loop}[case](model, images, classes)
+    cases: dict[str, Callable[..., object]] = {"getam": getam, "plain": plain, "materialised": loop}
+    cases[case](model, images, classes)
     print(before, resident("VmHWM"))
 
 

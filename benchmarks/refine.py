@@ -63,10 +63,7 @@ def seconds(scale: Scale) -> list[Row]:
     }  # fmt: skip
     for count, bar in CRF_SECONDS.items():
         start = belief(count, height, width)
-        calls[f"dense CRF, {height}×{width}, {count} channels"] = (
-            lambda start=start: dense_crf(large, start),
-            bar,
-        )
+        calls[f"dense CRF, {height}×{width}, {count} channels"] = (partial(dense_crf, large, start), bar)
     took = rounds({name: call for name, (call, _) in calls.items()}, scale.repeats)
     return [
         Row(

@@ -116,12 +116,12 @@ def table(found: dict[str, dict[str, float]]) -> str:
 
     for verb in ("label", "predict", "predict, no CRF"):
         core_hours = found[verb]["cpu_seconds"] / 3600
-        row(f"`{verb}`: core hours", lambda n, h=core_hours: _rounded(n * h))
-        row(
-            f"`{verb}`: hours of one machine of {CORES} cores",
-            lambda n, h=core_hours: _rounded(n * h / CORES),
-        )
-        row(f"`{verb}`: cores, $", lambda n, h=core_hours: _rounded(n * h * CORE_HOUR))
+        for what, each in (
+            ("core hours", core_hours),
+            (f"hours of one machine of {CORES} cores", core_hours / CORES),
+            ("cores, $", core_hours * CORE_HOUR),
+        ):
+            row(f"`{verb}`: {what}", partial(_times, each))
     read, written = found["label"]["bytes_read"], found["label"]["bytes_written"]
     row("photos, TB", lambda n: _rounded(n * read / 1e12))
     row("masks, TB", lambda n: _rounded(n * written / 1e12))
@@ -139,6 +139,10 @@ def table(found: dict[str, dict[str, float]]) -> str:
     )
     row("one list of all photos: GB of memory", lambda n: _rounded(n * found["list"]["bytes"] / 1e9))
     return "\n".join(lines)
+
+
+def _times(each: float, count: int) -> str:
+    return _rounded(count * each)
 
 
 def _rounded(value: float) -> str:

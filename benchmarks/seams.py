@@ -18,6 +18,7 @@ from PIL import Image
 
 from getam.data.photo_folder import find_photos
 from getam.data.photos import read_photo
+from getam.label_numbers import Among
 from getam.nets.inference import photo_logits
 from getam.photo_size import REFINED_SIDE
 from getam.refine.crf import dense_crf
@@ -93,6 +94,7 @@ def main() -> None:
     size = WHOLE[0] // CELL[0] * (WHOLE[1] // CELL[1])
     files = find_photos(arguments.photos)
     network = TorchPredictor(None, scales=(TILE,), flip=False, crf=arguments.crf, device="cpu")
+    any_class = Among(network.classes)
     found: dict[float, list[dict[str, float]]] = {overlap: [] for overlap in arguments.overlaps}
     for number in range(arguments.count):
         photo = mosaic(files[number * size :])
@@ -100,14 +102,14 @@ def main() -> None:
         own = photo_logits(network._net, image, (WHOLE[0],)).softmax(0).numpy()
         for overlap in arguments.overlaps:
             tiled = TiledPredictor(network, TILE, scales=(TILE,), crf=False, overlap=overlap)
-            beliefs = np.concatenate([belief for belief, _ in tiled._bands(photo)], axis=1)
+            beliefs = np.concatenate([belief for belief, _ in tiled._bands(photo, any_class)], axis=1)
             side, patch = TILE, network.patch
             if arguments.crf:
                 crf = TiledPredictor(network, TILE, scales=(TILE,), crf=True, overlap=overlap)
                 own = dense_crf(image[None].float(), torch.from_numpy(beliefs)[None], parameters=DEEPLAB)[
                     0
                 ].numpy()
-                beliefs = np.concatenate([values for _, values in crf._bands(photo)], axis=1)
+                beliefs = np.concatenate([values for _, values in crf._bands(photo, any_class)], axis=1)
                 side, patch = REFINED_SIDE, 1
             down, across = (tiles_along(n, side, overlap=overlap, unit=patch) for n in WHOLE[::-1])
             found[overlap].append(compared(beliefs, own, down, across))

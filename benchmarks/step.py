@@ -25,7 +25,8 @@ from getam.nets.segmenter import Segmenter
 from getam.recipes.base import Config, optimizer, total
 from getam.recipes.getam import PRESETS, GetamConfig, GetamRecipe
 from getam.recipes.supervised import SupervisedRecipe
-from getam.refine.pamr import DILATIONS, ITERATIONS, SIGMA_EPSILON, SIGMA_SCALE, normalise_maps
+from getam.refine.neighbours import DILATIONS
+from getam.refine.pamr import ITERATIONS, SIGMA_EPSILON, SIGMA_SCALE, normalise_maps
 
 TAGS = ((0, 14), (7, 11), (3,), (18,))  # 6 tags on 4 photos
 CLASSES = 20

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -69,7 +70,7 @@ def samples(collection: Collection) -> Any:
     with progress("measuring", len(order)) as advance:
         for number, sample in enumerate(order):
             photo = as_tensor(read_photo(sample.photo))
-            truth = load_sample_mask(sample, collection, tuple(photo.shape[-2:]))
+            truth = load_sample_mask(sample, collection, (photo.shape[-2], photo.shape[-1]))
             yield number, sample, photo, truth, [collection.classes.index(t) for t in sample.tags]
             advance(number + 1)
 
@@ -84,7 +85,7 @@ def measure_maps(net: Any, collection: Collection) -> dict[str, Any]:
     classes = len(collection.classes)
     sweeps: dict[str, CrossFitted] = {}
     for number, _sample, photo, truth, present in samples(collection):
-        size = fit_patches(*photo.shape[-2:], 224, net.patch)
+        size = fit_patches(photo.shape[-2], photo.shape[-1], 224, net.patch)
         image = F.interpolate(photo.float()[None], size=size, mode="bilinear", antialias=True).clamp(0, 255)
         ids = [c + 1 for c in present]
         with frozen(net), capture(net, leaf_from=0) as tap:
@@ -214,15 +215,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     net: Any = load_model(options.model)
-    side = options.long_side or getattr(net, "side", None)  # a classifier has none
+    side: Any = options.long_side or getattr(net, "side", None)  # a classifier has none
     collection = load_collection(
         options.data, classes=net.classes, split=options.split, saliency=options.saliency
     )
     chosen = sorted(collection.samples, key=lambda sample: sample.name)[: options.photos]
     collection = replace(collection, samples=tuple(chosen))
-    parts = {"maps": measure_maps, "labels": measure_labels,
-             "single": partial(measure_masks, scales=(side,)),
-             "multi": partial(measure_masks, scales=MULTI_SCALE, flip=True), "guided": measure_guided}  # fmt: skip
+    known: dict[str, Callable[[Any, Collection], dict[str, Any]]] = {
+        "maps": measure_maps,
+        "labels": measure_labels,
+        "single": partial(measure_masks, scales=(side,)),
+        "multi": partial(measure_masks, scales=MULTI_SCALE, flip=True),
+        "guided": measure_guided,
+    }
     protocol = {
         "photos": len(collection.samples), "split": options.split, "split_sha256": collection.split_hash(),
         "classes": list(net.classes), "weights_sha256": weights_hash(options.model), "multi_scale": MULTI_SCALE,
@@ -230,7 +235,7 @@ def main() -> None:
     }  # fmt: skip
     result: dict[str, Any] = {"protocol": protocol}
     for name in options.parts.split(","):
-        result[name] = parts[name](net, collection)
+        result[name] = known[name](net, collection)
         options.out.write_text(json.dumps(result, indent=1))  # kept after every part
 
 

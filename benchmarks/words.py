@@ -108,7 +108,7 @@ def chains(
                 chain = Pipeline(method, refine, scales=plain.scales, flip=plain.flip, options=plain.options)
                 found["+".join((f"{kind}: {method}", *refine))] = chain.maps(net, pixels, digits)
     stacked, image = torch.cat(list(found.values()), 1), pixels.float()[None]
-    result = {}
+    result: dict[str, NDArray[np.float32]] = {}
     for suffix, iterations in (("", 0), ("+pamr", PAMR)):
         refined = refine_maps(image, stacked, iterations=iterations)[0].clamp(0, 1).numpy()
         result |= {f"{name}{suffix}": maps for name, maps in zip(found, refined.reshape(-1, 2, SIDE, SIDE))}
