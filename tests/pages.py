@@ -15,6 +15,7 @@ from getam import cli
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
+MEASURING = ROOT / "benchmarks" / "README.md"
 WRITTEN_BY_HAND = sorted(DOCS.glob("*.md"))
 
 
@@ -58,18 +59,21 @@ def blocks(page: Path, language: str | None = None) -> list[Block]:
 
 
 def commands(page: Path) -> Iterator[tuple[int, list[str]]]:
-    """(line, words) of every `getam …` of the blocks in bash, comments left out and variables put in."""
+    """(line, words) of every `getam …` of the blocks in bash."""
+    return ((line, words[1:]) for line, words in shell_lines(page) if words[:1] == ["getam"])
+
+
+def shell_lines(page: Path) -> Iterator[tuple[int, list[str]]]:
+    """(line, words) of the commands of the blocks in bash, comments left out and variables put in."""
+    variables: dict[str, str] = {}
     for block in blocks(page, "bash"):
-        variables: dict[str, str] = {}
         text = block.text.replace("\\\n", "  ")
         for number, row in enumerate(text.splitlines(), start=block.line + 1):
-            if given := re.fullmatch(r"([A-Z]+)=\"(.*)\".*", row):
-                variables[given[1]] = given[2]
-            for name, value in variables.items():
-                row = row.replace(f"${name}", value)
-            words = shlex.split(row, comments=True)
-            if words[:1] == ["getam"]:
-                yield number, words[1:]
+            row = re.sub(r"\$([A-Z_]+)", lambda found: variables.get(found[1], found[0]), row)
+            if given := re.fullmatch(r"([A-Z_]+)=(\"?)([^\"]*)\2( *#.*)?", row):
+                variables[given[1]] = given[3]
+            elif words := shlex.split(row, comments=True):
+                yield number, words
 
 
 def options_of(words: list[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,11 +16,11 @@ from getam.maps.registry import REGISTRY
 from getam.pipeline_text import parse_pipeline
 from getam.recipes import RECIPES
 from getam.refine.registry import REFINERS
-from pages import README, WRITTEN_BY_HAND, commands, options_of
+from pages import MEASURING, README, ROOT, WRITTEN_BY_HAND, commands, options_of, shell_lines
 
 COMMANDS = [
     pytest.param(words, id=f"{page.name}:{line}")
-    for page in (README, *WRITTEN_BY_HAND)
+    for page in (README, *WRITTEN_BY_HAND, MEASURING)
     for line, words in commands(page)
 ]
 NAMES: dict[str, Mapping[str, Any]] = {
@@ -54,6 +55,24 @@ def test_the_parser_takes_it(words: list[str]) -> None:
         assert set(refine) <= {*REFINERS, "none"}
     for row in options.get("compare") or ():
         parse_pipeline(row)
+
+
+SCRIPTS = [
+    pytest.param(words[1:], id=f"{MEASURING.name}:{line}")
+    for line, words in shell_lines(MEASURING)
+    if words[0] == "python"
+]
+
+
+@pytest.mark.parametrize("words", SCRIPTS)
+def test_a_script_of_measurements_knows_its_options(words: list[str]) -> None:
+    text = (ROOT / words[0]).read_text()
+    for option in (word for word in words if word.startswith("--")):
+        assert f'add_argument("{option}"' in text or f'add_argument(\n        "{option}"' in text, option
+
+
+def test_scripts_are_found() -> None:
+    assert {Path(each.values[0][0]).name for each in SCRIPTS} >= {"voc_animals.py", "taught.py", "against.py"}
 
 
 def test_a_renamed_option_is_noticed(capsys: pytest.CaptureFixture[str]) -> None:
