@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from getam.attention.geometry import WITHOUT_ATTENTION, Geometry
+from getam.attention.geometry import Geometry
 from getam.errors import CaptureError
 
 
@@ -177,5 +177,5 @@ def _no_global_row(tap: Tap, place: Geometry) -> CaptureError:
     return CaptureError(
         f"captured {len(tap.calls)} attentions over {seen or 'no'} tokens, but the model's patch grid says "
         f"{place.prefix} prefix + {place.grid[0]}×{place.grid[1]} patches = {place.tokens} tokens: GETAM needs global "
-        f"attention in every block; {WITHOUT_ATTENTION}"
+        "attention in every block; --method gradcam reads features instead"
     )

@@ -19,8 +19,6 @@ ROWS = {  # by timm's `global_pool` and OpenCLIP's `pool_type`; any other leaves
     "avgmax": "patches",
     "max": "patches",
 }
-WITHOUT_ATTENTION = "--method gradcam reads features instead"
-"""Ends the sentence that a model has no such attention."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,8 @@ def geometry(model: nn.Module, height: int, width: int) -> Geometry:
             return _last_stage(module, height, width)
     raise CaptureError(
         f"{type(model).__name__} has no patch_embed with a known grid: GETAM reads global attention over one patch "
-        f"grid (convolutional, windowed, multi-scale and channel-attention models have none); {WITHOUT_ATTENTION}"
+        "grid (convolutional, windowed, multi-scale and channel-attention models have none); --method gradcam reads "
+        "features instead"
     )
 
 
