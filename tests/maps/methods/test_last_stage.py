@@ -102,7 +102,7 @@ def test_windows_smaller_than_the_last_grid_are_refused() -> None:
 
 def test_channel_attention_and_convolutions_are_refused() -> None:
     edgenext = timm.create_model("edgenext_xx_small", num_classes=5).eval()
-    with pytest.raises(CaptureError, match="no query of it sees the whole photo"):
+    with pytest.raises(CaptureError, match="as in models whose grid shrinks: --method getam reads"):
         last_stage(edgenext, tiny.photos(1, 64, 64), [[1]])
     with pytest.raises(CaptureError, match="does not name the stride"):
         last_stage(nn.Linear(2, 2), tiny.photos(1), [[0]])

@@ -73,6 +73,7 @@ def _last_calls(tap: Tap, place: Geometry, batch: int) -> list[Call]:
         seen = f"{tap.calls[-1].queries}×{tap.calls[-1].tokens}" if tap.calls else "none that can be read"
         raise CaptureError(
             f"the last attention is {seen}, not {place.tokens}×{place.tokens} over the last grid of "
-            f"{place.grid[0]}×{place.grid[1]}: no query of it sees the whole photo"
+            f"{place.grid[0]}×{place.grid[1]}, as in models whose grid shrinks: --method getam reads those with the "
+            "same tokens in every block, --method gradcam any"
         )
     return calls
