@@ -22,6 +22,7 @@ from getam.metrics.bootstrap import DEFAULT, resampled_miou
 from getam.metrics.confusion import Counts, mean_iou
 
 KINDS = ("plain", "CRF", "told")
+COUNTS = "hits and unions"  # of each photo
 
 
 def compared(ours: Counts, theirs: Counts) -> tuple[str, str]:
@@ -49,10 +50,13 @@ def main() -> None:
     both: list[dict[str, Any]] = [
         json.loads(path.read_text())["single"] for path in (options.ours, options.theirs)
     ]
-    for kind in KINDS:
-        found = [its[kind]["hits and unions"] for its in both if kind in its]
-        if len(found) < 2:
-            continue
+    kinds = [kind for kind in KINDS if all(COUNTS in its.get(kind, {}) for its in both)]
+    if not kinds:
+        parser.error(
+            f"the files have no {COUNTS} of the same masks: they are older than these, measure again"
+        )
+    for kind in kinds:
+        found = [its[kind][COUNTS] for its in both]
         if found[0].keys() != found[1].keys():
             parser.error(f"{kind}: the two files are of different photos")
         for part, names in parts(list(found[0])).items():
