@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -323,14 +324,30 @@ def test_names_that_are_not_utf8(folders: tuple[Path, Path], capsys: pytest.Capt
     print(result.as_json())
 
 
-@pytest.mark.parametrize("file", ["run/masks/a.png", "data/truth/b.png", "data/classes.txt", "easy.txt"])
+@pytest.mark.parametrize(
+    "file",
+    [
+        "run/masks/a.png",
+        "data/truth/b.png",
+        "data/classes.txt",
+        "easy.txt",
+        "new.csv",
+        "other/a.png",
+        "other/classes.txt",
+    ],
+)
 def test_the_scores_are_not_written_over_what_is_scored(
     folders: tuple[Path, Path], tmp_path: Path, file: str
 ) -> None:
     (tmp_path / "easy.txt").write_text("a\n")
+    (tmp_path / "new.csv").write_text("from,to\ncat,feline\n")
+    shutil.copytree(folders[0], tmp_path / "other")
     before = (tmp_path / file).read_bytes()
     with pytest.raises(InputError, match="is read here and would be written over"):
-        evaluate(*folders, split=tmp_path / "easy.txt", out=tmp_path / file, overwrite=True)
+        evaluate(
+            *folders, map=tmp_path / "new.csv", split=tmp_path / "easy.txt", against=tmp_path / "other",
+            out=tmp_path / file, overwrite=True,
+        )  # fmt: skip
     assert (tmp_path / file).read_bytes() == before
 
 

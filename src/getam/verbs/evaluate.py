@@ -141,19 +141,20 @@ def evaluate(
         raise InputError(
             f"{out} exists already: choose another file or overwrite it with overwrite (--overwrite)."
         )
+    folders = [folder for folder in (masks, truth, other) if folder is not None]
     class_map = None if map is None else read_class_map(map)
     predicted_classes, true_classes = classes_of(masks, class_map), classes_of(truth, class_map)
     if class_map is not None:
-        folders = [folder for folder in (masks, truth, other) if folder is not None]
         class_map.require_found(name for folder in folders for name in classes_of(folder).names)
     scored_classes = _choose_classes(predicted_classes, true_classes, classes, masks, truth)
     predicted_files, true_files = masks_in(masks), masks_in(truth)
     pairs = _pair(predicted_files, true_files, masks, truth, split)
     if out is not None:
-        lists = [folder / CLASSES_FILE for near in (masks, truth) for folder in (near, near.parent)]
-        split_files = [Path(split)] if split is not None else []
-        read = [*predicted_files.values(), *true_files.values(), *lists, *split_files]
-        refuse_input(Path(out), identities(read))
+        lists = [folder / CLASSES_FILE for near in folders for folder in (near, near.parent)]
+        given = [Path(file) for file in (split, map) if file is not None]
+        rival_files = {} if other is None else masks_in(other)
+        scored = [*predicted_files.values(), *true_files.values(), *rival_files.values()]
+        refuse_input(Path(out), identities([*scored, *lists, *given]))
     rivals = None
     if other is not None:
         other_classes = classes_of(other, class_map)
