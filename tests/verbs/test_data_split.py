@@ -107,3 +107,13 @@ def test_files_in_the_way(data: Path) -> None:
     with pytest.raises(InputError, match=r"train\.csv exists: give another --out, or --overwrite"):
         data_split(data=data, out=data / "s", seed=3)
     assert data_split(data=data, out=data / "s", overwrite=True) == data / "s"
+
+
+@pytest.mark.parametrize("given", [None, "tags.csv"])
+def test_a_split_is_not_written_over_the_tags_it_is_made_of(data: Path, given: str | None) -> None:
+    before = (data / "tags.csv").read_bytes()
+    tags = None if given is None else data / given
+    with pytest.raises(InputError, match=r"tags\.csv is read here and would be written over"):
+        data_split(data=data, tags=tags, out=data, shares=("val=1", "tags=4"), overwrite=True)
+    assert (data / "tags.csv").read_bytes() == before
+    assert not (data / "val.csv").exists()

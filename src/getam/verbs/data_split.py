@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from getam.data.collection import Collection, Sample
-from getam.data.formats.registry import read_tags
+from getam.data.formats.registry import find_tags, read_tags
 from getam.data.stratify import stratified
 from getam.data.tag_table import tag_table
 from getam.data.tags import TagRow
 from getam.errors import InputError
 from getam.named import read_named
+from getam.outputs.folder import identities, refuse_input
 from getam.verbs.loading import load_and_say
 from getam.whole_files import write_atomically
 
@@ -51,7 +52,8 @@ def data_split(
         `out`.
 
     Raises:
-        InputError: bad photos or tags, shares that are none, more splits than photos, or files in the way.
+        InputError: bad photos or tags, shares that are none, more splits than photos, files in the way, or a split that
+            would be written over the tags.
     """
     data, out = Path(data), Path(out)
     parts = _shares(shares)
@@ -61,6 +63,9 @@ def data_split(
         raise InputError(
             f"{len(collection.samples)} photos cannot make {len(parts)} splits: give fewer --shares"
         )
+    read = identities([find_tags(data, format=format) if tags is None else Path(tags)])
+    for file in files.values():
+        refuse_input(file, read)
     if not overwrite and (there := [file for file in files.values() if file.exists()]):
         raise InputError(f"{there[0]} exists: give another --out, or --overwrite to replace it")
     samples = sorted(collection.samples, key=lambda sample: sample.name)
