@@ -137,6 +137,30 @@ def test_the_precision_is_that_of_the_numbers_a_model_learns(files: list[Path]) 
     assert getam.explain(net, files[0], 3).values.any()
 
 
+class Around(nn.Module):
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, images: Tensor) -> Tensor:
+        return 2 * self.inner(images)
+
+
+def test_compiled_models_are_explained_as_they_were(trained: Path, files: list[Path]) -> None:
+    net = timm.create_model("test_vit", num_classes=5).eval()
+    ours = getam.load_model(trained)
+    for model, classes in ((net, [3]), (Around(net), [3]), (ours, ["blue"])):
+        compiled: Any = (
+            Around(torch.compile(model.inner, backend="eager"))
+            if isinstance(model, Around)
+            else torch.compile(model, backend="eager")
+        )
+        same(getam.explain(compiled, files[0], classes), getam.explain(model, files[0], classes))
+        same(getam.explain(compiled, files, k=1)[1], getam.explain(model, files, k=1)[1])
+        batch = prepared(model, files[0])
+        same(getam.explain(compiled, batch, [classes]), getam.explain(model, batch, [classes]))
+
+
 def test_the_model_is_left_as_it_was(vit: Any, files: list[Path]) -> None:
     net = timm.create_model("resnet10t", num_classes=4).train()
     before = {name: value.clone() for name, value in net.state_dict().items()}

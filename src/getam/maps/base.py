@@ -220,11 +220,16 @@ def geometry_of(model: nn.Module, images: Tensor, rows: str | None = None) -> Ge
     return place if rows is None else replace(place, rows=rows)
 
 
-def require_gradients() -> None:
+def require_gradients(model: nn.Module) -> None:
     """Raise `CaptureError` where gradients cannot be had at all."""
     if torch.is_inference_mode_enabled():
         raise CaptureError(
             "maps need gradients, and torch.inference_mode() forbids them: use torch.no_grad() or nothing"
+        )
+    if any(weight.is_inference() for weight in model.parameters()):
+        raise CaptureError(
+            "maps need gradients, and the weights of this model were made in torch.inference_mode(), which forbids "
+            "them: make or load it outside"
         )
 
 
@@ -238,11 +243,17 @@ def class_scores(model: nn.Module, images: Tensor) -> Tensor:
         return own(images)
     output: Any = model(images)
     scores: object = getattr(output, "logits", output)
-    if isinstance(scores, tuple):  # distilled DeiT in train mode
-        scores = sum(scores) / len(scores)
-    if not isinstance(scores, Tensor) or scores.ndim != 2:
-        raise CaptureError("the model does not return class scores of shape (B, C): GETAM needs a classifier")
-    return scores
+    heads = scores if isinstance(scores, tuple) else (scores,)  # two: distilled DeiT in train mode
+    shapes = {head.shape if isinstance(head, Tensor) else None for head in heads}
+    if len(shapes) != 1 or len(shapes.pop() or ()) != 2:
+        kind = (
+            f"a tensor {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
+        )
+        raise CaptureError(
+            f"the model returns {kind}, not class scores of shape (B, C): GETAM needs a classifier; one that returns "
+            "more goes into a module whose forward returns its scores alone"
+        )
+    return torch.stack(heads).mean(0) if len(heads) > 1 else heads[0]
 
 
 def slot_gradients(

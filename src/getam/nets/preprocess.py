@@ -121,6 +121,8 @@ def preprocessing_of(net: nn.Module, size: int | None = None) -> Preprocessing:
 def _described(net: nn.Module) -> Preprocessing:
     part: Any
     for part in net.modules():  # the net itself first
+        if hasattr(part, "_orig_mod"):  # torch.compile's wrapper: what it wraps comes next
+            continue
         if isinstance(own := getattr(part, "preprocessing", None), Preprocessing):
             return own
         if getattr(part, "pretrained_cfg", None):

@@ -31,12 +31,14 @@ class Subject:
     """A classifier, ours or not.
 
     Args:
-        net: in eval mode.
+        net: in eval mode; compiled, it is read as it was before.
         size: long side of its photos; the model's own when left out.
     """
 
     def __init__(self, net: nn.Module, size: int | None = None) -> None:
-        self.net = net
+        self.net: nn.Module = getattr(
+            net, "_orig_mod", net
+        )  # not torch.compile's wrapper, which is of no kind
         self.size = size
         self._counted: int | None = None
 

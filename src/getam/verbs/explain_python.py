@@ -100,12 +100,13 @@ def explain(
         raise InputError("there is no photo: give at least one")
     asked = _each(wanted, len(given)) if several else [wanted]
     read = [_read(photo, f"number {number}" if several else "given") for number, photo in enumerate(given)]
-    net = model if isinstance(model, nn.Module) else open_model(model, any_size=size is not None)
-    subject = Subject(net, size)
+    subject = Subject(
+        model if isinstance(model, nn.Module) else open_model(model, any_size=size is not None), size
+    )
     results = []
     for (pixels, title), its in zip(read, asked, strict=True):
         image = subject.prepare(pixels)
-        maps = chosen.make(net, image, _of_photo(its, subject, image, k), **options)
+        maps = chosen.make(subject.net, image, _of_photo(its, subject, image, k), **options)
         results.append(PhotoMaps.of(maps, subject.names(image), pixels, title))
     return PhotoMapsList(_with_own_titles(results)) if several else results[0]
 

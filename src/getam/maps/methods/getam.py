@@ -85,7 +85,7 @@ def getam(
             the model's token count was found.
         InputError: bad classes, coupling, start or rows.
     """
-    require_gradients()
+    require_gradients(model)
     place = geometry_of(model, images, rows)
     # Below the first block that counts no graph is needed; modules can be counted before they run.
     blocks = sum(not pools(name) for name, _ in attentions(model))
@@ -126,7 +126,7 @@ def differentiable_maps(
         InputError: nothing requires gradients, or as `getam`.
         CaptureError: as `getam`.
     """
-    require_gradients()
+    require_gradients(model)
     check_photos(images)
     if not (images.requires_grad or any(p.requires_grad for p in model.parameters())):
         raise InputError(

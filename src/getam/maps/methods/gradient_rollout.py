@@ -29,7 +29,7 @@ def gradient_rollout(model: nn.Module, images: Tensor, classes: Sequence[Sequenc
 
     Args, result and errors as `methods.getam.getam`. Memory: N×N of one block at a time, per head.
     """
-    require_gradients()
+    require_gradients(model)
     place = geometry(model, images.shape[-2], images.shape[-1])
     with torch.enable_grad(), capture(model, leaf_from=0, freeze=True) as tap:
         scores = class_scores(model, images)

@@ -39,7 +39,7 @@ def last_stage(
     Raises:
         CaptureError: the model does not name its last grid, or its last attention does not span it.
     """
-    require_gradients()
+    require_gradients(model)
     grid = last_grid(model, images.shape[-2], images.shape[-1])
     with torch.enable_grad(), capture(model, leaf_from=0, freeze=True) as tap:
         scores = class_scores(model, images)

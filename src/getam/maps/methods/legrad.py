@@ -48,7 +48,7 @@ def legrad(
         CaptureError: the head cannot be put on the blocks, or as `getam`.
         InputError: bad classes or start.
     """
-    require_gradients()
+    require_gradients(model)
     place = geometry(model, images.shape[-2], images.shape[-1])
     inner = _with_head(model)
     blocks = list(inner.blocks)

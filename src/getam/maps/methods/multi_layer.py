@@ -70,7 +70,7 @@ def multi_layer_cam(
             depend on it; the weighting is "class" and the gradient is not the same at every position.
         InputError: bad classes, layers, weighting or aggregate.
     """
-    require_gradients()
+    require_gradients(model)
     weight = find("weighting", weighting, WEIGHTINGS)
     combine = find("aggregate", aggregate, AGGREGATES)
     if layers is None:

@@ -29,7 +29,7 @@ def spread_maps(
     rows: str | None,
 ) -> Maps:
     """GETAM's maps, then `spread` along the attentions of the same forward; args and errors as `methods.getam`."""
-    require_gradients()
+    require_gradients(model)
     place = geometry_of(model, images, rows)
     # From block 0: of attentions below `leaf_from` only shapes are kept, and the spreading reads them all.
     with torch.enable_grad(), capture(model, leaf_from=0, freeze=True) as tap:
