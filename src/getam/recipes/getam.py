@@ -78,39 +78,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-class GetamRecipe:
-    """Tags (and, if there are any, saliency maps) in; a segmenter out."""
-
-    name = "getam"
-    needs: tuple[str, ...] = ()
-    uses: tuple[str, ...] = ("saliency",)
-    labelled_by = "getam+pamr:completion"
-    config_type = GetamConfig
-    presets = PRESETS
-
-    def losses(
-        self, net: nn.Module, batch: Mapping[str, Tensor], progress: float, config: GetamConfig
-    ) -> dict[str, Tensor]:
-        """L_cls alone, then L_cls + L_fg + L_bg + L_dense (+ L_sal), from one forward."""
-        images, tags, known = batch["image"], batch["tags"], batch.get("known")
-        if progress < config.joint_from:
-            scores, _ = net(images, masks=False)
-            return {"cls": classification_loss(scores, tags, known)}
-        with capture(net) as tap:
-            scores, logits = net(images)
-        label = pseudo_labels(net, tap, scores, batch, config)
-        foreground, background = foreground_background_loss(logits, label, known)
-        losses = {"cls": classification_loss(scores, tags, known), "fg": foreground, "bg": background}
-        if config.dense_weight:
-            probabilities = logits.float().softmax(1)
-            losses["dense"] = dense_energy(
-                probabilities, images, label, batch["roi"], weight=config.dense_weight
-            )
-        if config.saliency_weight and "saliency" in batch:
-            losses["sal"] = config.saliency_weight * saliency_loss(logits, batch["saliency"], batch["roi"])
-        return losses
-
-
 def pseudo_labels(
     net: nn.Module, tap: Any, scores: Tensor, batch: Mapping[str, Tensor], config: GetamConfig
 ) -> Tensor:
@@ -138,3 +105,37 @@ def pseudo_labels(
 
         count = tags.shape[1]
         return label_among(count, slots, made).masked_fill(~roi, ignore_label(count))
+
+
+class GetamRecipe:
+    """Tags (and, if there are any, saliency maps) in; a segmenter out."""
+
+    name = "getam"
+    needs: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ("saliency",)
+    labelled_by = "getam+pamr:completion"
+    config_type = GetamConfig
+    presets = PRESETS
+    labels = staticmethod(pseudo_labels)  # what the joint phase learns from
+
+    def losses(
+        self, net: nn.Module, batch: Mapping[str, Tensor], progress: float, config: GetamConfig
+    ) -> dict[str, Tensor]:
+        """L_cls alone, then L_cls + L_fg + L_bg + L_dense (+ L_sal), from one forward."""
+        images, tags, known = batch["image"], batch["tags"], batch.get("known")
+        if progress < config.joint_from:
+            scores, _ = net(images, masks=False)
+            return {"cls": classification_loss(scores, tags, known)}
+        with capture(net) as tap:
+            scores, logits = net(images)
+        label = self.labels(net, tap, scores, batch, config)
+        foreground, background = foreground_background_loss(logits, label, known)
+        losses = {"cls": classification_loss(scores, tags, known), "fg": foreground, "bg": background}
+        if config.dense_weight:
+            probabilities = logits.float().softmax(1)
+            losses["dense"] = dense_energy(
+                probabilities, images, label, batch["roi"], weight=config.dense_weight
+            )
+        if config.saliency_weight and "saliency" in batch:
+            losses["sal"] = config.saliency_weight * saliency_loss(logits, batch["saliency"], batch["roi"])
+        return losses
