@@ -8,6 +8,7 @@ from pathlib import Path
 from getam.engine.device import AUTO, choose_device
 from getam.errors import InputError
 from getam.outputs.progress import say
+from getam.verbs.from_python import from_python
 from getam.web.folder import open_folder
 from getam.web.kept import KeptSet
 from getam.web.limits import MEGAPIXELS, UPLOAD_MB, Limits
@@ -16,6 +17,7 @@ from getam.web.server import LOOPBACK, PORT, own_cache, require_gradio, start
 from getam.web.visit import App
 
 
+@from_python
 def app(
     *,
     folder: Path | None = None,

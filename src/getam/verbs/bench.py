@@ -35,6 +35,7 @@ from getam.report.bench_photos import from_lines
 from getam.report.bench_plots import CURVES, TRADEOFF, draw, plotting_missing
 from getam.report.bench_table import BenchRow, markdown
 from getam.verbs.bench_row import Subject, measure_row
+from getam.verbs.from_python import from_python
 from getam.verbs.loading import load_and_say, require_background
 from getam.whole_files import write_atomically
 
@@ -42,6 +43,7 @@ RESULTS = "bench.json"
 THRESHOLD_RULE = "sorted ids dealt into two halves; the best threshold of each half scores the other one"
 
 
+@from_python
 @over_processes
 def bench(
     *,
@@ -135,13 +137,13 @@ def bench(
         "size": size, "flip": False, "device": device, "fixed_threshold": fixed, "threshold_rule": THRESHOLD_RULE,
         "boundary_tolerance": TOLERANCE, "perturbed": len(chosen), "deletion_steps": STEPS, "deletion_blur": BLUR,
         "intervals": asdict(DEFAULT),
-        "weights_sha256": weights_hash(embedded_model() if model is None else Path(model)),
+        "weights_sha256": weights_hash(embedded_model() if model is None else model),
         "threads": torch.get_num_threads(),
         "environment": {k: v for k, v in environment().items() if k != "started"},
     }  # fmt: skip
     subject = Subject(net, collection, size, fixed, chosen)
-    with hold(Path(out), part):
-        results = _Results(Path(out), protocol, overwrite=overwrite, shard=part)
+    with hold(out, part):
+        results = _Results(out, protocol, overwrite=overwrite, shard=part)
         results.fill(
             list(rows),
             lambda name, what: measure_row(subject, name, rows[name][0], labels=rows[name][1], what=what),

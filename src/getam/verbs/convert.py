@@ -17,10 +17,12 @@ from getam.data.photos import read_photo_near
 from getam.errors import InputError
 from getam.outputs.folder import identities, in_the_way, refuse_input
 from getam.outputs.progress import progress
+from getam.verbs.from_python import from_python
 
 logger = logging.getLogger(__name__)
 
 
+@from_python
 def convert(
     masks: Path,
     /,
@@ -56,11 +58,10 @@ def convert(
     Raises:
         InputError: No masks, damaged ones, classes that do not fit, photos that are missing, or files in the way.
     """
-    masks, out = Path(masks), Path(out)
     reader, writer = find_format(from_), find_format(to)
     if from_ == to:
         raise InputError(f"masks would go from {from_} to {to}: name the other format with --to or --from")
-    files = None if photos is None else photo_files(Path(photos), leave_out=out)
+    files = None if photos is None else photo_files(photos, leave_out=out)
     if files is None and (reader.needs_size or (writer.names_photos and not reader.names_photos)):
         lacks, what = (from_, "how large") if reader.needs_size else (from_, "what files")
         raise InputError(f"{lacks} does not say {what} the photos are: give their folder with --photos")

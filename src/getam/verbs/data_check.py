@@ -42,11 +42,13 @@ from getam.data.tags import TagRow, TagTable, suggest
 from getam.errors import InputError
 from getam.outputs.progress import progress
 from getam.verbs.data_fix import refuse_fix, show_mended, write_fixed
+from getam.verbs.from_python import from_python
 
 SPLITS = ("train", "val", "test")
 """Split files that are looked for where none are named."""
 
 
+@from_python
 def data_check(
     photos: Path,
     /,
@@ -85,15 +87,13 @@ def data_check(
     Raises:
         InputError: the folder does not exist, or no tags could be read at all.
     """
-    photos, masks = Path(photos), None if masks is None else Path(masks)
-    fix = None if fix is None else Path(fix)
     if fix is not None:
         refuse_fix(fix, photos, classes or map)
     if not photos.is_dir():
         raise InputError(f"data folder {photos} does not exist or is no folder: check the path.")
     class_map = None if map is None else read_class_map(map)
     found: list[Problem] = []
-    files = tuple(Path(file) for file in tags or (find_tags(photos, format=format),))
+    files = tags or (find_tags(photos, format=format),)
     tables: dict[Path, TagTable] = {}
     for file in files:
         try:

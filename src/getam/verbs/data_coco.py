@@ -12,8 +12,10 @@ from getam.data.official import coco
 from getam.data.official.prepared import opened
 from getam.outputs.progress import say
 from getam.verbs.fetching import fetch_missing
+from getam.verbs.from_python import from_python
 
 
+@from_python
 def data_coco(
     *,
     out: Path,

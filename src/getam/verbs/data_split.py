@@ -16,12 +16,14 @@ from getam.data.tags import TagRow
 from getam.errors import InputError
 from getam.named import read_named
 from getam.outputs.folder import identities, refuse_input
+from getam.verbs.from_python import from_python
 from getam.verbs.loading import load_and_say
 from getam.whole_files import write_atomically
 
 SHARES = ("train=0.8", "val=0.2")
 
 
+@from_python
 def data_split(
     *,
     data: Path,
@@ -55,7 +57,6 @@ def data_split(
         InputError: bad photos or tags, shares that are none, more splits than photos, files in the way, or a split that
             would be written over the tags.
     """
-    data, out = Path(data), Path(out)
     parts = _shares(shares)
     collection = load_and_say(data, tags, format=format, classes=classes)
     files = {name: out / f"{name}.csv" for name in parts}
@@ -63,7 +64,7 @@ def data_split(
         raise InputError(
             f"{len(collection.samples)} photos cannot make {len(parts)} splits: give fewer --shares"
         )
-    read = identities([find_tags(data, format=format) if tags is None else Path(tags)])
+    read = identities([find_tags(data, format=format) if tags is None else tags])
     for file in files.values():
         refuse_input(file, read)
     if not overwrite and (there := [file for file in files.values() if file.exists()]):

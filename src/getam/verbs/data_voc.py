@@ -12,8 +12,10 @@ from getam.data.official import voc
 from getam.data.official.prepared import opened
 from getam.outputs.progress import progress, say
 from getam.verbs.fetching import fetch_missing
+from getam.verbs.from_python import from_python
 
 
+@from_python
 def data_voc(
     *,
     out: Path,

@@ -25,6 +25,7 @@ from getam.metrics.confusion import ConfusionMatrix, Counts, Scores, hits_and_un
 from getam.metrics.dice import dice
 from getam.metrics.hausdorff import HausdorffScore
 from getam.outputs.folder import identities, refuse_input
+from getam.verbs.from_python import from_python
 from getam.whole_files import write_atomically
 
 logger = logging.getLogger(__name__)
@@ -99,6 +100,7 @@ class Evaluation:
         return json.dumps(_nan_as_none(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+@from_python
 def evaluate(
     masks: Path,
     truth: Path,
@@ -136,12 +138,11 @@ def evaluate(
     Raises:
         InputError: A folder, mask or class list is missing, damaged or does not fit the other one.
     """
-    masks, truth, other = Path(masks), Path(truth), None if against is None else Path(against)
-    if out is not None and Path(out).exists() and not overwrite:
+    if out is not None and out.exists() and not overwrite:
         raise InputError(
             f"{out} exists already: choose another file or overwrite it with overwrite (--overwrite)."
         )
-    folders = [folder for folder in (masks, truth, other) if folder is not None]
+    folders = [folder for folder in (masks, truth, against) if folder is not None]
     class_map = None if map is None else read_class_map(map)
     predicted_classes, true_classes = classes_of(masks, class_map), classes_of(truth, class_map)
     if class_map is not None:
@@ -151,23 +152,23 @@ def evaluate(
     pairs = _pair(predicted_files, true_files, masks, truth, split)
     if out is not None:
         lists = [folder / CLASSES_FILE for near in folders for folder in (near, near.parent)]
-        given = [Path(file) for file in (split, map) if file is not None]
-        rival_files = {} if other is None else masks_in(other)
+        given = [file for file in (split, map) if file is not None]
+        rival_files = {} if against is None else masks_in(against)
         scored = [*predicted_files.values(), *true_files.values(), *rival_files.values()]
-        refuse_input(Path(out), identities([*scored, *lists, *given]))
+        refuse_input(out, identities([*scored, *lists, *given]))
     rivals = None
-    if other is not None:
-        other_classes = classes_of(other, class_map)
-        rivals = _rivals(other, other_classes, truth, pairs, true_classes, scored_classes, split)
+    if against is not None:
+        other_classes = classes_of(against, class_map)
+        rivals = _rivals(against, other_classes, truth, pairs, true_classes, scored_classes, split)
 
     distances = HausdorffScore(len(scored_classes))
     found, counts = _score(pairs.values(), predicted_classes, true_classes, scored_classes, distances)
     overlap, apart = dice(counts), distances.compute()
     compared = None
-    if other is not None and rivals is not None:
+    if against is not None and rivals is not None:
         its, its_counts = _score(rivals, other_classes, true_classes, scored_classes)
         compared = Against(
-            str(other), its.miou, interval(its_counts), found.miou - its.miou,
+            str(against), its.miou, interval(its_counts), found.miou - its.miou,
             difference_interval(counts, its_counts),
         )  # fmt: skip
     result = Evaluation(
@@ -185,14 +186,14 @@ def evaluate(
             scored_classes,
             len(pairs),
             names_hash(pairs),
-            Path(split).name if split else None,
+            split.name if split else None,
             background=true_classes.background,
             renamed=None if class_map is None else dict(class_map.names),
         ),
         against=compared,
     )
     if out is not None:
-        write_atomically(Path(out), result.as_json().encode())
+        write_atomically(out, result.as_json().encode())
     return result
 
 

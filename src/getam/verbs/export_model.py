@@ -31,6 +31,7 @@ from getam.outputs.folder import identities, in_the_way, refuse_input
 from getam.outputs.progress import say
 from getam.photo_size import WORK_SIDE
 from getam.verbs.export_int8 import smaller, with_truth
+from getam.verbs.from_python import from_python
 from getam.whole_files import replacing, write_atomically
 
 Target = Literal["onnx", "torch"]
@@ -42,6 +43,7 @@ SKIMAGE_PHOTOS = ("chelsea", "astronaut", "coffee", "rocket")  # inside its whee
 NOISE_SIZES = ((360, 480), (480, 360), (320, 320), (200, 500))
 
 
+@from_python
 def export(
     model: Path,
     /,
@@ -85,8 +87,8 @@ def export(
     if truth is not None and not (int8 and photos is not None):
         raise InputError("--truth says what --int8 loses on --photos: give all three, or leave it out")
     is_embedded = str(model) == EMBEDDED
-    source = embedded_model() if is_embedded else Path(model)
-    target = Path((EMBEDDED if is_embedded else named(source)) + SUFFIXES[to]) if out is None else Path(out)
+    source = embedded_model() if is_embedded else model
+    target = Path((EMBEDDED if is_embedded else named(source)) + SUFFIXES[to]) if out is None else out
     refuse_input(target, identities([source / MODEL if source.is_dir() else source]))
     if target.is_dir():
         raise InputError(f"{target} is a folder: give a file with --out")

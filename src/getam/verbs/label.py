@@ -26,6 +26,7 @@ from getam.pipeline import LABEL_SCALES
 from getam.verbs.calibrate import calibrated, check_calibration
 from getam.verbs.export_masks import check_export, export
 from getam.verbs.first_look import end_with_first_look
+from getam.verbs.from_python import from_python
 from getam.verbs.loading import load_and_say, tagged_job
 from getam.verbs.tags_to_mask import NetworkSource, TagsToMask, call_of, check_tags
 from getam.verbs.words import reads_words, words_of
@@ -33,6 +34,7 @@ from getam.verbs.words import reads_words, words_of
 Engine = Literal["plain", "ray"]
 
 
+@from_python
 @over_processes
 def label(
     *,

@@ -32,6 +32,7 @@ from getam.report.bench_photos import from_lines
 from getam.report.bench_plots import plotting_missing
 from getam.report.leaderboard_pictures import CURVES, SHEET, as_array, draw_curves, sheet
 from getam.report.leaderboard_table import SystemRow, markdown
+from getam.verbs.from_python import from_python
 from getam.verbs.leaderboard_entry import Entry, read_entries, read_entry
 from getam.verbs.leaderboard_photos import require_apart, some_of
 from getam.verbs.leaderboard_row import Contest, Folders, measure_system
@@ -47,6 +48,7 @@ FOLLOWED = 24  # test photos that are scored while training
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
+@from_python
 def leaderboard(
     *,
     data: Path,
@@ -154,10 +156,10 @@ def leaderboard(
 
     def measure(name: str, what: str) -> SystemRow:
         say(what)
-        return measure_system(contest, by_name[name], folders_of(Path(out), by_name[name]))
+        return measure_system(contest, by_name[name], folders_of(out, by_name[name]))
 
-    with hold(Path(out), part):
-        results = _Results(Path(out), _protocol(contest), test, overwrite=overwrite, shard=part)
+    with hold(out, part):
+        results = _Results(out, _protocol(contest), test, overwrite=overwrite, shard=part)
         # rows that differ in labels alone share a network
         results.fill(list(by_name), measure, together=lambda name: by_name[name].training)
     return results.path

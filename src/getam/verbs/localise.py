@@ -24,6 +24,7 @@ from getam.outputs.shards import hold, over_processes, read_shard
 from getam.pipeline import Pipeline
 from getam.pipeline_text import parse_pipeline
 from getam.report.localise_table import LocaliseRow, markdown, rows_table
+from getam.verbs.from_python import from_python
 from getam.verbs.loading import load_and_say
 from getam.verbs.localise_row import choose_photos, measure_row
 
@@ -31,6 +32,7 @@ RESULTS = "localise.json"
 THRESHOLD_RULE = "sorted ids dealt into two halves; the best threshold of each half scores the other one"
 
 
+@from_python
 @over_processes
 def localise(
     *,
@@ -98,28 +100,28 @@ def localise(
         raise InputError(
             f"the model does not know the class {unknown[0]!r}: it knows {', '.join(net.classes)}"
         )
-    subject = choose_photos(net, collection, size, Path(data), boxes and Path(boxes), photos)
+    subject = choose_photos(net, collection, size, data, boxes, photos)
     rows = _rows(net, compare, size)
     collection = subject.collection
     content = take_fingerprint(collection, masks=True).digests()
     protocol = {
         "photos": len(collection.samples), "split": collection.split, "ids_sha256": collection.split_hash(),
         "photos_sha256": content["photos"], "tags_sha256": content["tags"], "truth_sha256": content["masks"],
-        "boxes_from": "masks" if boxes is None else "a CSV", "boxes_sha256": boxes and file_hash(Path(boxes)),
+        "boxes_from": "masks" if boxes is None else "a CSV", "boxes_sha256": boxes and file_hash(boxes),
         "classes": list(collection.classes), "size": size, "flip": False, "threshold_rule": THRESHOLD_RULE,
         "intervals": asdict(DEFAULT),
-        "weights_sha256": weights_hash(embedded_model() if model is None else Path(model)),
+        "weights_sha256": weights_hash(embedded_model() if model is None else model),
         "environment": {k: v for k, v in environment().items() if k != "started"},
     }  # fmt: skip
-    with hold(Path(out), part):
+    with hold(out, part):
         results = _Results(
-            Path(out) / RESULTS, protocol, lambda fields: LocaliseRow(**fields), verb="getam localise",
+            out / RESULTS, protocol, lambda fields: LocaliseRow(**fields), verb="getam localise",
             overwrite=overwrite, shard=part,
         )  # fmt: skip
         results.fill(list(rows), lambda name, what: measure_row(subject, name, rows[name], what))
     if part is None and results.rows:
         print(rows_table(list(results.rows.values())), end="")
-    return Path(out)
+    return out
 
 
 class _Results(KeptRows[LocaliseRow]):

@@ -22,12 +22,14 @@ from getam.outputs.shards import over_processes, read_shard
 from getam.photo_size import WORK_SIDE, require_sides
 from getam.verbs.export_masks import check_export, export
 from getam.verbs.first_look import end_with_first_look
+from getam.verbs.from_python import from_python
 from getam.verbs.loading import load_and_say, photo_jobs, require_known, tagged_job
 from getam.verbs.open_predictor import open_predictor
 
 LARGE = 5000  # long side of photos in which what is small would be lost; phones' mostly have less
 
 
+@from_python
 @over_processes
 def predict(
     photos: Path,
@@ -156,7 +158,7 @@ def tagged_photos(
     Raises:
         InputError: the photos are no folder, the tags cannot be read, or the model does not know one.
     """
-    if Path(photos).is_file() and not names_tars(photos):
+    if photos.is_file() and not names_tars(photos):
         raise InputError(f"--tags is for a folder of photos, and {photos} is one: give the folder it lies in")
     class_map = None if map is None else read_class_map(map)
     found = load_and_say(photos, tags, format=format, classes=classes, known=known, class_map=class_map)

@@ -15,6 +15,7 @@ from getam.nets.embedded import embedded_model
 from getam.nets.segmenter import Segmenter
 from getam.published.cards import Published, model_card, space_card
 from getam.published.model_file import portable, portable_model
+from getam.verbs.from_python import from_python
 
 OURS = "apache-2.0"  # of the embedded model's weights (docs/model-card.md)
 LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
@@ -30,6 +31,7 @@ if __name__ == "__main__":
 '''
 
 
+@from_python
 def publish(
     model: Path | None = None,
     /,

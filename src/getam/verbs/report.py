@@ -22,6 +22,7 @@ from getam.report.browse.page import MARK, Entry, page
 from getam.report.browse.pictures import PICTURES, THUMBS, VIEW_SIDE, write_pictures
 from getam.report.browse.summary import class_plots, sentences
 from getam.report.learning import training_plots
+from getam.verbs.from_python import from_python
 from getam.verbs.report_masks import (
     TRUE,
     MaskFolder,
@@ -36,6 +37,7 @@ from getam.verbs.report_masks import (
 PAGE = "index.html"
 
 
+@from_python
 def gallery(
     source: Path,
     /,
@@ -68,7 +70,6 @@ def gallery(
     Raises:
         InputError: no masks or photos, some that do not fit each other, or files in the way.
     """
-    source, out = Path(source), Path(out)
     _refuse_others(out, overwrite=overwrite)
     run = run_of(source)
     if run == source and photos is None:
@@ -88,11 +89,11 @@ def gallery(
         raise InputError(f"{source} holds masks already: --tags belongs to a run folder")
     else:
         masks, others = MaskFolder.of(source, source.resolve().name), []
-        where = Path(photos) if photos is not None else photos_of(source)
+        where = photos if photos is not None else photos_of(source)
     if against is not None:
-        others = [_against(Path(against), where, out, masks.layer.name, overwrite=overwrite)]
+        others = [_against(against, where, out, masks.layer.name, overwrite=overwrite)]
     if truth is not None:
-        others.append(MaskFolder.of(Path(truth), TRUE))
+        others.append(MaskFolder.of(truth, TRUE))
     return _write_gallery(out, where, [masks, *others], run, overwrite=overwrite)
 
 

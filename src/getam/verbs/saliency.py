@@ -13,9 +13,11 @@ from getam.opened.saliency import open_provider
 from getam.outputs.folder import Job, OutputFolder
 from getam.outputs.photo_by_photo import Encode, OnBadImage, check_on_bad_image, photo_by_photo
 from getam.outputs.shards import over_processes, read_shard
+from getam.verbs.from_python import from_python
 from getam.verbs.loading import photo_jobs
 
 
+@from_python
 @over_processes
 def saliency(
     photos: Path,

@@ -9,6 +9,7 @@ from pathlib import Path
 from getam.engine.device import AUTO
 from getam.errors import InputError
 from getam.outputs.progress import say
+from getam.verbs.from_python import from_python
 
 LOOPBACK = "127.0.0.1"
 PORT = 8000
@@ -20,6 +21,7 @@ BATCH = 8  # on a GPU
 GRACE = 5  # seconds beyond the time-out in which answers may still be sent while the service ends
 
 
+@from_python
 def serve(
     *,
     model: Path | None = None,

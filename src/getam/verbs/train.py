@@ -29,12 +29,14 @@ from getam.recipes.schedule import complaint
 from getam.recipes.stages import StagedRecipe
 from getam.verbs.exam import Exam, plan, say_pace
 from getam.verbs.few import known_classes, warnings_of
+from getam.verbs.from_python import from_python
 from getam.verbs.loading import load_and_say
 from getam.verbs.train_config import configure, named, run_record, weights_file, with_weights
 
 logger = logging.getLogger(__name__)
 
 
+@from_python
 def train(
     *,
     data: Path,

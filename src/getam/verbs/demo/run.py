@@ -27,6 +27,7 @@ from getam.report.gallery import write_report
 from getam.verbs.demo.digits import DIGIT_CLASSES, DigitScenes
 from getam.verbs.demo.report import cat, cat_row, results_table, rich_table, scene_rows
 from getam.verbs.demo.score import DemoScores, score
+from getam.verbs.from_python import from_python
 from getam.whole_files import write_atomically
 
 HELD_OUT, TUNING, SHOWN = 512, 128, 8  # scenes: scored, for choosing thresholds, in the report
@@ -45,6 +46,7 @@ CONFIG = GetamConfig(
 )  # fmt: skip
 
 
+@from_python
 def demo(*, out: Path = Path("report"), seed: int = 0, overwrite: bool = False) -> Path:
     """Train on scenes of handwritten digits from tags alone, score everything, write report/index.html.
 
@@ -64,7 +66,7 @@ def demo(*, out: Path = Path("report"), seed: int = 0, overwrite: bool = False) 
         InputError: scikit-learn or scikit-image is not installed, or something else is in the way at `out`.
     """
     config = GetamConfig(**{**CONFIG.model_dump(), "seed": _checked(seed)})
-    return run_demo(config, Path(out), load_segmenter(), overwrite=overwrite)
+    return run_demo(config, out, load_segmenter(), overwrite=overwrite)
 
 
 def run_demo(
