@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
 
@@ -156,6 +157,17 @@ class Returns(nn.Module):
 def test_what_is_no_class_scores_is_named(of_scores: Callable[[Tensor], object], said: str) -> None:
     with pytest.raises(CaptureError, match=rf"the model returns {said}, not class scores of shape \(B, C\)"):
         explain(Returns(of_scores), tiny.photos(2), [[1], [2]])
+
+
+def test_features_are_no_class_scores() -> None:
+    images = torch.rand(1, 3, 160, 160)
+    model: Any = timm.create_model("test_vit", num_classes=0).eval()
+    for classes in ([[3]], None):
+        with pytest.raises(CaptureError, match=r"no classifier \(num_classes=0\), so it gives features"):
+            explain(model, images, classes)
+    model.head = nn.Linear(model.num_features, 5)  # as many do, who do not say so to the model
+    assert explain(model, images, [[3]]).values.any()
+    assert explain(model, images).found()
 
 
 def test_two_heads_of_one_shape_are_averaged() -> None:

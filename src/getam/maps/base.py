@@ -241,6 +241,11 @@ def class_scores(model: nn.Module, images: Tensor) -> Tensor:
     """
     if callable(own := getattr(model, "class_scores", None)):
         return own(images)
+    head = getattr(model, "get_classifier", nn.Module)()  # timm's
+    if isinstance(head, nn.Identity):
+        raise CaptureError(
+            "the model has no classifier (num_classes=0), so it gives features and no class scores: give it one"
+        )
     output: Any = model(images)
     scores: object = getattr(output, "logits", output)
     heads = scores if isinstance(scores, tuple) else (scores,)  # two: distilled DeiT in train mode
