@@ -12,12 +12,12 @@ import tiny
 from getam.attention.capture import capture
 from getam.attention.geometry import Geometry, geometry
 from getam.errors import CaptureError, InputError
-from getam.maps.base import class_scores
 from getam.maps.methods.getam import COUPLINGS, differentiable_maps, getam
 from getam.maps.methods.gradcam import gradcam
 from getam.maps.methods.gradient_rollout import gradient_rollout
 from getam.maps.methods.rollout import rollout
 from getam.maps.registry import REGISTRY
+from getam.maps.scores import class_scores
 
 hugging: Any = pytest.importorskip("hugging", reason="transformers is not installed", exc_type=ImportError)
 transformers = hugging.transformers

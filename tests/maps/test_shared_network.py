@@ -17,11 +17,11 @@ from timm.models.tnt import TNT
 from torch import Tensor, nn
 
 import tiny
-from getam.maps.base import class_scores
 from getam.maps.methods.bas import bas
 from getam.maps.methods.getam import differentiable_maps
 from getam.maps.methods.objectness import objectness
 from getam.maps.registry import REGISTRY
+from getam.maps.scores import class_scores
 from getam.nets.bas import BASNetwork
 from getam.nets.encoder import VitEncoder
 from getam.verbs.explain_python import explain

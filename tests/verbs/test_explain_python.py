@@ -17,7 +17,8 @@ import getam
 import tiny
 from getam.data.photos import as_tensor, read_photo
 from getam.errors import InputError
-from getam.maps.base import Maps, class_scores
+from getam.maps.base import Maps
+from getam.maps.scores import class_scores
 from getam.nets.preprocess import Preprocessing, preprocessing_of
 from getam.report.photo_maps import PhotoMaps, PhotoMapsList
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from getam.attention.capture import Call, Geometry, capture, frozen, global_calls
 from getam.errors import CaptureError
-from getam.maps.base import class_scores, geometry_of
+from getam.maps.base import geometry_of
+from getam.maps.scores import class_scores
 from getam.refine.class_aware import LAST_BLOCKS
 from getam.refine.random_walk import attention_affinity
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from getam.attention.capture import attentions, frozen, geometry, pools
 from getam.errors import CaptureError, InputError
-from getam.maps.base import class_scores
+from getam.maps.scores import class_scores
 from getam.threads import Hooks
 
 POOLING = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)  # what they give is no feature map any more

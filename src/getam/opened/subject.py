@@ -14,7 +14,7 @@ from getam.engine.model_file import MODEL
 from getam.engine.weights_hash import weights_hash
 from getam.errors import InputError
 from getam.frozen import frozen
-from getam.maps.base import class_scores
+from getam.maps.scores import class_scores
 from getam.nets.class_names import ClassNames, class_names
 from getam.nets.embedded import embedded_model
 from getam.nets.hub import from_hub

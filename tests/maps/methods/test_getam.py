@@ -14,8 +14,8 @@ from torch import Tensor, nn
 import tiny
 from getam.attention.capture import geometry
 from getam.errors import CaptureError, InputError
-from getam.maps.base import class_scores
 from getam.maps.methods.getam import COUPLINGS, getam
+from getam.maps.scores import class_scores
 from getam.nets.segmenter import Segmenter
 from shared_material import golden
 

@@ -8,9 +8,9 @@ import torch
 
 import tiny
 from getam.errors import CaptureError
-from getam.maps.base import class_scores
 from getam.maps.methods.getam import getam
 from getam.maps.methods.objectness import objectness
+from getam.maps.scores import class_scores
 from getam.nets.segmenter import Segmenter
 from matrices import every_matrix
 

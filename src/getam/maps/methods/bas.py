@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from getam.attention.capture import frozen
 from getam.errors import CaptureError
-from getam.maps.base import Maps, class_slots, slot_scores
+from getam.maps.base import Maps, class_slots
+from getam.maps.scores import slot_scores
 
 
 @torch.no_grad()

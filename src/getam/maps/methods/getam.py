@@ -29,16 +29,8 @@ from getam.attention.capture import (
 from getam.attention.class_row import class_row_graph
 from getam.attention.token_rows import token_rows_only
 from getam.errors import CaptureError, InputError
-from getam.maps.base import (
-    Maps,
-    check_photos,
-    class_scores,
-    class_slots,
-    geometry_of,
-    require_gradients,
-    slot_gradients,
-    slot_scores,
-)
+from getam.maps.base import Maps, check_photos, class_slots, geometry_of
+from getam.maps.scores import class_scores, require_gradients, slot_gradients, slot_scores
 from getam.threads import plain_kernel
 
 ROW_CHUNK_BYTES = 64 << 20  # patch rows of average-pooled models are read in strips of this size

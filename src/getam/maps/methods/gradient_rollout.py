@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from getam.attention.capture import Call, Geometry, Tap, capture, geometry, global_calls
 from getam.errors import CaptureError
-from getam.maps.base import Maps, class_scores, class_slots, require_gradients, slot_gradients, slot_scores
+from getam.maps.base import Maps, class_slots
 from getam.maps.methods.rollout import query_row
+from getam.maps.scores import class_scores, require_gradients, slot_gradients, slot_scores
 
 
 def gradient_rollout(model: nn.Module, images: Tensor, classes: Sequence[Sequence[int]] | Tensor) -> Maps:

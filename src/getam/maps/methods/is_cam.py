@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from getam.attention.capture import frozen
 from getam.errors import InputError
-from getam.maps.base import Maps, class_scores, class_slots, slot_scores
+from getam.maps.base import Maps, class_slots
 from getam.maps.features import default_layers, feature_taps, on_grid
 from getam.maps.methods.multi_layer import multi_layer_cam
+from getam.maps.scores import class_scores, slot_scores
 
 BACKGROUND_WEIGHT = 0.5  # of the background's IoU, reference
 EPSILON = 1e-5  # beside the peak a map is divided by, reference

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from getam.attention.capture import Call, Geometry, Tap, capture
 from getam.errors import CaptureError
-from getam.maps.base import Maps, class_scores, class_slots, require_gradients, slot_scores
+from getam.maps.base import Maps, class_slots
 from getam.maps.methods.getam import attribute
+from getam.maps.scores import class_scores, require_gradients, slot_scores
 
 
 def last_stage(

@@ -10,15 +10,8 @@ from torch import Tensor, nn
 
 from getam.attention.capture import Call, Geometry, Tap, capture, geometry, global_calls
 from getam.errors import CaptureError, InputError
-from getam.maps.base import (
-    Maps,
-    class_scores,
-    class_slots,
-    require_gradients,
-    score_gradients,
-    slot_scores,
-    slot_sum,
-)
+from getam.maps.base import Maps, class_slots
+from getam.maps.scores import class_scores, require_gradients, score_gradients, slot_scores, slot_sum
 from getam.threads import Hooks
 
 SAME = 1e-3  # how far the score read from the last block may be from the model's, relative to its largest

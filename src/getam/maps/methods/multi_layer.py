@@ -31,8 +31,9 @@ from torch import Tensor, nn
 from getam.attention.calls import wide
 from getam.attention.capture import frozen
 from getam.errors import CaptureError, InputError
-from getam.maps.base import Maps, class_scores, class_slots, require_gradients, slot_gradients, slot_scores
+from getam.maps.base import Maps, class_slots
 from getam.maps.features import default_layers, feature_taps, last_layer, on_grid
+from getam.maps.scores import class_scores, require_gradients, slot_gradients, slot_scores
 from getam.registry import find
 
 EPSILON = 1e-6  # e of UM-CAM's entropy and of its weighted mean

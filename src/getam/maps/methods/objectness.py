@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from getam.attention.capture import attentions, frozen
 from getam.errors import CaptureError
-from getam.maps.base import Maps, class_scores
+from getam.maps.base import Maps
 from getam.maps.methods.getam import getam
+from getam.maps.scores import class_scores
 from getam.refine.scaled import scale_to_peak
 
 COUPLING = "attn_grad"  # the flattest of the couplings that keep the attention; chosen on training photos

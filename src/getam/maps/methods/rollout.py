@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from getam.attention.capture import Geometry, capture, geometry, global_calls
-from getam.maps.base import Maps, class_scores, class_slots, slot_scores
+from getam.maps.base import Maps, class_slots
+from getam.maps.scores import class_scores, slot_scores
 
 
 @torch.no_grad()

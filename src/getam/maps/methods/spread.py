@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from getam.attention.capture import Call, Geometry, capture, global_calls
-from getam.maps.base import Maps, class_scores, class_slots, geometry_of, require_gradients, slot_scores
+from getam.maps.base import Maps, class_slots, geometry_of
 from getam.maps.methods.getam import attribute
+from getam.maps.scores import class_scores, require_gradients, slot_scores
 
 Spread = Callable[
     [Tensor, Sequence[Call], Geometry], Tensor
