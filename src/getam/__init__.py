@@ -4,6 +4,7 @@
     train     photos and tags → a segmenter
     label     tagged photos → pseudo labels
     predict   photos → masks
+    segment   photos that are at hand in Python → masks that draw themselves
     evaluate  masks against truth
     gallery   masks → a page to look through them, compare them and see what a training has learned
     app       maps and masks in the browser: looked at, mended with a brush, kept
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from getam.maps.base import Maps
     from getam.maps.methods.getam import differentiable_maps
     from getam.report.photo_maps import PhotoMaps, PhotoMapsList
+    from getam.report.segmentation import Segmentation
     from getam.verbs.app import app
     from getam.verbs.bench import bench
     from getam.verbs.convert import convert
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     from getam.verbs.publish import publish
     from getam.verbs.report import gallery
     from getam.verbs.saliency import saliency
+    from getam.verbs.segment import segment
     from getam.verbs.serve import serve
     from getam.verbs.train import train
 
@@ -64,6 +67,7 @@ _WHERE = {  # loaded when first asked for: torch takes seconds
     "Maps": "getam.maps.base",
     "PhotoMaps": "getam.report.photo_maps",
     "PhotoMapsList": "getam.report.photo_maps",
+    "Segmentation": "getam.report.segmentation",
     "Tap": "getam.attention.capture",
     "app": "getam.verbs.app",
     "bench": "getam.verbs.bench",
@@ -91,6 +95,7 @@ _WHERE = {  # loaded when first asked for: torch takes seconds
     "predict": "getam.verbs.predict",
     "publish": "getam.verbs.publish",
     "saliency": "getam.verbs.saliency",
+    "segment": "getam.verbs.segment",
     "serve": "getam.verbs.serve",
     "train": "getam.verbs.train",
 }
@@ -103,6 +108,7 @@ __all__ = [
     "Maps",
     "PhotoMaps",
     "PhotoMapsList",
+    "Segmentation",
     "Tap",
     "WeightsError",
     "app",
@@ -131,6 +137,7 @@ __all__ = [
     "predict",
     "publish",
     "saliency",
+    "segment",
     "serve",
     "train",
 ]

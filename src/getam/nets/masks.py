@@ -82,6 +82,26 @@ def named_mask(
     return among.labels(label.cpu().numpy()), confidences(beliefs.cpu(), won.cpu(), among.names)
 
 
+def mask_of(
+    net: Segmenter,
+    photo: Tensor,
+    scales: Sequence[int],
+    size: tuple[int, int],
+    *,
+    flip: bool,
+    crf: bool,
+    present: Sequence[int] | None,
+) -> tuple[LabelMap, dict[str, float]]:
+    """One photo (3,h,w) in 0–255, or its smaller copy → the label (H,W) of a `size`, and class name → confidence.
+
+    Confidences are of the network's probabilities before the CRF, shared among what may win: all, or `present`.
+    """
+    among = Among(net.classes, present)
+    logits = among.of(photo_logits(net, photo, scales, flip=flip))
+    beliefs, values = decisive(logits, photo, crf=crf)
+    return named_mask(beliefs, values, size, among)
+
+
 def sharpened(beliefs: Tensor, photo: Tensor) -> Tensor:
     """Probabilities (C+1,h,w) of a photo (3,H,W) → those after a dense CRF, of the photo's size or 500 at most."""
     image = photo.to(beliefs.device, torch.float32)[None]

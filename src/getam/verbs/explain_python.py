@@ -11,20 +11,17 @@ from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from torch import Tensor, nn
 
-from getam.data.photos import as_tensor, read_photo
 from getam.errors import InputError
 from getam.maps.base import check_photos, tags_as_tensor
 from getam.maps.registry import check_options, find_method
 from getam.nets.preprocess import check_batch
 from getam.opened.subject import Subject, open_model
 from getam.opened.usual_chain import usual_method
-from getam.report.overlay import Photo
-from getam.report.photo_maps import PhotoMaps, PhotoMapsList, photo_tensor
+from getam.report.photo_maps import PhotoMaps, PhotoMapsList
+from getam.verbs.given_photos import OnePhoto, are_several, read_given
 
-OnePhoto = Image.Image | Path | str | Photo
 OneClass = str | int
 Classes = OneClass | Sequence[OneClass] | Sequence[Sequence[OneClass]] | Tensor | npt.NDArray[Any] | None
 
@@ -94,12 +91,9 @@ def explain(
         check_batch(subject.net, photos)
         found = _of_batch(wanted, subject, photos, k)
         return PhotoMaps.of(chosen.make(subject.net, photos, found, **options), subject.names())
-    several = _are_several(photos)
-    given: list[Any] = list(photos) if several else [photos]  # type: ignore[arg-type]
-    if not given:
-        raise InputError("there is no photo: give at least one")
-    asked = _each(wanted, len(given)) if several else [wanted]
-    read = [_read(photo, f"number {number}" if several else "given") for number, photo in enumerate(given)]
+    several = are_several(photos)
+    asked = _each(wanted, len(photos)) if several and len(photos) else [wanted]  # type: ignore[arg-type]
+    read = read_given(photos, several=several)
     subject = Subject(
         model if isinstance(model, nn.Module) else open_model(model, any_size=size is not None), size
     )
@@ -109,20 +103,6 @@ def explain(
         maps = chosen.make(subject.net, image, _of_photo(its, subject, image, k), **options)
         results.append(PhotoMaps.of(maps, subject.names(image), pixels, title))
     return PhotoMapsList(_with_own_titles(results)) if several else results[0]
-
-
-def _are_several(photos: object) -> bool:
-    if isinstance(photos, np.ndarray):
-        return photos.ndim == 4
-    return isinstance(photos, Sequence) and not isinstance(photos, str)
-
-
-def _read(photo: OnePhoto, name: str) -> tuple[Tensor, str]:
-    """(3,H,W) uint8, and what its file is called; `name` is for errors."""
-    if isinstance(photo, (str, Path)):
-        return as_tensor(read_photo(photo)), Path(photo).stem
-    file = getattr(photo, "filename", "")  # of photos that Pillow opened
-    return photo_tensor(photo, name), Path(file).stem or "photo"
 
 
 def _is_one(c: object) -> bool:

@@ -15,10 +15,9 @@ from getam.engine.device import choose_device
 from getam.engine.model import load_segmenter
 from getam.engine.weights_hash import weights_hash
 from getam.exported.arrays import Floats
-from getam.label_numbers import Among
 from getam.nets.embedded import embedded_model
-from getam.nets.inference import batch_logits, photo_logits, shrunk_photo
-from getam.nets.masks import decisive, named_mask
+from getam.nets.inference import batch_logits, shrunk_photo
+from getam.nets.masks import mask_of
 from getam.photo_size import WORK_SIDE
 from getam.refine.crf import dense_crf
 from getam.refine.crf_parameters import DEEPLAB
@@ -50,11 +49,8 @@ class TorchPredictor:
     def masks(
         self, photo: Tensor, size: tuple[int, int], present: Sequence[int] | None = None
     ) -> tuple[LabelMap, dict[str, float]]:
-        """Confidences are of the network's probabilities before the CRF, shared among what may win."""
-        among = Among(self.classes, present)
-        logits = among.of(photo_logits(self._net, photo, self.scales, flip=self._flip))
-        beliefs, values = decisive(logits, photo, crf=self._crf)
-        return named_mask(beliefs, values, size, among)
+        """As `getam.nets.masks.mask_of`."""
+        return mask_of(self._net, photo, self.scales, size, flip=self._flip, crf=self._crf, present=present)
 
     def logits(self, photos: Sequence[Image.Image]) -> Iterator[Floats]:
         """Of tiles, some at a time."""
