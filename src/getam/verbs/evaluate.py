@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.progress import track
 
 from getam.data.class_map import read_class_map
-from getam.data.collection import names_hash, read_split
+from getam.data.collection import names_hash
 from getam.data.mask_folder import ClassList, classes_of, masks_in, remapped
 from getam.data.masks import CLASSES_FILE, read_mask
-from getam.data.tags import BACKGROUND, suggest
+from getam.data.tags import BACKGROUND
 from getam.errors import InputError
 from getam.metrics.bootstrap import DEFAULT, Bootstrap, Interval, difference_interval, interval
 from getam.metrics.confusion import ConfusionMatrix, Counts, Scores, hits_and_unions
@@ -26,6 +26,7 @@ from getam.metrics.dice import dice
 from getam.metrics.hausdorff import HausdorffScore
 from getam.outputs.folder import identities, refuse_input
 from getam.verbs.from_python import from_python
+from getam.verbs.mask_pairs import choose_classes, pair_masks
 from getam.whole_files import write_atomically
 
 logger = logging.getLogger(__name__)
@@ -147,9 +148,9 @@ def evaluate(
     predicted_classes, true_classes = classes_of(masks, class_map), classes_of(truth, class_map)
     if class_map is not None:
         class_map.require_found(name for folder in folders for name in classes_of(folder).names)
-    scored_classes = _choose_classes(predicted_classes, true_classes, classes, masks, truth)
+    scored_classes = choose_classes(predicted_classes, true_classes, classes, masks, truth)
     predicted_files, true_files = masks_in(masks), masks_in(truth)
-    pairs = _pair(predicted_files, true_files, masks, truth, split)
+    pairs = pair_masks(predicted_files, true_files, masks, truth, split)
     if out is not None:
         lists = [folder / CLASSES_FILE for near in folders for folder in (near, near.parent)]
         given = [file for file in (split, map) if file is not None]
@@ -233,64 +234,11 @@ def _rivals(
     split: Path | None,
 ) -> list[tuple[Path, Path]]:
     """The masks of `other` with their truths, photo by photo in the order of `pairs`."""
-    _choose_classes(other_classes, true_classes, scored_classes, other, truth)
+    choose_classes(other_classes, true_classes, scored_classes, other, truth)
     by_truth = {
-        true: own for own, true in _pair(masks_in(other), masks_in(truth), other, truth, split).values()
+        true: own for own, true in pair_masks(masks_in(other), masks_in(truth), other, truth, split).values()
     }
     return [(by_truth[true], true) for _, true in pairs.values()]
-
-
-def _choose_classes(
-    predicted: ClassList, true: ClassList, chosen: Sequence[str] | None, masks: Path, truth: Path
-) -> tuple[str, ...]:
-    classes = tuple(predicted.classes if chosen is None else chosen)
-    if not classes or len(set(classes)) < len(classes):
-        raise InputError(f"classes {list(classes)} must name at least one class, and none twice.")
-    for name in classes:
-        for folder, listed in ((masks, predicted.classes), (truth, true.classes)):
-            if name not in listed:
-                raise InputError(
-                    f"masks in {folder} have no class {name!r}; {suggest(name, listed)}; choose what to score with "
-                    "classes (--classes)."
-                )
-    return classes
-
-
-def _pair(
-    predicted: dict[str, Path], true: dict[str, Path], masks: Path, truth: Path, split: Path | None
-) -> dict[str, tuple[Path, Path]]:
-    """Name → (predicted, true), complete or an error."""
-    if not predicted:
-        raise InputError(f"{masks} holds no PNG: give the folder with the predicted masks.")
-    if not true:
-        raise InputError(f"{truth} holds no PNG: give the folder with the true masks.")
-    if not predicted.keys() & true.keys():
-        true = _by_last_part(predicted, true)
-    wanted = sorted(predicted) if split is None else list(read_split(split))
-    where = "" if split is None else f" listed in {split}"
-    for what, there, folder in (("predicted", predicted, masks), ("true", true, truth)):
-        missing = [name for name in wanted if name not in there]
-        if missing:
-            raise InputError(
-                f"{len(missing)} of {len(wanted)} photos{where} have no {what} mask in {folder}, the first is"
-                f" {missing[0]}.png: add them, or list the ids to score in a split file (--split)."
-            )
-    left = sorted(true.keys() - predicted.keys()) if split is None else []
-    if left:
-        raise InputError(
-            f"{len(left)} of {len(true)} true masks have no predicted one in {masks}, the first is {left[0]}.png: "
-            "predict them too, or list the ids to score in a split file (--split)."
-        )
-    return {name: (predicted[name], true[name]) for name in wanted}
-
-
-def _by_last_part(predicted: dict[str, Path], true: dict[str, Path]) -> dict[str, Path]:
-    """The true masks by predicted name where only the folders differ: `images/a` and `a` are one photo."""
-    names = {PurePosixPath(name).name: name for name in predicted}
-    short = {PurePosixPath(name).name: file for name, file in true.items()}
-    if len(names) < len(predicted) or len(short) < len(true):
-        return true
-    return {names.get(last, last): file for last, file in short.items()}
 
 
 def _progress(pairs: Iterable[tuple[Path, Path]], total: int) -> Iterator[tuple[Path, Path]]:
