@@ -48,6 +48,7 @@ class Folder:
     ("given", "wanted"),
     [
         ({"tags": "t.csv"}, {"tags": Path("t.csv")}),
+        ({"tags": ""}, {"tags": ""}),  # weights="" is: from nothing
         ({"tags": Folder()}, {"tags": Path("a/folder")}),
         ({"saliency": "none"}, {"saliency": "none"}),
         ({"saliency": Path("maps")}, {"saliency": Path("maps")}),

@@ -116,7 +116,6 @@ class GetamRecipe:
     labelled_by = "getam+pamr:completion"
     config_type = GetamConfig
     presets = PRESETS
-    labels = staticmethod(pseudo_labels)  # what the joint phase learns from
 
     def losses(
         self, net: nn.Module, batch: Mapping[str, Tensor], progress: float, config: GetamConfig
@@ -139,3 +138,9 @@ class GetamRecipe:
         if config.saliency_weight and "saliency" in batch:
             losses["sal"] = config.saliency_weight * saliency_loss(logits, batch["saliency"], batch["roi"])
         return losses
+
+    def labels(
+        self, net: nn.Module, tap: Any, scores: Tensor, batch: Mapping[str, Tensor], config: GetamConfig
+    ) -> Tensor:
+        """What the joint phase learns from: `pseudo_labels` of the same forward."""
+        return pseudo_labels(net, tap, scores, batch, config)

@@ -20,7 +20,8 @@ R = TypeVar("R")
 def from_python(verb: Callable[P, R]) -> Callable[P, R]:
     """A verb whose arguments become what its annotations say: a `Path`, or a tuple of them, of text or of numbers.
 
-    What may be text stays text, and what is of another type is left for the verb to judge.
+    What may be text stays text, an empty one (weights="": from nothing) is no path, and what is of another type is left
+    for the verb to judge.
 
     >>> @from_python
     ... def shown(photos: Path, *, scales: tuple[int, ...] | None = None, saliency: Path | str = "auto") -> str:
@@ -46,7 +47,7 @@ def from_python(verb: Callable[P, R]) -> Callable[P, R]:
 def _as(kind: Any, value: Any) -> Any:
     kinds = get_args(kind) if isinstance(kind, UnionType) or get_origin(kind) is Union else (kind,)
     is_name = isinstance(value, (str, os.PathLike))
-    if Path in kinds and str not in kinds and is_name and not isinstance(value, Path):
+    if Path in kinds and str not in kinds and is_name and not isinstance(value, Path) and value != "":
         return Path(value)
     for each in kinds:
         if get_origin(each) is tuple and value is not None:
