@@ -151,16 +151,19 @@ def evaluate(
     scored_classes = choose_classes(predicted_classes, true_classes, classes, masks, truth)
     predicted_files, true_files = masks_in(masks), masks_in(truth)
     pairs = pair_masks(predicted_files, true_files, masks, truth, split)
+    rivals, rival_files = None, dict[str, Path]()
+    if against is not None:
+        other_classes = classes_of(against, class_map)
+        rival_files = masks_in(against)
+        choose_classes(other_classes, true_classes, scored_classes, against, truth)
+        theirs = pair_masks(rival_files, true_files, against, truth, split)
+        by_truth = {true: own for own, true in theirs.values()}
+        rivals = [(by_truth[true], true) for _, true in pairs.values()]  # in the order of `pairs`
     if out is not None:
         lists = [folder / CLASSES_FILE for near in folders for folder in (near, near.parent)]
         given = [file for file in (split, map) if file is not None]
-        rival_files = {} if against is None else masks_in(against)
         scored = [*predicted_files.values(), *true_files.values(), *rival_files.values()]
         refuse_input(out, identities([*scored, *lists, *given]))
-    rivals = None
-    if against is not None:
-        other_classes = classes_of(against, class_map)
-        rivals = _rivals(against, other_classes, truth, pairs, true_classes, scored_classes, split)
 
     distances = HausdorffScore(len(scored_classes))
     found, counts = _score(pairs.values(), predicted_classes, true_classes, scored_classes, distances)
@@ -222,23 +225,6 @@ def _score(
         if distances is not None:
             distances.update(said, true)
     return matrix.compute(), np.stack(counts)
-
-
-def _rivals(
-    other: Path,
-    other_classes: ClassList,
-    truth: Path,
-    pairs: Mapping[str, tuple[Path, Path]],
-    true_classes: ClassList,
-    scored_classes: Sequence[str],
-    split: Path | None,
-) -> list[tuple[Path, Path]]:
-    """The masks of `other` with their truths, photo by photo in the order of `pairs`."""
-    choose_classes(other_classes, true_classes, scored_classes, other, truth)
-    by_truth = {
-        true: own for own, true in pair_masks(masks_in(other), masks_in(truth), other, truth, split).values()
-    }
-    return [(by_truth[true], true) for _, true in pairs.values()]
 
 
 def _progress(pairs: Iterable[tuple[Path, Path]], total: int) -> Iterator[tuple[Path, Path]]:
