@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,14 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from getam.errors import InputError
-from getam.named import read_named, split_outside, write_named
+from getam.named import list_named, read_named, split_outside, write_named
 
 VALUES = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
+    | st.floats(allow_nan=False)
     | st.text()
-    | st.sampled_from(["1", "true", "a.b-c", "null", "~"]),
+    | st.sampled_from(["1", "true", "a.b-c", "null", "~", "1e5", "-1E+5"]),
     lambda inner: st.lists(inner, max_size=3),
     max_leaves=4,
 )
@@ -39,6 +42,22 @@ def test_lists_are_kept_together() -> None:
     assert write_named({"a": "1", "b": "no", "c": "x y", "d": 0.5, "e": None, "f": True}) == (
         '[a="1",b="no",c="x y",d=0.5,e=null,f=true]'
     )
+    assert list_named({"least": 1e-5, "most": -inf, "name": "1e-5", "file": Path("a b")}) == (
+        "least=1e-05",
+        "most=-.inf",
+        'name="1e-5"',
+        'file="a b"',
+    )
+
+
+@pytest.mark.parametrize("text", ["1e-5", "+1E-5", "1.0e-5", "0.00001", "1e-05"])
+def test_small_numbers_are_numbers(text: str) -> None:
+    assert read_named([f"a={text}", f"b=[{text}]"]) == {"a": 1e-5, "b": [1e-5]}
+
+
+@pytest.mark.parametrize("text", ["1e", "e5", "1e5x", "0x1e5x", "1e-5 m"])
+def test_what_only_begins_as_a_number_is_text(text: str) -> None:
+    assert read_named([f"a={text}"]) == {"a": text}
 
 
 @pytest.mark.parametrize(

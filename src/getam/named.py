@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,6 +11,15 @@ from typing import Any
 import yaml
 
 from getam.errors import InputError
+
+
+class _Yaml(yaml.SafeLoader):
+    """YAML 1.1 as PyYAML reads it, but 1e-5 is a number, as in YAML 1.2, JSON and Python."""
+
+
+_Yaml.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
 
 
 def read_named(options: Iterable[str]) -> dict[str, Any]:
@@ -30,7 +40,7 @@ def read_named(options: Iterable[str]) -> dict[str, Any]:
         if name in found:
             raise InputError(f"option {name} was given twice")
         try:
-            found[name] = yaml.safe_load(text)
+            found[name] = _read(text)
         except yaml.YAMLError:
             raise InputError(f"option {option!r}: the value cannot be read; lists are [1,2]") from None
     return found
@@ -44,7 +54,16 @@ def write_named(options: Mapping[str, Any]) -> str:
     """
     if not options:
         return ""
-    return "[" + ",".join(f"{name}={_text(value)}" for name, value in options.items()) + "]"
+    return "[" + ",".join(list_named(options)) + "]"
+
+
+def list_named(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Options as `read_named` reads them.
+
+    >>> list_named({"rounds": 2, "zoom": [0.5, 2], "start": None, "least": 1e-5})
+    ('rounds=2', 'zoom=[0.5,2]', 'start=null', 'least=1e-05')
+    """
+    return tuple(f"{name}={_text(value)}" for name, value in options.items())
 
 
 def split_outside(text: str) -> list[str]:
@@ -63,10 +82,16 @@ def split_outside(text: str) -> list[str]:
     return parts
 
 
+def _read(text: str) -> Any:
+    return yaml.load(text, Loader=_Yaml)  # a SafeLoader
+
+
 def _text(value: Any) -> str:
     """A value as YAML that fits a line; words without quotes where they are read as words."""
     if isinstance(value, (list, tuple)):
         return "[" + ",".join(_text(each) for each in value) + "]"
-    if isinstance(value, str) and re.fullmatch(r"[\w.-]+", value) and yaml.safe_load(value) == value:
+    if isinstance(value, str) and re.fullmatch(r"[\w.-]+", value) and _read(value) == value:
         return value
-    return json.dumps(value)
+    if isinstance(value, os.PathLike):
+        return json.dumps(os.fspath(value))
+    return json.dumps(value).replace("Infinity", ".inf") if isinstance(value, float) else json.dumps(value)

@@ -62,6 +62,11 @@ class Folder:
         ({"names": "cat"}, {"names": ("cat",)}),
         ({"names": UserList(["cat", "dog"])}, {"names": ("cat", "dog")}),
         ({"names": (name for name in ("cat", "dog"))}, {"names": ("cat", "dog")}),
+        (
+            {"names": {"rounds": 2, "zoom": (0.5, 2), "go_on": False}},
+            {"names": ("rounds=2", "zoom=[0.5,2]", "go_on=false")},
+        ),
+        ({"names": {}}, {"names": ()}),
         ({"count": "3"}, {"count": "3"}),  # for the verb to judge
         ({"tags": 3}, {"tags": 3}),
         ({"other": "text"}, {"more": {"other": "text"}}),

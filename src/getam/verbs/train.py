@@ -116,7 +116,8 @@ def train(
         seed: of everything random.
         hold_out: share of the photos, at most 100 of them, that are kept out of training to tell which classes are
             learned: where there are 40 or more; 0 for none. tags.json in the run folder has what was found.
-        options: others of the recipe, each NAME=VALUE, as zoom=[0.5,2] or rounds=2; config.yaml of a run lists them.
+        options: others of the recipe, each NAME=VALUE, as zoom=[0.5,2] or rounds=2, from Python a dict too; config.yaml
+            of a run lists them.
         workers: loader processes.
         accelerator: auto (what is there), cpu, cuda or mps.
         devices: processes on this machine, each with a device of its own (on the CPU, a share of it); batch_size is
