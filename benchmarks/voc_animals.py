@@ -195,7 +195,7 @@ def measure_guided(net: Any, collection: Collection) -> dict[str, Any]:
         size = (photo.shape[-2], photo.shape[-1])
         salient = None if sample.saliency is None else saliency_of(sample, size)
         initial = Pipeline().label(net, photo, present, salient)
-        predicted = segment(net, photo, crf=True)
+        predicted = torch.from_numpy(segment(net, photo, crf=True))
         guided = object_guided_refinement(predicted[None], initial[None], torch.tensor([present]))[0]
         for name, label in (("labels", initial), ("masks", predicted), ("guided", guided)):
             matrix = matrices.setdefault(name, ConfusionMatrix(len(collection.classes)))

@@ -96,7 +96,7 @@ def test_a_network_of_large_crops_sees_photos_larger_unless_told(
     out = predict(photo, model=trained, out=tmp_path / "a", crf=False)
     logits = photo_logits(model, pixels_of(photo), (560,), flip=False)
     np.testing.assert_array_equal(read_mask(out / "photo.png"), logits.argmax(0).numpy())
-    assert torch.equal(segment(model, pixels_of(photo)), logits.argmax(0).to(torch.uint8))
+    np.testing.assert_array_equal(segment(model, pixels_of(photo)), logits.argmax(0))
     said = json.loads((out / "protocol.jsonl").read_text().splitlines()[0])
     assert said["options"]["scales"] == [560]
     told = predict(photo, model=trained, out=tmp_path / "b", crf=False, scales=(320,))
@@ -145,17 +145,19 @@ def test_beyond_1000_a_photo_is_shrunk_and_its_mask_enlarged(crf: bool) -> None:
     assert found.shape == (1000, 2000)
     small = F.interpolate(photo[None], size=(500, 1000), mode="bilinear", antialias=True)[0]
     at_1000 = segment(net, small, (64,), crf=crf)
-    assert len(at_1000.unique()) > 1
-    assert (found[::2, ::2] == at_1000).float().mean() > 0.97
+    assert len(np.unique(at_1000)) > 1
+    assert (found[::2, ::2] == at_1000).mean() > 0.97
     exact = segment(net, photo[:, :, :1000], (64,))
-    assert torch.equal(exact, photo_logits(net, photo[:, :, :1000], (64,)).argmax(0))  # 1000 is not beyond
+    np.testing.assert_array_equal(
+        exact, photo_logits(net, photo[:, :, :1000], (64,)).argmax(0)
+    )  # 1000 is not beyond
 
 
 def test_a_larger_scale_sees_more_of_a_large_photo() -> None:
     net = tiny.hybrid_segmenter()
     photo = (torch.rand(3, 24, 1600, generator=torch.Generator().manual_seed(0)) * 255).to(torch.uint8)
     wanted = photo_logits(net, photo, (1600,)).argmax(0)
-    assert torch.equal(segment(net, photo, (1600,)), wanted)
+    np.testing.assert_array_equal(segment(net, photo, (1600,)), wanted)
 
 
 def test_a_large_jpeg_gets_a_mask_of_its_size(trained: Path, tmp_path: Path) -> None:
@@ -173,6 +175,4 @@ def test_the_model_that_is_named_is_the_one_that_predicts(
     monkeypatch.setattr("getam.verbs.predict_torch.embedded_model", None)  # not asked for
     out = getam.predict(photo, model=trained, out=tmp_path / "out", scales=(48,), crf=False)
     net: Any = load_model(trained)
-    np.testing.assert_array_equal(
-        read_mask(out / "scene2.png"), segment(net, pixels_of(photo), (48,)).numpy()
-    )
+    np.testing.assert_array_equal(read_mask(out / "scene2.png"), segment(net, pixels_of(photo), (48,)))

@@ -144,7 +144,7 @@ def test_a_pseudo_label_is_that_of_the_pipeline_and_follows_the_tags(
 
 def test_the_segmenter_gives_classes_beside_the_tags(run: Opened, photo: Look) -> None:
     _, found = photo.with_tags(["red"]).ask(run, PREDICT)
-    expected = segment(run.net, photo.photo.pixels, crf=True).numpy()
+    expected = segment(run.net, photo.photo.pixels, crf=True)
     names = ("background", *run.net.classes)
     shown = ("background", *found.classes)
     mask = found.mask(0.5, photo.photo.size)

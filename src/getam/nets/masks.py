@@ -27,33 +27,25 @@ def segment(
     *,
     flip: bool = False,
     crf: bool = False,
-    size: tuple[int, int] | None = None,
     present: Sequence[int] | None = None,
-) -> Tensor:
-    """One photo (3,H,W) in 0–255 → label uint8, 0 background, class index + 1: (H,W), or of another `size`.
+) -> LabelMap:
+    """One photo (3,H,W) in 0–255 → label (H,W) uint8, 0 background, class index + 1; wider beyond 254 classes.
 
     `scales` are long sides, the network's own when left out. Only the classes of the indices `present` may win where
-    they are given; labels beyond 254 classes are int32.
+    they are given.
     """
     scales = scales or (net.side,)
     small = shrunk_photo(photo, max(WORK_SIDE, *scales))
-    among = Among(net.classes, present)
-    logits = among.of(photo_logits(net, small, scales, flip=flip))
-    label = decide(logits, small, crf=crf, size=size or (photo.shape[-2], photo.shape[-1]))
-    if present is None:
-        return label
-    dtype = torch_label_dtype(len(net.classes))
-    return torch.tensor(among.channels, dtype=dtype, device=label.device)[label.long()]
+    size = (photo.shape[-2], photo.shape[-1])
+    return mask_of(net, small, scales, size, flip=flip, crf=crf, present=present)[0]
 
 
-def decide(
-    logits: Tensor, photo: Tensor, *, crf: bool = False, size: tuple[int, int] | None = None
-) -> Tensor:
-    """Logits (C+1,H,W) of a photo (3,H,W) → label uint8, sharpened by a dense CRF on request: (H,W), or of a `size`.
+def decide(logits: Tensor, photo: Tensor, *, crf: bool = False) -> Tensor:
+    """Logits (C+1,H,W) of a photo (3,H,W) → label (H,W) uint8, sharpened by a dense CRF on request.
 
     The CRF's parameters are in pixels of photos of about 500: larger ones are brought to that first.
     """
-    return enlarged_labels(decisive(logits, photo, crf=crf)[1], size or (photo.shape[-2], photo.shape[-1]))
+    return enlarged_labels(decisive(logits, photo, crf=crf)[1], (photo.shape[-2], photo.shape[-1]))
 
 
 def decisive(logits: Tensor, photo: Tensor, *, crf: bool) -> tuple[Tensor, Tensor]:

@@ -223,7 +223,7 @@ def _followed(contest: Contest) -> Callable[[Network], Mapping[str, float]]:
             matrix = ConfusionMatrix(len(contest.followed.classes))
             with evaluating(net):
                 for sample in contest.followed.samples:
-                    label = segment(net, as_tensor(read_photo(sample.photo)), (contest.side,)).cpu().numpy()
+                    label = segment(net, as_tensor(read_photo(sample.photo)), (contest.side,))
                     matrix.update(label, load_sample_mask(sample, contest.followed, label.shape))
             found[MIOU] = matrix.compute().miou
         return found
@@ -240,7 +240,7 @@ def _segment(contest: Contest, net: Network, folder: Path) -> Callable[[Sample],
     done = len(contest.test.samples) - len(todo)
     with progress("segmenting", len(contest.test.samples)) as advance, write_behind() as write:
         for sample, photo in read_ahead(todo, lambda sample: as_tensor(read_photo(sample.photo))):
-            write(write_mask, mask_file(folder, sample), segment(net, photo, (contest.side,)).cpu().numpy())
+            write(write_mask, mask_file(folder, sample), segment(net, photo, (contest.side,)))
             done += 1
             advance(done, sample.name)
     return lambda sample: mask_file(folder, sample)

@@ -164,7 +164,7 @@ def find_out(
     """
     if source == PREDICT:
         segmenter = _segmenter(opened)
-        label = segment(segmenter, photo, crf=True).cpu().numpy()
+        label = segment(segmenter, photo, crf=True)
         there = [int(number) for number in np.unique(label) if number]
         classes = tuple(segmenter.classes[number - 1] for number in there)
         return Found(
@@ -176,7 +176,7 @@ def find_out(
     indices = [opened.names.index(tags[place]) for place in known]
     if source == TOLD:
         segmenter = _segmenter(opened)
-        told = segment(segmenter, photo, crf=True, present=indices).cpu().numpy()
+        told = segment(segmenter, photo, crf=True, present=indices)
         return Found(source, tags, label=remap(told, segmenter.classes, tags), unknown=unknown)
     if source == LABEL:
         if not opened.labels:

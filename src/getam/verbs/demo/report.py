@@ -85,7 +85,7 @@ def cat_row(net: Segmenter, first_label: int) -> ReportRow:
     """
     photo = cat()
     maps, names = explain_photo(net, photo)
-    mask = segment(net, photo).numpy()
+    mask = segment(net, photo)
     return ReportRow(
         photo=photo.permute(1, 2, 0).numpy(),
         heat_maps=dict(zip(names, maps.numpy())),
