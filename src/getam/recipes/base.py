@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator
 from torch import Tensor, nn
 
 from getam.data.augmentation import ZOOM
@@ -212,6 +212,15 @@ def require_saliency(recipe: str, collection: Collection) -> None:
             f"recipe {recipe} learns from saliency maps, and {without} of the {len(collection.samples)} photos have "
             "none: give --saliency a folder with one map per photo, or a provider that makes them, such as embedded"
         )
+
+
+def checked_options(config_type: type[CommonConfig], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of another stage by name, as its configuration reads them; raises `ValueError` for what it refuses."""
+    try:
+        return config_type(**given).model_dump(include=set(given))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from None
 
 
 def unwrap(net: nn.Module) -> Any:

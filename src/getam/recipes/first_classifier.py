@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from getam.data.collection import Collection
 from getam.errors import InputError, WeightsError
 from getam.nets.build import FROM_NOTHING
 from getam.nets.segmenter import Segmenter
-from getam.recipes.base import EMBEDDED, Config
+from getam.recipes.base import EMBEDDED, Config, checked_options
 from getam.recipes.classifier import ClassifierConfig
 
 SHARED = ("backbone", "size", "zoom", "colour_jitter", "batch_size", "seed")
@@ -27,11 +27,7 @@ class FirstClassifier(Config):
     @field_validator("classifier")
     @classmethod
     def _options_of_a_classifier(cls, given: dict[str, Any]) -> dict[str, Any]:
-        try:
-            return ClassifierConfig(**given).model_dump(include=set(given))
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from None
+        return checked_options(ClassifierConfig, given)
 
     def first(self) -> ClassifierConfig:
         """The classifier's configuration; it passes over the photos as often as the segmenter, unless told otherwise.

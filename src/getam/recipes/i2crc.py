@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from getam.data.collection import Collection
@@ -34,7 +34,7 @@ from getam.nets.network import Network
 from getam.nets.score_map import CLASS_MAP, ScoreMapClassifier, build_score_map
 from getam.nets.segmenter import Segmenter
 from getam.photo_size import fit_patches
-from getam.recipes.base import EMBEDDED, CommonConfig, require_saliency
+from getam.recipes.base import EMBEDDED, CommonConfig, checked_options, require_saliency
 from getam.recipes.stages import LabelStage, Networks, Stage, TrainStage
 from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe
 from getam.refine.crf import dense_crf
@@ -127,13 +127,8 @@ class I2CRCConfig(RelationOptions, SupervisedConfig):
 
     @field_validator("classifier")
     @classmethod
-    def _of_the_first_stage(cls, classifier: dict[str, Any]) -> dict[str, Any]:
-        try:
-            RelationConfig(**classifier)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from None
-        return classifier
+    def _of_the_first_stage(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return checked_options(RelationConfig, given)
 
     def build(self, classes: Sequence[str]) -> Segmenter:
         """The segmenter of the later stages; errors as of every joint network, and as of the first stage."""
