@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -13,10 +14,14 @@ import torch
 MEGABYTE = 1e6
 
 
-def numbers(script: str, *arguments: object) -> list[float]:
-    """What `python script arguments… THREADS` prints, with as many threads as this process has."""
+def numbers(script: str, *arguments: object, settings: Mapping[str, str] | None = None) -> list[float]:
+    """What `python script arguments… THREADS` prints, with as many threads as this process has.
+
+    `settings` are of its environment.
+    """
     command = [sys.executable, script, *map(str, arguments), str(torch.get_num_threads())]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    paths = os.pathsep.join(path for path in sys.path if path)
+    environment = {**os.environ, "PYTHONPATH": paths, **(settings or {})}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import label
+import malloc
 import memory
 import peers
 import predict
@@ -38,6 +39,7 @@ PIECES: dict[str, Callable[[Scale], list[Row]]] = {
     "memory": memory.measure,
     "step": step.measure,
     "naive": step.measure_naive,
+    "malloc": malloc.measure,
     "refine": refine.measure,
     "label": label.measure,
     "predict": predict.measure,

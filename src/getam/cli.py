@@ -20,6 +20,7 @@ import tyro
 from getam.cli_verbs import VERBS, parsed, unloaded
 from getam.engine.hardware import NotLaunchedError
 from getam.engine.launch import launch
+from getam.engine.malloc import start_again
 from getam.engine.ranks import rank
 from getam.engine.stopping import terminated_is_interrupted
 from getam.errors import GetamError, SkippedError
@@ -44,6 +45,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MAKE_ROOM = "make room and repeat the command: train, label, predict and saliency go on where they stopped"
 ALONE = ("convert", "data", "evaluate", "export", "localise", "publish", "report")
 """Verbs that have nothing to share: of several processes of a launcher the first does it all."""
+TRAINING = ("demo", "leaderboard", "train")
 NO_LISTS = {"explain": ("--refine",), "label": ("--words",)}  # where an option of that name takes no list
 NOBODY_READS = 141  # what a shell says of a command whose reader has gone, 128 + SIGPIPE
 LARGE_PHOTO = r"Image size \(\d+ pixels\) exceeds limit"  # of Pillow, which `getam doctor` may miss
@@ -132,6 +134,8 @@ def parse(arguments: Sequence[str], *, whole: Sequence[str]) -> Callable[[], Any
 
 def run() -> None:
     """Entry point of the `getam` command."""
+    if sys.argv[1:2] and sys.argv[1] in TRAINING:
+        start_again()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of files need not be UTF-8
             stream.reconfigure(errors="backslashreplace")
