@@ -13,8 +13,9 @@ from getam.engine import malloc
 from getam.engine.malloc import KEEPING, SETTINGS, keeping
 
 CALL = """
-import os, sys
+import os, sys, types
 print(os.getpid(), os.environ.get("GLIBC_TUNABLES", "none"))
+{before}
 from getam import cli
 cli.main = lambda: print("done", *sys.argv[1:]) or 3
 cli.run()
@@ -22,11 +23,11 @@ cli.run()
 GLIBC = pytest.mark.skipif(not malloc._is_glibc(), reason="malloc is not glibc's")
 
 
-def ended(arguments: list[str], **settings: str) -> tuple[list[str], int]:
-    """What the lines of a command were, and its status."""
+def ended(arguments: list[str], before: str = "", **settings: str) -> tuple[list[str], int]:
+    """What the lines of a command were, and its status; `before` is done in its process first."""
     environment = {name: value for name, value in os.environ.items() if name != SETTINGS}
     done = subprocess.run(
-        [sys.executable, "-c", CALL, *arguments],
+        [sys.executable, "-c", CALL.format(before=before), *arguments],
         capture_output=True,
         text=True,
         env={**environment, **settings},
@@ -57,6 +58,18 @@ def test_settings_of_somebody_stay() -> None:
     (first, second), _ = ended(["demo"], GLIBC_TUNABLES="glibc.malloc.check=1")
     assert first.endswith(" glibc.malloc.check=1")
     assert second == "done demo"
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "sys.settrace(lambda *_: None)", "sys.setprofile(lambda *_: None)",
+        "sys.modules['pydevd'] = types.ModuleType('pydevd')", "sys.executable = ''",
+    ],
+)  # fmt: skip
+def test_a_process_that_is_followed_goes_on(before: str) -> None:
+    (_, second), status = ended(["train"], before)
+    assert (second, status) == ("done train", 3)
 
 
 @GLIBC

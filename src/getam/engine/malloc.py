@@ -30,9 +30,13 @@ def keeping(environment: Mapping[str, str]) -> dict[str, str] | None:
 
 
 def start_again() -> None:
-    """Become the same command with these settings, as the same process; return where they are set, or are of no use."""
+    """Become the same command with these settings, as the same process.
+
+    Returns where they are set or of no use, and where a debugger or profiler follows the process, which would lose it.
+    """
     environment = keeping(os.environ)
-    if environment is None or not sys.executable:
+    followed = sys.gettrace() or sys.getprofile() or "pydevd" in sys.modules
+    if environment is None or followed or not sys.executable:
         return
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
