@@ -14,13 +14,14 @@ import torch
 from fresh import numbers, resident
 from rows import Row
 from scene import FULL, Scale
-from step import step
+from step import network, step
 
 from getam.engine.malloc import KEEPING, SETTINGS
 from getam.recipes.supervised import SupervisedConfig, SupervisedRecipe
 
 BAR = 0.9
 STEPS, WARM = 8, 2
+CLASSES = 6
 SETTINGS_OF = {"kept": {SETTINGS: KEEPING}, "as it is": {SETTINGS: ""}}
 
 
@@ -49,10 +50,8 @@ def main() -> None:
     """One process."""
     steps, size, batch, threads = map(int, sys.argv[1:])
     torch.set_num_threads(threads)
-    torch.manual_seed(0)
     config = SupervisedConfig(weights="", size=size, batch_size=batch)
-    net = config.build([f"class{c}" for c in range(6)]).to(memory_format=torch.channels_last).train()
-    one = step(SupervisedRecipe(), net, training_batch(batch, size), config)
+    one = step(SupervisedRecipe(), network(config, CLASSES), training_batch(batch, size), config)
     seconds = []
     for _ in range(WARM + steps):
         began = time.perf_counter()
@@ -66,8 +65,8 @@ def training_batch(batch: int, size: int) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     return {
         "image": torch.rand(batch, 3, size, size, generator=generator) * 255,
-        "tags": torch.ones(batch, 6),
-        "mask": torch.randint(0, 7, (batch, size, size), dtype=torch.uint8, generator=generator),
+        "tags": torch.ones(batch, CLASSES),
+        "mask": torch.randint(0, CLASSES + 1, (batch, size, size), dtype=torch.uint8, generator=generator),
         "roi": torch.ones(batch, size, size, dtype=torch.bool),
     }
 

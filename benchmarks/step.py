@@ -70,10 +70,10 @@ def configuration(scale: Scale) -> GetamConfig:
     return GetamConfig(**{**PRESETS["paper-voc"], **own})
 
 
-def network(config: GetamConfig) -> Segmenter:
+def network(config: Config, classes: int = CLASSES) -> Segmenter:
     """As `engine.loop` prepares it."""
     torch.manual_seed(0)
-    net = config.build([f"class{c}" for c in range(CLASSES)])
+    net = config.build([f"class{c}" for c in range(classes)])
     return net.to(memory_format=torch.channels_last).train()
 
 

@@ -92,6 +92,5 @@ def _text(value: Any) -> str:
         return "[" + ",".join(_text(each) for each in value) + "]"
     if isinstance(value, str) and re.fullmatch(r"[\w.-]+", value) and _read(value) == value:
         return value
-    if isinstance(value, os.PathLike):
-        return json.dumps(os.fspath(value))
-    return json.dumps(value).replace("Infinity", ".inf") if isinstance(value, float) else json.dumps(value)
+    written = json.dumps(value, default=os.fspath)
+    return written.replace("Infinity", ".inf") if isinstance(value, float) else written

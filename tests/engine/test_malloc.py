@@ -14,7 +14,7 @@ from getam.engine.malloc import KEEPING, SETTINGS, keeping
 
 CALL = """
 import os, sys, types
-print(os.getpid(), os.environ.get("GLIBC_TUNABLES", "none"))
+print(os.getpid(), os.environ.get("GLIBC_TUNABLES", "none"), flush=True)
 {before}
 from getam import cli
 cli.main = lambda: print("done", *sys.argv[1:]) or 3

@@ -96,7 +96,9 @@ def test_a_network_of_large_crops_sees_photos_larger_unless_told(
     out = predict(photo, model=trained, out=tmp_path / "a", crf=False)
     logits = photo_logits(model, pixels_of(photo), (560,), flip=False)
     np.testing.assert_array_equal(read_mask(out / "photo.png"), logits.argmax(0).numpy())
-    np.testing.assert_array_equal(segment(model, pixels_of(photo)), logits.argmax(0))
+    found = segment(model, pixels_of(photo))
+    np.testing.assert_array_equal(found, logits.argmax(0))
+    assert found.dtype == np.uint8
     said = json.loads((out / "protocol.jsonl").read_text().splitlines()[0])
     assert said["options"]["scales"] == [560]
     told = predict(photo, model=trained, out=tmp_path / "b", crf=False, scales=(320,))

@@ -38,8 +38,6 @@ def start_again() -> None:
     followed = sys.gettrace() or sys.getprofile() or "pydevd" in sys.modules
     if environment is None or followed or not sys.executable:
         return
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
     os.execve(sys.executable, sys.orig_argv, environment)
 
 
