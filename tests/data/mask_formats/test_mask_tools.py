@@ -6,6 +6,7 @@ import base64
 import contextlib
 import io
 import json
+import tracemalloc
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -78,6 +79,22 @@ def test_instances_of_others_polygons_runs_crowds_boxes_and_the_smaller_one_on_t
     assert (source.classes, source.files, found.photo) == (("cat", "dog"), (file,), "a.jpg")
     np.testing.assert_array_equal(found.label, expected)
     assert source.lost == {"boxes without a mask": 1}
+
+
+def test_many_regions_of_a_large_photo_take_little_memory(tmp_path: Path) -> None:
+    """Each is held as run lengths until it is painted, and painted where it is."""
+    side = 20
+    corners = [(x, y) for y in range(0, 2000, 200) for x in range(0, 3000, 200)]
+    coco_file(tmp_path, [
+        {"category_id": 3, "segmentation": [[x, y, x + side, y, x + side, y + side, x, y + side]]} for x, y in corners
+    ], width=3000, height=2000)  # fmt: skip
+    tracemalloc.start()
+    (found,) = coco.read(tmp_path, Reading()).masks
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert all((found.label[y : y + side, x : x + side] == 1).all() for x, y in corners)
+    assert found.label.sum() == len(corners) * side**2
+    assert peak < 10 * found.label.size  # bytes
 
 
 @pytest.mark.parametrize("annotation", [

@@ -1,5 +1,7 @@
 """Outlines against pixels counted one by one, and against polygon fillers of other libraries."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,16 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 from skimage.measure import points_in_poly
 
-from getam.data.mask_formats.outlines import filled, outlines
+from getam.data.mask_formats.outlines import Ring, fill, outlines
+
+
+def filled(ring: Ring, size: tuple[int, int]) -> np.ndarray:
+    """(H,W) bool of the pixels inside; the others are as they were."""
+    label = np.full(size, 3, np.uint16)
+    fill(label, ring, 7)
+    assert set(np.unique(label)) <= {3, 7}
+    return label == 7
+
 
 FLAGS = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9))
 
@@ -20,7 +31,7 @@ def test_every_part_has_one_outline_which_fills_to_its_pixels(flags: np.ndarray)
     found = list(outlines(flags))
     assert len(found) == count
     for part, (ring, _) in enumerate(found, start=1):
-        np.testing.assert_array_equal(filled([ring], flags.shape), parts == part)
+        np.testing.assert_array_equal(filled(ring, flags.shape), parts == part)
 
 
 @settings(max_examples=60, deadline=None)
@@ -61,29 +72,41 @@ def test_outlines_run_clockwise_on_a_screen() -> None:
     assert len(ring) == 4
 
 
-@settings(max_examples=100, deadline=None)
-@given(
-    st.lists(
-        st.lists(st.tuples(st.floats(-3, 9), st.floats(-3, 9)), min_size=3, max_size=6),
-        min_size=1,
-        max_size=3,
-    )
-)
-def test_slanted_polygons_are_filled_where_a_ray_crosses_an_odd_number_of_edges(rings: list) -> None:
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.floats(-3, 9), st.floats(-3, 9)), min_size=1, max_size=9))
+def test_slanted_polygons_are_filled_where_a_ray_crosses_an_odd_number_of_edges(ring: list) -> None:
     height, width = 5, 6
-    flags = filled([np.array(ring) for ring in rings], (height, width))
+    flags = filled(np.array(ring), (height, width))
     for row in range(height):
         for column in range(width):
             x, y, odd, near = column + 0.5, row + 0.5, False, False
-            for ring in rings:
-                for (x0, y0), (x1, y1) in zip(ring, [*ring[1:], ring[0]]):
-                    if (y0 <= y) != (y1 <= y):
-                        crossing = x0 + (y - y0) * (x1 - x0) / (y1 - y0)
-                        odd ^= crossing <= x
-                        near |= abs(crossing - x) < 1e-9
+            for (x0, y0), (x1, y1) in zip(ring, [*ring[1:], ring[0]]):
+                if (y0 <= y) != (y1 <= y):
+                    crossing = x0 + (y - y0) * (x1 - x0) / (y1 - y0)
+                    odd ^= crossing <= x
+                    near |= abs(crossing - x) < 1e-9
             assert near or flags[row, column] == odd
 
 
-def test_corners_that_are_no_numbers_are_refused() -> None:
+@pytest.mark.parametrize(
+    "ring", [[], [[1, 1]], [[-9, -9], [-5, -9], [-5, -5]], [[0, 0.6], [5, 0.6], [5, 1.4]]]
+)
+def test_where_no_centre_is_inside_nothing_changes(ring: list) -> None:
+    assert not filled(np.array(ring), (4, 4)).any()
+
+
+def test_a_small_ring_on_a_large_photo_takes_little_memory() -> None:
+    label = np.zeros((3000, 4000), np.uint16)
+    tracemalloc.start()
+    fill(label, np.array([[3000, 2000], [3020, 2000], [3020, 2010], [3000, 2010]]), 1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert label[2000:2010, 3000:3020].all()
+    assert label.sum() == 200
+    assert peak < label.size // 10  # bytes
+
+
+@pytest.mark.parametrize("corner", [np.nan, np.inf])
+def test_corners_that_are_no_numbers_are_refused(corner: float) -> None:
     with pytest.raises(ValueError, match="no number"):
-        filled([np.array([[0, 0], [np.nan, 1], [1, 1]])], (2, 2))
+        filled(np.array([[0, 0], [corner, 1], [1, 1]]), (2, 2))

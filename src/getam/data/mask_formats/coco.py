@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from getam.data.coco_regions import pycocotools_mask, run_lengths
 from getam.data.mask_formats.base import (
     UNDECIDED,
-    Flags,
     PhotoMask,
     Reading,
     Source,
@@ -27,7 +27,6 @@ from getam.data.mask_formats.base import (
     the_file,
     understanding,
 )
-from getam.errors import InputError
 from getam.whole_files import write_atomically
 
 TOOL = "COCO"
@@ -55,7 +54,7 @@ def annotated(
     What is undecided is a crowd, which training and scoring pass over, of the category `undecided`. Confidences are
     `score`, as in COCO's results.
     """
-    coder = _pycocotools()
+    coder = pycocotools_mask()
     names = names_of(classes, TOOL)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -94,7 +93,7 @@ def read(path: Path, reading: Reading) -> Source:
 
     Where regions overlap, the smaller one is on top; crowds are undecided. Raises `InputError` for anything else.
     """
-    coder = _pycocotools()
+    coder = pycocotools_mask()
     file = the_file(path, FILE, TOOL)
     content = read_json(file, TOOL)
     with understanding(file, "the list of images or categories", TOOL):
@@ -113,43 +112,20 @@ def read(path: Path, reading: Reading) -> Source:
     def load(name: str, photo: str, image: dict[str, Any]) -> PhotoMask:
         with understanding(file, f"an annotation of {photo}", TOOL):
             label = canvas(int(image["height"]), int(image["width"]))
-            regions: list[tuple[int, Flags]] = []
+            regions: list[tuple[int, Any]] = []
             scores: dict[str, float] = {}
             for annotation in own[image["id"]]:
-                flags = _decode(coder, annotation.get("segmentation"), label.shape)
-                if flags is None:
+                if not annotation.get("segmentation"):
                     lost["boxes without a mask"] += 1
                     continue
                 number = UNDECIDED if annotation.get("iscrowd") else labels[annotation["category_id"]]
-                regions.append((number, flags))
+                regions.append((number, run_lengths(annotation["segmentation"], label.shape)))
                 if "score" in annotation and number != UNDECIDED:
                     scores[classes[number - 1]] = float(annotation["score"])
-            for number, flags in sorted(regions, key=lambda region: -int(region[1].sum())):
-                label[flags] = number
+            for number, rle in sorted(regions, key=lambda region: -int(coder.area(region[1]))):
+                left, top, width, height = (int(side) for side in coder.toBbox(rle))
+                box = slice(top, top + height), slice(left, left + width)
+                label[box][coder.decode(rle)[box] > 0] = number
         return PhotoMask(name, label, photo, confidences=scores)
 
     return Source(classes, names, (file,), map(load, names, photos, images), lost)
-
-
-def _decode(coder: Any, segmentation: Any, size: tuple[int, ...]) -> Flags | None:
-    """(H,W) bool of an annotation's segmentation; None where it has none."""
-    if not segmentation:
-        return None
-    if isinstance(segmentation, list):
-        rle = coder.merge(coder.frPyObjects([[float(x) for x in polygon] for polygon in segmentation], *size))
-    else:
-        if tuple(segmentation["size"]) != size:
-            raise ValueError(f"a mask of {segmentation['size']} on a photo of {list(size)}")
-        rle = segmentation
-        if isinstance(rle["counts"], list):
-            rle = coder.frPyObjects(rle, *size)
-    flags: Flags = coder.decode(rle).astype(bool)
-    return flags
-
-
-def _pycocotools() -> Any:
-    try:
-        from pycocotools import mask
-    except ImportError as error:
-        raise InputError(f"COCO masks need the extra 'coco' ({error}): pip install 'getam[coco]'") from error
-    return mask

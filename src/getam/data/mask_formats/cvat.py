@@ -30,7 +30,7 @@ from getam.data.mask_formats.base import (
     understanding,
     web_colour,
 )
-from getam.data.mask_formats.outlines import filled
+from getam.data.mask_formats.outlines import fill
 from getam.data.mask_formats.runs import from_run_lengths, run_lengths
 from getam.errors import InputError
 from getam.whole_files import write_atomically
@@ -111,7 +111,7 @@ def read(path: Path, reading: Reading) -> Source:
                     corners = [
                         [float(x) for x in pair.split(",")] for pair in shape.attrib["points"].split(";")
                     ]
-                    label[filled([np.array(corners)], label.shape)] = numbers[shape.attrib["label"]]
+                    fill(label, np.array(corners), numbers[shape.attrib["label"]])
                 else:
                     lost[f"shapes of the kind {shape.tag}"] += 1
         return PhotoMask(name, label, photo)

@@ -31,7 +31,7 @@ from getam.data.mask_formats.base import (
     web_colour,
 )
 from getam.data.mask_formats.label_studio_rle import decode_brush, encode_brush
-from getam.data.mask_formats.outlines import filled
+from getam.data.mask_formats.outlines import fill
 from getam.errors import InputError
 from getam.whole_files import replacing, write_atomically
 
@@ -121,7 +121,7 @@ def read(path: Path, reading: Reading) -> Source:
                     label[decode_brush(value["rle"], size)] = number
                 else:
                     corners = np.array(value["points"], np.float64) * [size[1] / 100, size[0] / 100]
-                    label[filled([corners], size)] = number
+                    fill(label, corners, number)
                 if result.get("score") is not None and number != UNDECIDED:
                     scores[labels[0]] = float(result["score"])
             if label is None and SIZE in task["data"]:

@@ -30,7 +30,7 @@ from getam.data.mask_formats.base import (
     read_json,
     understanding,
 )
-from getam.data.mask_formats.outlines import filled, outlines
+from getam.data.mask_formats.outlines import fill, outlines
 from getam.data.photo_folder import find_files
 from getam.errors import InputError
 from getam.whole_files import write_atomically
@@ -138,9 +138,9 @@ def _paint(label: Label, shape: dict[str, Any], number: int) -> bool:
         inside[flags] = number
     elif kind == "rectangle":
         (x0, y0), (x1, y1) = points
-        label[filled([np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])], label.shape)] = number
+        fill(label, np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]), number)
     elif kind == "polygon":
-        label[filled([points], label.shape)] = number
+        fill(label, points, number)
     else:
         return False
     return True

@@ -7,12 +7,12 @@ pixel edges, there and back, which enclose nothing (docs/decisions/008).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
-from getam.data.mask_formats.base import Flags
+from getam.data.mask_formats.base import Flags, Label
 
 Ring = npt.NDArray[np.float64]
 
@@ -47,32 +47,51 @@ def outlines(flags: Flags) -> Iterator[tuple[Ring, int]]:
         yield joined, len(holes)
 
 
-def filled(rings: Sequence[Ring], size: tuple[int, int]) -> Flags:
-    """(H,W) bool of the pixels whose centres are inside: those an odd number of edges lies to the left of.
+def fill(label: Label, ring: Ring, number: int) -> None:
+    """Write `number` where pixel centres are inside: where an odd number of edges lies to the left.
+
+    Takes time and memory for the rectangle around the ring, not for the photo: a photo may hold thousands.
 
     Args:
-        rings: corners (N,2) as x, y in pixels, of any numbers, also outside of the photo; several count together.
-        size: (height, width).
+        label: (H,W) of any integer dtype, written to.
+        ring: corners (N,2) as x, y in pixels, of any numbers, also outside of the photo.
+        number: what the pixels become.
 
     Raises:
         ValueError: corners that are not finite, or not pairs.
+
+    >>> label = np.zeros((2, 3), np.uint16)
+    >>> fill(label, np.array([[1, 0], [3, 0], [3, 2]]), 7)
+    >>> label.tolist()
+    [[0, 7, 7], [0, 0, 7]]
     """
-    height, width = size
-    crossings = np.zeros((height, width + 1), np.int64)
-    for ring in rings:
-        ring = np.asarray(ring, np.float64).reshape(-1, 2)
-        if not np.isfinite(ring).all():
-            raise ValueError("a corner is no number")
-        for (x0, y0), (x1, y1) in zip(ring, np.roll(ring, -1, axis=0)):
-            if y0 > y1:  # every edge from above, so that a cut is the same there and back
-                x0, y0, x1, y1 = x1, y1, x0, y0
-            first, last = (int(np.clip(np.ceil(y - 0.5), 0, height)) for y in (y0, y1))
-            if first >= last:
-                continue
-            rows = np.arange(first, last)
-            x = x0 + (rows + 0.5 - y0) * ((x1 - x0) / (y1 - y0))
-            crossings[rows, np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64)] += 1
-    return np.cumsum(crossings[:, :width], axis=1) % 2 == 1
+    starts = np.asarray(ring, np.float64).reshape(-1, 2)
+    if not np.isfinite(starts).all():
+        raise ValueError("a corner is no number")
+    ends = np.roll(starts, -1, axis=0)
+    rising = (starts[:, 1] > ends[:, 1])[:, None]  # every edge from above: a cut is the same there and back
+    (x0, y0), (x1, y1) = np.where(rising, ends, starts).T, np.where(rising, starts, ends).T
+    first, last = _centres(y0, label.shape[0]), _centres(y1, label.shape[0])
+    crossing = last > first
+    if not crossing.any():
+        return
+    x0, y0, x1, y1, first, last = (each[crossing] for each in (x0, y0, x1, y1, first, last))
+    count = last - first  # of rows, by edge
+    edge = np.repeat(np.arange(len(count)), count)
+    rows = np.arange(len(edge)) + (first - np.cumsum(count) + count)[edge]
+    x = x0[edge] + (rows + 0.5 - y0[edge]) * ((x1 - x0) / (y1 - y0))[edge]
+    columns = _centres(x, label.shape[1])
+    top, left = rows.min(), columns.min()
+    box = label[top : rows.max() + 1, left : columns.max()]
+    height, width = box.shape
+    places = (rows - top) * (width + 1) + columns - left
+    crossings = np.bincount(places, minlength=height * (width + 1)).reshape(height, width + 1)
+    box[np.logical_xor.accumulate(crossings[:, :width] % 2 == 1, axis=1)] = number
+
+
+def _centres(at: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.int64]:
+    """Which of `count` pixels, or none after the last, is the first whose centre is not before `at`."""
+    return np.clip(np.ceil(at - 0.5), 0, count).astype(np.int64)
 
 
 def _rings(parts: npt.NDArray[np.int32]) -> Iterator[tuple[int, Ring]]:

@@ -20,7 +20,7 @@ from getam.data.mask_formats.base import (
     ordered,
     understanding,
 )
-from getam.data.mask_formats.outlines import filled, outlines
+from getam.data.mask_formats.outlines import fill, outlines
 from getam.data.photo_folder import find_files
 from getam.errors import InputError
 from getam.whole_files import write_atomically
@@ -94,7 +94,7 @@ def read(path: Path, reading: Reading) -> Source:
                     if not 0 <= int(number) < len(classes):
                         raise ValueError(f"class {number} of {len(classes)}")
                     corners = np.array(shares, np.float64).reshape(-1, 2) * [width, height]
-                    label[filled([corners], label.shape)] = int(number) + 1
+                    fill(label, corners, int(number) + 1)
         return PhotoMask(name, label)
 
     return Source(classes, names, (*files, path / FILE), map(load, names, files), lost)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from getam.data.coco_regions import pycocotools_mask, run_lengths
 from getam.data.masks import LabelMap, write_classes, write_mask
 from getam.data.official.archives import Archive, bring
 from getam.data.official.prepared import HASHES, MasksHash, lines, tags_csv
@@ -148,15 +149,4 @@ def semantic(
 
 def decode(segmentation: Any, size: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """The pixels of polygons or run lengths: (H, W) bool. Raises `InputError` without pycocotools."""
-    try:
-        from pycocotools import mask as coder
-    except ImportError as error:
-        raise InputError("COCO's masks need pycocotools: pip install 'getam[coco]'.") from error
-    height, width = size
-    if isinstance(segmentation, list):
-        rle = coder.merge(coder.frPyObjects(segmentation, height, width))
-    elif isinstance(segmentation["counts"], list):
-        rle = coder.frPyObjects(segmentation, height, width)
-    else:
-        rle = segmentation
-    return np.asarray(coder.decode(rle), dtype=bool)
+    return np.asarray(pycocotools_mask().decode(run_lengths(segmentation, size)), dtype=bool)
