@@ -50,7 +50,10 @@ def test_pycocotools_finds_the_same_pixels_areas_and_boxes(tmp_path: Path) -> No
     assert found[3]["bbox"] == [4, 2, 2, 1]
     assert (found[1]["score"], found[2].get("score")) == (0.5, None)
     assert len(data.dataset["categories"]) == 3
-    coco.write(tmp_path / "all", CLASSES, iter([mask(LABEL % UNDECIDED)]), None)
+    decided = PhotoMask("b", LABEL % UNDECIDED, "b.jpg")
+    coco.write(tmp_path / "mixed", CLASSES, iter([mask(), decided]), None)  # undecided in the first alone
+    assert len(json.loads((tmp_path / "mixed" / "annotations.json").read_text())["categories"]) == 3
+    coco.write(tmp_path / "all", CLASSES, iter([decided]), None)
     assert len(json.loads((tmp_path / "all" / "annotations.json").read_text())["categories"]) == 2
 
 
@@ -71,6 +74,7 @@ def test_instances_of_others_polygons_runs_crowds_boxes_and_the_smaller_one_on_t
         {"category_id": 3, "segmentation": {"size": [4, 6], "counts": [0, 24]}},
         {"category_id": 90, "segmentation": {"size": [4, 6], "counts": [20, 1, 3]}, "iscrowd": 1},
         {"category_id": 3, "bbox": [0, 0, 2, 2]},
+        {"category_id": 90, "bbox": [1, 0, 2, 2], "segmentation": []},
     ])  # fmt: skip
     source = coco.read(tmp_path, Reading())
     (found,) = source.masks
@@ -78,7 +82,7 @@ def test_instances_of_others_polygons_runs_crowds_boxes_and_the_smaller_one_on_t
     expected[1:3, 1:3], expected[0, 5] = 2, UNDECIDED  # columns first
     assert (source.classes, source.files, found.photo) == (("cat", "dog"), (file,), "a.jpg")
     np.testing.assert_array_equal(found.label, expected)
-    assert source.lost == {"boxes without a mask": 1}
+    assert source.lost == {"boxes without a mask": 2}
 
 
 def test_many_regions_of_a_large_photo_take_little_memory(tmp_path: Path) -> None:
