@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from getam.data.photo_folder import find_files, find_photos, photo_names
+from getam.data.photo_folder import conversion, find_files, find_photos, left_out, photo_names, unread_photos
 from getam.errors import InputError
 
 
@@ -84,6 +84,31 @@ def test_results_in_a_subfolder_are_no_photos_unless_they_are_asked_for(tmp_path
     assert len(find_photos(photos / "masks")) == 2
     (photos / "protocol.jsonl").write_text("{}\n")
     assert len(find_photos(photos)) == 2
+
+
+def test_photos_that_nothing_reads_are_named(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    touch(photos / "b.jpg", photos / "notes.txt")
+    assert left_out(unread_photos(photos)) == []
+    touch(photos / "deep" / "c.NEF", photos / ".d.nef", photos / "masks" / "d.nef", photos / "out" / "e.nef")
+    touch(photos / "masks" / "protocol.jsonl")
+    unread = unread_photos(photos, leave_out=photos / "out")
+    assert relative(unread, photos) == ["deep/c.NEF"]
+    (line,) = left_out(unread)
+    assert line == f"1 photo is left out, as nothing here reads .nef ({unread[0]}): convert to JPEG or PNG"
+    touch(photos / "a.dcm")
+    assert left_out(unread_photos(photos))[0].startswith(
+        f"3 photos are left out, as nothing here reads .dcm, .nef ({photos / 'a.dcm'}): "
+    )
+    assert unread_photos(photos / "a.dcm") == []
+    (photos / "b.jpg").unlink()
+    with pytest.raises(InputError, match=r"holds no photo: .*\.jpg.*; 3 photos are left out"):
+        find_photos(photos)
+
+
+def test_for_photos_of_phones_there_is_another_way() -> None:
+    assert conversion(".nef") == "convert to JPEG or PNG"
+    assert conversion(".nef", ".heic") == "convert to JPEG or PNG, or for HEIC pip install pi-heif"
 
 
 def test_a_link_after_its_folder_in_the_alphabet_is_passed_over_too(tmp_path: Path) -> None:

@@ -272,6 +272,20 @@ def test_the_reason_of_the_decoder_is_said_without_its_full_stop_and_the_path_on
         read_photo(path)
 
 
+@pytest.mark.parametrize("suffix", ["dcm", "nef"])
+def test_of_a_kind_that_nothing_reads_it_is_said(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "a.dcm").write_bytes(b"DICM")
+    Image.new("RGB", (3, 2)).save(tmp_path / "a.nef", "TIFF")  # the preview that cameras put into their files
+    said = rf"a\.{suffix} cannot be read: nothing here reads \.{suffix}; convert to JPEG or PNG$"
+    with pytest.raises(InputError, match=said):
+        read_photo(tmp_path / f"a.{suffix}")
+
+
+def test_what_can_be_read_is_read_whatever_its_suffix(tmp_path: Path) -> None:
+    Image.new("RGB", (3, 2)).save(tmp_path / "a.dcm", "PNG")
+    assert read_photo(tmp_path / "a.dcm").size == (3, 2)
+
+
 def test_as_tensor_is_channels_first_uint8() -> None:
     pixels = gradient()
     tensor = as_tensor(Image.fromarray(pixels))
@@ -280,11 +294,26 @@ def test_as_tensor_is_channels_first_uint8() -> None:
 
 
 @pytest.mark.parametrize(
-    "suffix", [".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".avif"]
+    "suffix",
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".webp",
+        ".gif",
+        ".ppm",
+        ".avif",
+        ".jp2",
+    ],
 )
 def test_every_listed_suffix_is_found_and_read(tmp_path: Path, suffix: str) -> None:
-    if suffix == ".avif" and not features.check("avif"):
-        pytest.skip("this build of Pillow has no AVIF")
+    if suffix in (needed := {".avif": "avif", ".jp2": "jpg_2000"}) and not features.check(needed[suffix]):
+        pytest.skip(f"this build of Pillow has no {needed[suffix]}")
     assert suffix in PHOTO_SUFFIXES
     Image.fromarray(gradient()).save(tmp_path / f"a{suffix.upper()}")
     (photo,) = find_photos(tmp_path)

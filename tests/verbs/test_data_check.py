@@ -55,6 +55,15 @@ def test_nothing_wrong(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "8 of 8 photos can be read" in text
     assert "8 of them have a mask" in text
     assert "horse" in text
+    for name in ("8", "9"):
+        (data / "photos" / f"{name}.nef").touch()
+    assert cli.main([str(part) for part in line]) == 0
+    text = capsys.readouterr().out
+    assert f"2 photos are left out, as nothing here reads .nef ({data / 'photos' / '8.nef'}): convert" in text
+    add(data, "8.nef,cow")  # now it is a problem, and the other one is left out
+    assert cli.main([str(part) for part in line]) == 1
+    text = capsys.readouterr().out
+    assert f"1 photo is left out, as nothing here reads .nef ({data / 'photos' / '9.nef'}): convert" in text
     assert cli.main(["data", "check", str(data / "nowhere")]) == 2
     assert "does not exist" in capsys.readouterr().err
 

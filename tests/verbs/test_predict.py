@@ -178,3 +178,15 @@ def test_the_model_that_is_named_is_the_one_that_predicts(
     out = getam.predict(photo, model=trained, out=tmp_path / "out", scales=(48,), crf=False)
     net: Any = load_model(trained)
     np.testing.assert_array_equal(read_mask(out / "scene2.png"), segment(net, pixels_of(photo), (48,)))
+
+
+def test_photos_of_the_folder_that_nothing_reads_are_named(
+    photo: Path, model: Any, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("raw.nef", "masks/raw.nef"):  # the second lies in results
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    predict(tmp_path, model=trained, out=tmp_path / "masks", scales=(32,), crf=False)
+    lines = capsys.readouterr().err.splitlines()
+    assert sum("1 photo is left out, as nothing here reads .nef" in line for line in lines) == 1
+    assert not (tmp_path / "masks" / "raw.png").exists()

@@ -8,14 +8,24 @@ from pathlib import Path, PurePosixPath
 
 from PIL import features
 
-from getam.data import tars
+from getam.data import heif, tars
 from getam.errors import InputError
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm",
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm",
     *((".avif",) if features.check("avif") else ()),
+    *((".jp2",) if features.check("jpg_2000") else ()),
+    *(heif.SUFFIXES if heif.register() else ()),
 )  # fmt: skip
-"""What a folder is searched for, in any case (AVIF where Pillow's build reads it); a photo named by itself may have
-any suffix."""
+"""What a folder is searched for, in any case (AVIF, JPEG 2000 and HEIC where they can be read); a photo named by itself
+may have any suffix."""
+
+RAW_SUFFIXES = (".dng", ".nef", ".cr2", ".cr3", ".arw", ".orf", ".rw2", ".raf", ".srw", ".pef")
+"""Of cameras: what a TIFF reader finds in most of them is a preview of a few pixels."""
+
+UNREAD_SUFFIXES = frozenset((*heif.SUFFIXES, *RAW_SUFFIXES, ".avif", ".jp2", ".jxl",
+    ".dcm", ".svs", ".ndpi", ".czi", ".nd2", ".lif",
+)) - frozenset(PHOTO_SUFFIXES)  # fmt: skip
+"""Of photos too, of phones, cameras, clinics and microscopes, but nothing here reads them: they are named."""
 
 PROTOCOL = "protocol.jsonl"
 """What verbs write beside their results: how they were made."""
@@ -43,15 +53,40 @@ def find_photos(path: Path | str, *, leave_out: Path | str | None = None) -> lis
         return [path]
     if not path.is_dir():
         raise InputError(f"{path} does not exist: give a photo or a folder of photos.")
-    left_out = None if leave_out is None else Path(leave_out).resolve()
-    photos = find_files(
-        path, PHOTO_SUFFIXES, skip=lambda place: place.resolve() == left_out or (place / PROTOCOL).is_file()
-    )
+    photos = _searched(path, PHOTO_SUFFIXES, leave_out)
     if not photos:
-        raise InputError(
-            f"{path} holds no photo: files ending in {', '.join(PHOTO_SUFFIXES)} are looked for."
-        )
+        why = f"{path} holds no photo: files ending in {', '.join(PHOTO_SUFFIXES)} are looked for"
+        raise InputError("; ".join([why, *left_out(unread_photos(path, leave_out=leave_out))]) + ".")
     return photos
+
+
+def unread_photos(path: Path | str, *, leave_out: Path | str | None = None) -> list[Path]:
+    """Photos of a folder that `find_photos` passes over, as nothing here reads them (`UNREAD_SUFFIXES`), sorted."""
+    path = Path(path)
+    return _searched(path, tuple(UNREAD_SUFFIXES), leave_out) if path.is_dir() else []
+
+
+def left_out(unread: Sequence[Path]) -> list[str]:
+    """What to say of these, one line; nothing of none."""
+    if not unread:
+        return []
+    kinds = sorted({file.suffix.lower() for file in unread})
+    many = f"{len(unread)} photos are" if len(unread) > 1 else "1 photo is"
+    return [f"{many} left out, as nothing here reads {', '.join(kinds)} ({unread[0]}): {conversion(*kinds)}"]
+
+
+def conversion(*suffixes: str) -> str:
+    """What to do with photos of these `UNREAD_SUFFIXES`."""
+    heic = any(suffix in heif.SUFFIXES for suffix in suffixes)
+    return "convert to JPEG or PNG" + (", or for HEIC pip install pi-heif" if heic else "")
+
+
+def _searched(folder: Path, suffixes: Sequence[str], leave_out: Path | str | None) -> list[Path]:
+    """Files of a folder of photos, but those in results of an earlier call."""
+    results = None if leave_out is None else Path(leave_out).resolve()
+    return find_files(
+        folder, suffixes, skip=lambda place: place.resolve() == results or (place / PROTOCOL).is_file()
+    )
 
 
 def photo_root(photos: Path | str) -> Path:

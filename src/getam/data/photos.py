@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from getam.data import tars
-from getam.data.photo_folder import PHOTO_SUFFIXES
+from getam.data.photo_folder import PHOTO_SUFFIXES, RAW_SUFFIXES, UNREAD_SUFFIXES, conversion
 from getam.errors import InputError
 
 if TYPE_CHECKING:
@@ -98,6 +98,11 @@ def _some(content: bytes, name: str) -> bytes:
 
 def _empty(name: Path | str) -> InputError:
     return InputError(f"photo {name} is empty (0 bytes): copy it again or remove it.")
+
+
+def _unread(path: Path | str) -> InputError:
+    suffix = Path(path).suffix.lower()
+    return InputError(f"photo {path} cannot be read: nothing here reads {suffix}; {conversion(suffix)}")
 
 
 def turned_file(path: Path | str) -> tuple[bytes, str] | None:
@@ -190,6 +195,8 @@ def _decoded(
     bits: int | None = None,
     formats: tuple[str, ...] | None = None,
 ) -> tuple[Image.Image, tuple[int, int]]:
+    if Path(path).suffix.lower() in RAW_SUFFIXES:
+        raise _unread(path)
     try:
         with Image.open(file, formats=formats) as image:
             width, height = image.size
@@ -208,6 +215,8 @@ def _decoded(
             " bomb does; make it smaller first, or remove it."
         ) from None
     except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, … on broken files
+        if Path(path).suffix.lower() in UNREAD_SUFFIXES:
+            raise _unread(path) from error
         reason = f"{error}".strip().rstrip(".") or type(error).__name__
         raise InputError(
             f"photo {path} cannot be read ({_without_path(reason, path)}): the file is truncated, damaged or no photo; "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+from getam.data.photo_folder import left_out, unread_photos
 from getam.engine.device import AUTO, choose_device
 from getam.errors import InputError
 from getam.outputs.progress import say
@@ -54,6 +55,8 @@ def app(
     if tags is not None and folder is None:
         raise InputError("--tags are of the photos in --folder: give that too")
     photos = None if folder is None else open_folder(folder, tags)
+    for line in [] if folder is None else left_out(unread_photos(folder)):
+        say(line)
     kept = None
     if keep is not None:
         kept = KeptSet(keep) if photos is None else KeptSet(keep, photos.table, photos.names_of_rows())

@@ -36,7 +36,7 @@ from getam.data.mask_folder import mask_class_names
 from getam.data.masks import CLASSES_FILE, VOID
 from getam.data.overlap import read_ahead
 from getam.data.photo_files import is_voc_layout, photo_finder, sample_name
-from getam.data.photo_folder import find_photos
+from getam.data.photo_folder import find_photos, left_out, unread_photos
 from getam.data.photos import read_photo
 from getam.data.tags import TagRow, TagTable, suggest
 from getam.errors import InputError
@@ -255,6 +255,8 @@ def _remarks(
         said.append(f"{len(masks)} of them have a mask")
     if spare:
         said.append(f"{len(spare)} image files have no row of tags, the first is {spare[0]}")
+    lines = left_out([photo for photo in unread_photos(folder) if photo.resolve() not in listed])
+    said += [line for line in lines if not any(line in note for note in said)]
     return tuple(said)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from getam.data.collection import Collection, Sample, load_collection
-from getam.data.photo_folder import find_photos, photo_names
+from getam.data.photo_folder import find_photos, left_out, photo_names, unread_photos
 from getam.errors import InputError
 from getam.outputs.folder import Job
 from getam.outputs.progress import say
@@ -22,8 +22,13 @@ def load_and_say(*given: Any, **options: Any) -> Collection:
 
 
 def photo_jobs(photos: Path | str, out: Path | str, suffix: str = ".png") -> list[Job]:
-    """A photo, or those of a folder without `out`, each with one result, called like the photo's path in the folder."""
+    """A photo, or those of a folder without `out`, each with one result, called like the photo's path in the folder.
+
+    Photos of the folder that cannot be read are said on stderr.
+    """
     files = find_photos(photos, leave_out=out)
+    for line in left_out(unread_photos(photos, leave_out=out)):
+        say(line)
     names = photo_names(files, Path(photos))
     return [Job(name, (f"{name}{suffix}",), (file,)) for name, file in zip(names, files, strict=True)]
 

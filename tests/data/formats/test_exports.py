@@ -215,6 +215,10 @@ def test_a_folder_a_class(tmp_path: Path) -> None:
     }  # fmt: skip
     assert collection.notes == (f"{tmp_path.name}: a folder a class, 4 photos, 2 classes",)
     assert load_collection(tmp_path.parent, tmp_path).classes == ("cat", "dog")
+    (data / "dog" / "9.nef").touch()
+    (note,) = load_collection(data).notes
+    where = data / "dog" / "9.nef"
+    assert note.endswith(f"; 1 photo is left out, as nothing here reads .nef ({where}): convert to JPEG or PNG")
 
 
 @pytest.mark.parametrize(
@@ -245,6 +249,11 @@ def test_tags_in_file_names(tmp_path: Path) -> None:
     assert {sample.name: sample.tags for sample in collection.samples} == {
         "cat+dog_01": ("cat", "dog"), "cat_02_x": ("cat",), "_3": (),
     }  # fmt: skip
+    (data / "cat_9.nef").touch()
+    assert (
+        "1 photo is left out, as nothing here reads .nef"
+        in load_collection(data, format="names:{tags}_*").notes[0]
+    )
     grow(tmp_path, {"dog.jpg": None})
     with pytest.raises(InputError, match=r"dog\.jpg does not fit the pattern '\{tags\}_\*'"):
         load_collection(data, format="names:{tags}_*")

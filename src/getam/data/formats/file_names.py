@@ -6,7 +6,7 @@ import re
 
 from getam.data.formats.listing import Listing, tagged
 from getam.data.formats.source import Source
-from getam.data.photo_folder import find_photos
+from getam.data.photo_folder import find_photos, left_out, unread_photos
 from getam.errors import InputError
 
 TAGS = "{tags}"
@@ -32,7 +32,8 @@ def read(source: Source) -> Listing:
                 " or change the pattern."
             )
         rows.append(tagged(path.as_posix(), re.split(r"[+,;&]", found[1]), str(file), line=number))
-    return Listing(f"file names, {source.argument}", tuple(rows), (".",))
+    remarks = tuple(left_out(unread_photos(source.path)))
+    return Listing(f"file names, {source.argument}", tuple(rows), (".",), remarks)
 
 
 def compiled(pattern: str) -> re.Pattern[str]:

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from getam.data.formats.listing import Listing, tagged
 from getam.data.formats.source import Source
-from getam.data.photo_folder import PHOTO_SUFFIXES, PROTOCOL, find_files
+from getam.data.photo_folder import PHOTO_SUFFIXES, PROTOCOL, find_files, left_out, unread_photos
 from getam.data.tags import BACKGROUND
 from getam.errors import InputError
 
@@ -41,7 +41,7 @@ def read(source: Source) -> Listing:
         name = path.parts[0]
         tags = () if name.casefold() in NOTHING else (name,)
         rows.append(tagged(path.as_posix(), tags, str(source.path / path), line=number))
-    return Listing("a folder a class", tuple(rows), (".",))
+    return Listing("a folder a class", tuple(rows), (".",), tuple(left_out(unread_photos(source.path))))
 
 
 def _folders(folder: Path) -> list[str]:
