@@ -218,7 +218,9 @@ def test_a_folder_a_class(tmp_path: Path) -> None:
     (data / "dog" / "9.nef").touch()
     (note,) = load_collection(data).notes
     where = data / "dog" / "9.nef"
-    assert note.endswith(f"; 1 photo is left out, as nothing here reads .nef ({where}): convert to JPEG or PNG")
+    assert note.endswith(
+        f"; 1 photo is left out, as nothing here reads .nef ({where}): convert to JPEG or PNG"
+    )
 
 
 @pytest.mark.parametrize(
