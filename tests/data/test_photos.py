@@ -15,6 +15,7 @@ from PIL import Image, ImageOps, features
 from getam.data.photo_folder import PHOTO_SUFFIXES, find_photos
 from getam.data.photos import (
     as_tensor,
+    pages,
     read_grey,
     read_photo,
     read_photo_near,
@@ -270,6 +271,21 @@ def test_the_reason_of_the_decoder_is_said_without_its_full_stop_and_the_path_on
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(InputError, match=r"cannot be read \(image file is truncated[^.]*\): the file"):
         read_photo(path)
+
+
+def test_pictures_of_a_stack_are_counted_but_not_its_previews(tmp_path: Path) -> None:
+    page, small = Image.new("L", (9, 6), 40), Image.new("L", (3, 2))
+    page.save(tmp_path / "one.tif", save_all=True, append_images=[small])
+    page.save(
+        tmp_path / "stack.TIFF", save_all=True, append_images=[Image.new("L", (9, 6), 200), small, page]
+    )
+    page.save(tmp_path / "moving.gif", save_all=True, append_images=[Image.new("L", (9, 6), 200)])
+    assert [pages(tmp_path / name) for name in ("one.tif", "stack.TIFF", "moving.gif")] == [1, 3, 1]
+    assert read_photo(tmp_path / "stack.TIFF").getpixel((0, 0)) == (40, 40, 40)  # the first
+    content = (tmp_path / "stack.TIFF").read_bytes()
+    (tmp_path / "cut.tif").write_bytes(content[:4] + b"\xff" * 4)
+    with pytest.raises(InputError, match=r"cut\.tif cannot be read \("):
+        pages(tmp_path / "cut.tif")
 
 
 @pytest.mark.parametrize("suffix", ["dcm", "nef"])

@@ -42,6 +42,23 @@ def said(data: Path, **options: object) -> list[tuple[str, str, str]]:
     return [(Path(each.where).name, each.what, each.remedy) for each in check.problems]
 
 
+def test_a_stack_is_not_taken_for_a_photo_without_a_word(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene(20).save(data / "photos" / "s.tif", save_all=True, append_images=[scene(21), scene(22)])
+    scene(23).save(data / "photos" / "t.tif")
+    write_mask(data / "masks" / "s.png", np.zeros((60, 80), np.uint8))
+    write_mask(data / "masks" / "t.png", np.zeros((60, 80), np.uint8))
+    add(data, "s.tif,", "t.tif,")
+    check = data_check(data / "photos", tags=(data / "tags.csv",), masks=data / "masks")
+    assert check.problems == ()
+    said = capsys.readouterr().out
+    assert (
+        f"TIFF files with several pictures, of which the first is read: 1 ({data / 'photos' / 's.tif'}); "
+        in said
+    )
+
+
 def add(data: Path, *rows: str) -> None:
     with (data / "tags.csv").open("a") as file:
         file.writelines(f"{row}\n" for row in rows)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from getam.data import tars
 from getam.data.photo_folder import PHOTO_SUFFIXES, RAW_SUFFIXES, UNREAD_SUFFIXES, conversion
@@ -103,6 +103,23 @@ def _empty(name: Path | str) -> InputError:
 def _unread(path: Path | str) -> InputError:
     suffix = Path(path).suffix.lower()
     return InputError(f"photo {path} cannot be read: nothing here reads {suffix}; {conversion(suffix)}")
+
+
+def pages(path: Path | str) -> int:
+    """How many pictures a TIFF holds, of which `read_photo` takes the first: a stack of a microscope has many.
+
+    Smaller ones, such as previews, do not count. 1 for files of other kinds. Raises `InputError` as `read_photo`.
+    """
+    try:
+        with Image.open(_file(path)) as image:
+            if image.format != "TIFF":
+                return 1
+            size = image.size
+            return sum(page.size == size for page in ImageSequence.Iterator(image))
+    except Exception as error:  # as in `_decoded`
+        raise InputError(
+            f"photo {path} cannot be read ({error}): the file is truncated or damaged"
+        ) from error
 
 
 def turned_file(path: Path | str) -> tuple[bytes, str] | None:
