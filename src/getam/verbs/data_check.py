@@ -258,8 +258,8 @@ def _remarks(
         said.append(f"{len(masks)} of them have a mask")
     if stacks:
         said.append(
-            f"TIFF files with several pictures, of which the first is read: {len(stacks)} ({stacks[0]}); save the others "
-            "as files of their own"
+            f"TIFF files with several pictures, of which the first is read: {len(stacks)} ({stacks[0]}); "
+            "save the others as files of their own"
         )
     if spare:
         said.append(f"{len(spare)} image files have no row of tags, the first is {spare[0]}")
