@@ -4,7 +4,10 @@ import io
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
+from scipy.sparse.csgraph import connected_components
 
 from getam.data import duplicates as module
 from getam.data.duplicates import Glance, duplicates, glance
@@ -57,6 +60,23 @@ def flat(value: float, bits: int = 0, tilt: float = 0.0) -> Glance:
 def test_both_measures_have_their_limit(bits: int, tilt: float, same: bool) -> None:
     # half the rows `tilt` brighter: after the means, each is tilt / 2 away
     assert duplicates([flat(10), flat(90, bits, tilt)]) == ([[0, 1]] if same else [])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 40)), max_size=12),
+    st.sampled_from([1, 3, module.CHUNK]),
+)
+def test_groups_are_those_of_every_pair_compared(drawn: list[tuple[int, int]], chunk: int) -> None:
+    glances = [flat(0, bits, tilt) for bits, tilt in drawn]
+    pairs = np.array([
+        [abs(a - b) < module.FAR_BITS and abs(s - t) / 2 < module.FAR_GREY for b, t in drawn] for a, s in drawn
+    ]).reshape(len(drawn), len(drawn))  # fmt: skip
+    count, labels = connected_components(pairs)
+    groups = [np.flatnonzero(labels == number).tolist() for number in range(count)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "CHUNK", chunk)
+        assert duplicates(glances) == sorted(group for group in groups if len(group) > 1)
 
 
 def test_groups_are_what_pairs_connect_whatever_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:

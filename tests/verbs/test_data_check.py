@@ -178,6 +178,16 @@ def test_the_same_photo_twice(data: Path) -> None:
     assert said(data, splits=("val",))[0][1].endswith("(horse / cow)")
 
 
+def test_of_many_that_are_the_same_the_first_are_named(data: Path) -> None:
+    photos, copies = data / "photos", [f"a{n}" for n in range(7)]
+    for name in copies:
+        shutil.copy(photos / "0.jpg", photos / f"{name}.jpg")
+    add(data, *(f"{name}.jpg,{'horse' if name < 'a3' else 'cow'}" for name in copies))
+    [(_, what, _)] = said(data)
+    named = ", ".join(str(photos / f"a{n}.jpg") for n in range(5))
+    assert what == f"shows the same as {named} and 2 more, with other tags (horse / cow)"
+
+
 def test_tags_files_are_splits(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copy(data / "photos" / "0.jpg", data / "photos" / "8.jpg")
     (data / "train.csv").write_text("image,tags\n0.jpg,horse\n1.jpg,horse\n")

@@ -18,6 +18,7 @@ from getam.label_numbers import DEEP_IGNORE, IGNORE
 
 ALIKE = 0.8  # ratio of difflib from which two names look like one
 RARE, OFTEN = 2, 5  # photos of a tag that may be a slip, and how many times as many the other has
+NAMED = 5  # of photos that show the same; the others are counted
 UNDECIDED = 0.5  # share of a mask that is 255 above which it says too little
 
 
@@ -196,14 +197,15 @@ def duplicate_problems(
     for group in duplicates([each for _, each in seen]):
         samples = [seen[index][0] for index in group]
         first, *others = samples
-        what = f"shows the same as {', '.join(str(other.photo) for other in others)}"
+        what = f"shows the same as {_some([str(other.photo) for other in others], ', ')}"
         homes = {home[sample.name] for sample in samples if sample.name in home}
         if len(homes) > 1:
             what += f", across the splits {', '.join(sorted(homes))}"
             remedy = "keep all of them in one split: what is scored must not be trained on"
         elif len({(sample.tags, sample.others) for sample in samples}) > 1:
-            said = " / ".join(";".join((*each.tags, *each.others)) or "none" for each in samples)
-            what, remedy = f"{what}, with other tags ({said})", "give them the same tags, or keep one"
+            said = dict.fromkeys(";".join((*each.tags, *each.others)) or "none" for each in samples)
+            what = f"{what}, with other tags ({_some(list(said), ' / ')})"
+            remedy = "give them the same tags, or keep one"
         else:
             remedy = "keep one of them"
         found.append(Problem(str(first.photo), what, remedy, SAME))
@@ -219,6 +221,12 @@ def together(collection: Collection) -> dict[tuple[str, str], int]:
         for b in sample.tags[place + 1 :]
     )
     return dict(pairs)
+
+
+def _some(names: Sequence[str], between: str) -> str:
+    """The first of many: a camera that hangs still takes thousands of photos of the same."""
+    more = len(names) - NAMED
+    return between.join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _photos(count: int) -> str:

@@ -52,22 +52,18 @@ def duplicates(glances: Sequence[Glance]) -> list[list[int]]:
     signs = np.stack([each.bits.ravel() for each in glances]).astype(np.float32) * 2 - 1
     greys = np.stack([each.grey.ravel() for each in glances])
     greys = greys - greys.mean(1, keepdims=True)
-    leader = list(range(len(glances)))
-
-    def first(index: int) -> int:
-        while leader[index] != index:
-            leader[index] = leader[leader[index]]
-            index = leader[index]
-        return index
-
+    group = np.arange(len(glances))  # of each photo, the first one of its group
     for start in range(0, len(glances), CHUNK):
         apart = (signs.shape[1] - signs[start : start + CHUNK] @ signs.T) / 2
-        for row, other in zip(*np.nonzero(apart < FAR_BITS), strict=True):
-            one = start + int(row)
-            if one < other and np.abs(greys[one] - greys[other]).mean() < FAR_GREY:
-                low, high = sorted((first(one), first(int(other))))
-                leader[high] = low
-    groups: dict[int, list[int]] = {}
-    for index in range(len(glances)):
-        groups.setdefault(first(index), []).append(index)
-    return [group for group in groups.values() if len(group) > 1]
+        for one, row in enumerate(apart, start):
+            near = np.flatnonzero(
+                (row < FAR_BITS) & (group != group[one])
+            )  # pairs within a group say nothing new
+            near = near[np.abs(greys[near] - greys[one]).mean(1) < FAR_GREY]
+            if len(near):
+                joined = np.unique(group[np.append(near, one)])
+                group[np.isin(group, joined)] = joined[0]
+    found: dict[int, list[int]] = {}
+    for index, leader in enumerate(group.tolist()):
+        found.setdefault(leader, []).append(index)
+    return [its for its in found.values() if len(its) > 1]
