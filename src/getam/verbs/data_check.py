@@ -30,14 +30,13 @@ from getam.data.checks import (
 )
 from getam.data.class_map import ClassMap, read_class_map
 from getam.data.collection import Collection, Sample, match_files, read_split
-from getam.data.duplicates import Glance, glance
 from getam.data.formats.registry import find_tags, read_tags
 from getam.data.mask_folder import mask_class_names
 from getam.data.masks import CLASSES_FILE, VOID
 from getam.data.overlap import read_ahead
 from getam.data.photo_files import is_voc_layout, photo_finder, sample_name
 from getam.data.photo_folder import find_photos, left_out, unread_photos
-from getam.data.photos import pages, read_photo
+from getam.data.seen_photos import Seen, remarks, see
 from getam.data.tags import TagRow, TagTable, suggest
 from getam.errors import InputError
 from getam.outputs.progress import progress
@@ -122,30 +121,23 @@ def data_check(
         ]
     homes = homes if len(tables) > 1 else _splits(photos, splits, collection, found)
     collection = _with_masks(collection, photos, masks, found, class_map)
-    seen: list[tuple[Sample, Glance]] = []
-    stacks: list[Path] = []
+    seen: list[Seen] = []
     with progress("checking", len(collection.samples)) as advance:
         coming = read_ahead(
             collection.samples,
-            _look,
+            see,
             skip=lambda sample, error: found.append(problem(error, sample.photo, UNREADABLE)),
         )
-        for done, (sample, (small, size, count)) in enumerate(coming, start=1):
-            seen.append((sample, small))
-            stacks += [sample.photo] if count > 1 else []
-            found += mask_problems(sample, collection, size)
+        for done, (sample, photo) in enumerate(coming, start=1):
+            seen.append(photo)
+            found += mask_problems(sample, collection, photo.size)
             advance(done, sample.name)
-    found += duplicate_problems(seen, homes)
-    check = Check(tuple(found), collection, homes, _remarks(photos, tables, collection, seen, stacks))
+    found += duplicate_problems([(each.sample, each.glance) for each in seen], homes)
+    check = Check(tuple(found), collection, homes, _remarks(photos, tables, collection, seen))
     _show(check)
     if fix is not None:
         show_mended(write_fixed(fix, photos, tables, taken, check), fix)
     return check
-
-
-def _look(sample: Sample) -> tuple[Glance, tuple[int, int], int]:
-    photo = read_photo(sample.photo)
-    return glance(photo), (photo.height, photo.width), pages(sample.photo)
 
 
 def _gather(
@@ -245,9 +237,8 @@ def _with_masks(
 
 
 def _remarks(
-    data: Path, tables: Mapping[Path, TagTable], collection: Collection, seen: Sequence[tuple[Sample, Glance]],
-    stacks: Sequence[Path],
-) -> tuple[str, ...]:  # fmt: skip
+    data: Path, tables: Mapping[Path, TagTable], collection: Collection, seen: Sequence[Seen]
+) -> tuple[str, ...]:
     said = [note for table in tables.values() for note in table.notes if " is read as " not in note]
     listed = {sample.photo.resolve() for sample in collection.samples}
     masks = {sample.mask.resolve() for sample in collection.samples if sample.mask is not None}
@@ -256,11 +247,7 @@ def _remarks(
     said.append(f"{len(seen)} of {len(collection.samples)} photos can be read")
     if masks:
         said.append(f"{len(masks)} of them have a mask")
-    if stacks:
-        said.append(
-            f"TIFF files with several pictures, of which the first is read: {len(stacks)} ({stacks[0]}); "
-            "save the others as files of their own"
-        )
+    said += remarks(seen)
     if spare:
         said.append(f"{len(spare)} image files have no row of tags, the first is {spare[0]}")
     lines = left_out([photo for photo in unread_photos(folder) if photo.resolve() not in listed])
