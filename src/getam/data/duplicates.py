@@ -56,9 +56,8 @@ def duplicates(glances: Sequence[Glance]) -> list[list[int]]:
     for start in range(0, len(glances), CHUNK):
         apart = (signs.shape[1] - signs[start : start + CHUNK] @ signs.T) / 2
         for one, row in enumerate(apart, start):
-            near = np.flatnonzero(
-                (row < FAR_BITS) & (group != group[one])
-            )  # pairs within a group say nothing new
+            # pairs within a group say nothing new
+            near = np.flatnonzero((row < FAR_BITS) & (group != group[one]))
             near = near[np.abs(greys[near] - greys[one]).mean(1) < FAR_GREY]
             if len(near):
                 joined = np.unique(group[np.append(near, one)])

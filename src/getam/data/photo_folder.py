@@ -39,6 +39,11 @@ def find_photos(path: Path | str, *, leave_out: Path | str | None = None) -> lis
     by itself is returned as it is; one that ends in .tar, or a pattern of such, is that of `getam.data.tars`. Raises
     `InputError` when `path` does not exist or the folder holds no photo.
     """
+    return search_photos(path, leave_out=leave_out)[0]
+
+
+def search_photos(path: Path | str, *, leave_out: Path | str | None = None) -> tuple[list[Path], list[Path]]:
+    """What `find_photos` finds and, of a folder, what `unread_photos` does, by one search."""
     path = Path(path)
     if tars.names_tars(path):
         inside = [
@@ -48,16 +53,18 @@ def find_photos(path: Path | str, *, leave_out: Path | str | None = None) -> lis
             raise InputError(
                 f"{path} holds no photo: files KEY{{{','.join(PHOTO_SUFFIXES)}}} are looked for."
             )
-        return inside
+        return inside, []
     if path.is_file():
-        return [path]
+        return [path], []
     if not path.is_dir():
         raise InputError(f"{path} does not exist: give a photo or a folder of photos.")
-    photos = _searched(path, PHOTO_SUFFIXES, leave_out)
+    found = _searched(path, (*PHOTO_SUFFIXES, *UNREAD_SUFFIXES), leave_out)
+    photos = [file for file in found if file.suffix.lower() in PHOTO_SUFFIXES]
+    unread = [file for file in found if file.suffix.lower() in UNREAD_SUFFIXES]
     if not photos:
         why = f"{path} holds no photo: files ending in {', '.join(PHOTO_SUFFIXES)} are looked for"
-        raise InputError("; ".join([why, *left_out(unread_photos(path, leave_out=leave_out))]) + ".")
-    return photos
+        raise InputError("; ".join([why, *left_out(unread)]) + ".")
+    return photos, unread
 
 
 def unread_photos(path: Path | str, *, leave_out: Path | str | None = None) -> list[Path]:

@@ -35,7 +35,7 @@ from getam.data.mask_folder import mask_class_names
 from getam.data.masks import CLASSES_FILE, VOID
 from getam.data.overlap import read_ahead
 from getam.data.photo_files import is_voc_layout, photo_finder, sample_name
-from getam.data.photo_folder import find_photos, left_out, unread_photos
+from getam.data.photo_folder import left_out, search_photos
 from getam.data.seen_photos import Seen, remarks, see
 from getam.data.tags import TagRow, TagTable, suggest
 from getam.errors import InputError
@@ -243,14 +243,15 @@ def _remarks(
     listed = {sample.photo.resolve() for sample in collection.samples}
     masks = {sample.mask.resolve() for sample in collection.samples if sample.mask is not None}
     folder = data / "JPEGImages" if is_voc_layout(data) else data
-    spare = [photo for photo in find_photos(folder) if photo.resolve() not in listed | masks]
+    photos, unread = search_photos(folder)
+    spare = [photo for photo in photos if photo.resolve() not in listed | masks]
     said.append(f"{len(seen)} of {len(collection.samples)} photos can be read")
     if masks:
         said.append(f"{len(masks)} of them have a mask")
     said += remarks(seen)
     if spare:
         said.append(f"{len(spare)} image files have no row of tags, the first is {spare[0]}")
-    lines = left_out([photo for photo in unread_photos(folder) if photo.resolve() not in listed])
+    lines = left_out([photo for photo in unread if photo.resolve() not in listed])
     said += [line for line in lines if not any(line in note for note in said)]
     return tuple(said)
 

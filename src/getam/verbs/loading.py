@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from getam.data.collection import Collection, Sample, load_collection
-from getam.data.photo_folder import find_photos, left_out, photo_names, unread_photos
+from getam.data.photo_folder import left_out, photo_names, search_photos
 from getam.errors import InputError
 from getam.outputs.folder import Job
 from getam.outputs.progress import say
@@ -26,8 +26,8 @@ def photo_jobs(photos: Path | str, out: Path | str, suffix: str = ".png") -> lis
 
     Photos of the folder that cannot be read are said on stderr.
     """
-    files = find_photos(photos, leave_out=out)
-    for line in left_out(unread_photos(photos, leave_out=out)):
+    files, unread = search_photos(photos, leave_out=out)
+    for line in left_out(unread):
         say(line)
     names = photo_names(files, Path(photos))
     return [Job(name, (f"{name}{suffix}",), (file,)) for name, file in zip(names, files, strict=True)]

@@ -6,7 +6,7 @@ import re
 
 from getam.data.formats.listing import Listing, tagged
 from getam.data.formats.source import Source
-from getam.data.photo_folder import find_photos, left_out, unread_photos
+from getam.data.photo_folder import left_out, search_photos
 from getam.errors import InputError
 
 TAGS = "{tags}"
@@ -23,7 +23,8 @@ def read(source: Source) -> Listing:
     if not source.is_folder:
         raise InputError(f"{source.path} is no folder: give a folder of photos whose names hold their tags.")
     rows = []
-    for number, file in enumerate(find_photos(source.path), start=1):
+    photos, unread = search_photos(source.path)
+    for number, file in enumerate(photos, start=1):
         path = file.relative_to(source.path)
         found = pattern.fullmatch(path.with_suffix("").as_posix())
         if found is None:
@@ -32,8 +33,7 @@ def read(source: Source) -> Listing:
                 " or change the pattern."
             )
         rows.append(tagged(path.as_posix(), re.split(r"[+,;&]", found[1]), str(file), line=number))
-    remarks = tuple(left_out(unread_photos(source.path)))
-    return Listing(f"file names, {source.argument}", tuple(rows), (".",), remarks)
+    return Listing(f"file names, {source.argument}", tuple(rows), (".",), tuple(left_out(unread)))
 
 
 def compiled(pattern: str) -> re.Pattern[str]:
