@@ -7,13 +7,14 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageSequence
 
 from getam.data import tars
 from getam.data.photo_folder import PHOTO_SUFFIXES, RAW_SUFFIXES, UNREAD_SUFFIXES, conversion
+from getam.data.sixteen_bits import FULL, bits_of_wide, in_eight_bits, in_planes, is_wide
 from getam.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-FULL = 16  # bits of a 16-bit file
 _WIDE_INTEGERS = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -49,18 +49,6 @@ def read_photo(path: Path | str) -> Image.Image:
 def read_grey(path: Path | str) -> Image.Image:
     """A map of numbers, such as saliency, mode L: as `read_photo`, but of 16 bits always the full range 0–65535."""
     return _decode(Path(path), long_side=None, bits=FULL)[0].convert("L")
-
-
-def bits_in_use(largest: int) -> int:
-    """8 to 16: how many bits a grey photo of a 16-bit file has, by its largest value.
-
-    Scanners and microscopes write 8, 10, 12 or 14 bits into 16-bit files, and the file does not say so: as parts of
-    65,535 their photos would be black. A photo that uses the upper half of the range has all 16.
-
-    >>> [bits_in_use(largest) for largest in (1, 255, 256, 4095, 32768, 65535)]
-    [8, 8, 9, 12, 16, 16]
-    """
-    return max(8, largest.bit_length())
 
 
 def read_photo_near(
@@ -169,8 +157,7 @@ def upright(image: Image.Image, name: str) -> Image.Image:
     Raises `InputError`, which calls it `name`, where `read_photo` would.
     """
     try:
-        image.load()
-        turn, photo = _orientation(image), _as_rgb(image, name)
+        turn, photo = _load(image, getattr(image, "filename", None) or getattr(image, "fp", None), name)
     except OSError as error:
         raise InputError(
             f"photo {name} cannot be read ({error}): its file is truncated or damaged"
@@ -221,9 +208,7 @@ def _decoded(
                 wanted = long_side(max(width, height)) if callable(long_side) else long_side
                 scale = wanted / max(width, height)
                 image.draft(None, (max(1, round(width * scale)), max(1, round(height * scale))))
-            image.load()  # before the orientation: a PNG may carry its EXIF after the pixels
-            turn = _orientation(image)
-            photo = _as_rgb(image, path, bits)
+            turn, photo = _load(image, file, path, bits)
     except (InputError, MemoryError):
         raise
     except Image.DecompressionBombError:
@@ -244,6 +229,21 @@ def _decoded(
     return photo, ((width, height) if turn >= 5 else (height, width))
 
 
+def _load(
+    image: Image.Image, file: Path | str | IO[bytes] | None, path: Path | str, bits: int | None = None
+) -> tuple[int, Image.Image]:
+    """Orientation and RGB of what Pillow has opened; `file`, what it was opened of, is read once more if need be."""
+    if in_planes(image):
+        raise InputError(
+            f"photo {path} is a TIFF of 16 bits that keeps its channels apart (planar), which is not read: save it "
+            "interleaved, or as PNG."
+        )
+    wide = bits is None and file is not None and is_wide(image)
+    image.load()  # before the orientation: a PNG may carry its EXIF after the pixels
+    turn, photo = _orientation(image), _as_rgb(image, path, bits)
+    return turn, bits_of_wide(photo, file) if wide and file is not None else photo
+
+
 def _orientation(image: Image.Image) -> int:
     """EXIF orientation 1–8. Unreadable EXIF counts as upright, as viewers do: its pixels are intact."""
     try:
@@ -262,8 +262,7 @@ def _as_rgb(image: Image.Image, path: Path | str, bits: int | None = None) -> Im
                 f"photo {path} has values from {values.min()} to {values.max()}, more than 16 bits: convert it to 8 "
                 "bits per channel first."
             )
-        largest = (1 << (bits or bits_in_use(int(values.max())))) - 1
-        return Image.fromarray(((values * 255 + largest // 2) // largest).astype(np.uint8)).convert("RGB")
+        return Image.fromarray(in_eight_bits(values, bits)).convert("RGB")
     if image.mode == "F":
         raise InputError(
             f"photo {path} holds floating-point values of unknown range: convert it to 8 bits per channel first."
