@@ -172,6 +172,44 @@ def test_an_interrupted_labelling_goes_on_photo_by_photo_and_nothing_is_done_twi
     assert {f: f.stat().st_mtime_ns for f in (tmp_path / "run").rglob("*.png")} == before
 
 
+class Upper(Rule):
+    """Labels the upper half."""
+
+    def __call__(self, nets: Networks, photo: Tensor, present: list[int], saliency: Tensor | None) -> Tensor:
+        super().__call__(nets, photo, present, saliency)
+        label = torch.zeros(photo.shape[-2:], dtype=torch.uint8)
+        label[: label.shape[0] // 2] = present[0] + 1
+        return label
+
+
+def agreeing() -> tuple[Stage, ...]:
+    teacher, labels, _ = stages(Rule())
+    return (teacher, labels, LabelStage("again", ("teacher",), Upper(), agrees_with="labels"))
+
+
+def test_a_labelling_keeps_what_an_earlier_one_says_too(tmp_path: Path, collection: Collection) -> None:
+    student = TrainStage("student", Still("b", ("mask",)), still_config(), labels="again")
+    run(tmp_path / "run", collection, (*agreeing(), student))
+    for sample in collection.samples:
+        first = collection.classes.index(sample.tags[0]) + 1
+        found = read_mask(tmp_path / "run" / "3-again" / f"{sample.name}.png")
+        expected = [[first] * 24 + [255] * 24] * 20 + [[255] * 24 + [0] * 24] * 20
+        assert found.tolist() == expected
+        before = read_mask(tmp_path / "run" / "2-labels" / f"{sample.name}.png")
+        assert set(before.ravel().tolist()) == {0, first}  # as it was
+
+
+def test_a_labelling_does_not_go_on_from_earlier_labels_that_were_changed(
+    tmp_path: Path, collection: Collection
+) -> None:
+    student = TrainStage("student", Still("b", ("mask",)), still_config(), labels="again")
+    run(tmp_path / "run", collection, (*agreeing(), student))
+    labels = tmp_path / "run" / "2-labels"
+    (labels / "scene0.png").write_bytes((labels / "scene1.png").read_bytes())
+    with pytest.raises(InputError, match="3-again holds a run with other data: the mask of 1 photo changed"):
+        run(tmp_path / "run", collection, (*agreeing(), student))
+
+
 def test_saliency_and_photos_reach_the_rule(tmp_path: Path, collection: Collection) -> None:
     samples = tuple(replace(sample, saliency=sample.photo) for sample in collection.samples)
     rule = Rule()

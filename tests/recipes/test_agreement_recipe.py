@@ -14,8 +14,9 @@ from safetensors.torch import save_file
 
 import getam
 import tiny
-from getam.data.collection import Collection, Sample
+from getam.data.collection import Collection, Sample, load_collection
 from getam.data.masks import read_mask
+from getam.data.photos import as_tensor, read_photo
 from getam.engine.model import load_model
 from getam.errors import InputError, WeightsError
 from getam.nets.segmenter import Segmenter
@@ -59,7 +60,7 @@ def test_the_five_stages_and_what_each_needs() -> None:
         "classifier", "labels", "segmenter", "labels-2", "segmenter-2",
     ]  # fmt: skip
     assert [stage.needs for stage in found] == [
-        (), ("classifier",), ("labels",), ("segmenter", "classifier"), ("labels-2", "segmenter"),
+        (), ("classifier",), ("labels",), ("segmenter",), ("labels-2", "segmenter"),
     ]  # fmt: skip
     assert isinstance(classifier, TrainStage)
     assert classifier.recipe.name == "classifier"
@@ -77,76 +78,45 @@ def test_the_five_stages_and_what_each_needs() -> None:
     for stage in (labels, again):
         assert isinstance(stage, LabelStage)
     assert labels.options == {"labelled_by": "layercam+pamr:free", "scales": [224, 320]}
+    assert (labels.agrees_with, again.agrees_with) == ("", "labels")
     assert again.options == {
-        "labelled_by": "layercam+pamr:free", "label_scales": [224, 320], "label_flip": True, "label_crf": 5,
-        "label_least": 0.0,
+        "label_scales": [224, 320], "label_flip": True, "label_crf": 5, "label_least": 0.0,
     }  # fmt: skip
 
 
-def test_every_round_goes_on_from_the_one_before_and_asks_the_first_classifier() -> None:
+def test_every_round_goes_on_from_the_one_before_and_agrees_with_the_classifier() -> None:
     found = RECIPE.stages(AgreementConfig(rounds=2, steps=9), NOTHING)
-    assert [stage.needs for stage in found[5:]] == [
-        ("segmenter-2", "classifier"),
-        ("labels-3", "segmenter-2"),
-    ]
+    assert [stage.needs for stage in found[5:]] == [("segmenter-2",), ("labels-3", "segmenter-2")]
+    assert [stage.agrees_with for stage in found[1::2]] == ["", "labels", "labels"]
     assert [stage.config.steps for stage in found[2::2]] == [9, 9, 9]
     assert [stage.name for stage in RECIPE.stages(AgreementConfig(rounds=0), NOTHING)] == [
         "classifier", "labels", "segmenter",
     ]  # fmt: skip
 
 
-def test_what_two_networks_say_alike_is_kept() -> None:
+def test_each_labelling_asks_its_own_network_whatever_is_salient() -> None:
     nets = networks()
-    config = AgreementConfig(label_scales=(32, 64), label_flip=False, label_crf=2)
-    first, rule = (RECIPE.stages(config, NOTHING)[place].label for place in (1, 3))
-    present = [2, 0]
-    told = told_by("segmenter", config, nets, photo(), present, None)
-    mapped = Pipeline("layercam", ("pamr",), "free", scales=(32, 64), flip=False).label(
-        nets["classifier"], photo(), present, None
-    )
-    assert torch.equal(first(nets, photo(), present, None), mapped)
-    found = rule(nets, photo(), present, None)
-    assert found.shape == (40, 56)
-    for one, other, label in zip(told.flatten(), mapped.flatten(), found.flatten()):
-        assert label == (one if one == other else 255)
-    assert 0 < float((found == 255).float().mean()) < 1
-    # whatever is salient
-    assert torch.equal(rule(nets, photo(), present, torch.rand(40, 56)), found)
-    assert not rule(nets, photo(), [], None).any()
-
-
-def test_the_second_round_asks_the_segmenter_of_the_first() -> None:
-    nets = networks()
-    torch.manual_seed(8)
-    nets["segmenter-2"] = tiny.awake(tiny.hybrid_segmenter())
-    config = AgreementConfig(label_scales=(32,), label_crf=0, rounds=2, maps="gradcam")
+    nets["segmenter-2"] = another = tiny.hybrid_segmenter()
+    with torch.no_grad():
+        for parameter in another.parameters():
+            parameter.neg_()
+    config = AgreementConfig(label_scales=(32, 64), label_flip=False, label_crf=2, rounds=2)
     stages = RECIPE.stages(config, NOTHING)
-    for place, teacher in ((3, "segmenter"), (5, "segmenter-2")):
-        told = told_by(teacher, config, nets, photo(), [0, 1], None)
-        mapped = Pipeline("gradcam", (), "free", scales=(32,)).label(
-            nets["classifier"], photo(), [0, 1], None
-        )
-        expected = torch.where(told == mapped, told, torch.full_like(told, 255))
-        for saliency in (None, torch.zeros(40, 56)):
-            assert torch.equal(stages[place].label(nets, photo(), [0, 1], saliency), expected)
-
-
-def test_labels_of_more_classes_than_8_bits_hold() -> None:
-    classes = tuple(f"c{n:03}" for n in range(260))
-    torch.manual_seed(0)
-    nets: dict[str, Any] = {
-        "classifier": tiny.awake(ClassifierConfig(**CNN).build(classes)).eval(),
-        "segmenter": tiny.awake(
-            SupervisedConfig(backbone="small-hybrid", size=32, channels=(8, 8, 8, 8), width=8).build(classes)
-        ).eval(),
-    }
-    rule = RECIPE.stages(AgreementConfig(label_scales=(32, 64), label_crf=0, label_flip=False), NOTHING)[
-        3
-    ].label
-    found = rule(nets, photo(), [255, 3], None)
-    assert found.dtype == torch.int32
-    assert set(found.unique().tolist()) <= {0, 4, 256, 65535}
-    assert 65535 in found
+    mapped = Pipeline("layercam", ("pamr",), "free", scales=(32, 64), flip=False).label(
+        nets["classifier"], photo(), [2, 0], None
+    )
+    assert torch.equal(stages[1].label(nets, photo(), [2, 0], None), mapped)
+    told = [told_by(teacher, config, nets, photo(), [2, 0], None) for teacher in ("segmenter", "segmenter-2")]
+    assert not torch.equal(*told)
+    for place, expected in zip((3, 5), told, strict=True):
+        for saliency in (None, torch.rand(40, 56)):
+            assert torch.equal(stages[place].label(nets, photo(), [2, 0], saliency), expected)
+        assert not stages[place].label(nets, photo(), [], None).any()
+    others = RECIPE.stages(config.model_copy(update={"maps": "gradcam"}), NOTHING)
+    mapped = Pipeline("gradcam", (), "free", scales=(32, 64), flip=False).label(
+        nets["classifier"], photo(), [2, 0], None
+    )
+    assert torch.equal(others[1].label(nets, photo(), [2, 0], None), mapped)
 
 
 def test_what_cannot_be_learned_is_refused_before_any_training() -> None:
@@ -199,9 +169,14 @@ def test_from_photos_and_tags_to_masks(scenes: Path, tmp_path: Path) -> None:
     names = sorted(path.name for path in first.glob("*.png"))
     assert names == sorted(path.name for path in second.glob("*.png"))
     assert names
-    for name in names:
-        mapped, agreed = read_mask(first / name), read_mask(second / name)
-        assert np.array_equal(agreed[agreed != 255], mapped[agreed != 255])
+    nets = {"segmenter": load_model(tmp_path / "run" / "3-segmenter")}
+    config = AgreementConfig(label_scales=(64,), label_flip=False)
+    known = load_collection(scenes / "photos", scenes / "tags.csv")
+    for sample in known.samples:
+        mapped, agreed = (read_mask(folder / f"{sample.name}.png") for folder in (first, second))
+        present = [known.classes.index(tag) for tag in sample.tags]
+        told = told_by("segmenter", config, nets, as_tensor(read_photo(sample.photo)), present, None).numpy()
+        assert np.array_equal(agreed, np.where(told == mapped, told, 255))
     # none done twice
     before = (tmp_path / "run" / "model.safetensors").stat().st_mtime_ns
     getam.train(**options)

@@ -20,13 +20,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from getam.data.collection import Collection, Sample, names_hash
 from getam.data.fingerprint import file_hash, take_fingerprint
 from getam.data.grey_maps import read_photo_and_saliency
 from getam.data.map_cache import write_grey
-from getam.data.masks import write_classes, write_mask
+from getam.data.masks import read_mask, write_classes, write_mask
 from getam.data.overlap import read_ahead, write_behind
 from getam.engine.device import AUTO, choose_device
 from getam.engine.hardware import Hardware
@@ -37,6 +39,7 @@ from getam.engine.processes import ANY, barrier, launched
 from getam.engine.ranks import rank, world
 from getam.engine.runfolder import RunFolder
 from getam.engine.tracking.base import OpenTracker
+from getam.labels.agreed import agreed
 from getam.nets.network import Network
 from getam.nets.weights import mean_weights
 from getam.recipes.stages import LabelStage, MeanStage, SoftLabelStage, Stage, TrainStage
@@ -89,7 +92,7 @@ def run_stages(
             _average(stage, collection, folders[stage.name], models, its, partial(progress, what))
         elif isinstance(stage, LabelStage | SoftLabelStage):
             its |= {"recipe": "labels", **stage.options}
-            _label(stage, collection, folders[stage.name], models, its, partial(progress, what), hardware)
+            _label(stage, collection, folders, models, its, partial(progress, what), hardware)
         else:
             its |= {"recipe": stage.recipe.name, **stage.config.model_dump(mode="json")}
             _train(
@@ -176,15 +179,17 @@ def _average(
 def _label(
     stage: LabelStage | SoftLabelStage,
     collection: Collection,
-    folder: Path,
+    folders: Mapping[str, Path],
     models: Mapping[str, Path],
     record: dict[str, Any],
     progress: StageProgress,
     hardware: Hardware,
 ) -> None:
-    files = _models_of(stage.needs, models)
+    files, folder = _models_of(stage.needs, models), folders[stage.name]
+    earlier = folders[stage.agrees_with] if isinstance(stage, LabelStage) and stage.agrees_with else None
+    given = collection if earlier is None else _labelled(collection, earlier)
     with RunFolder(folder) as run:
-        run.open(record, take_fingerprint(collection, masks=False, files=files))
+        run.open(record, take_fingerprint(given, masks=earlier is not None, files=files))
         write_classes(folder, collection.classes)
         mine = collection.samples[rank() :: world()]
         todo = [sample for sample in mine if not mask_file(folder, sample).is_file()]
@@ -203,6 +208,11 @@ def _label(
                     write(write_grey, belief_file(folder, sample), belief.cpu().numpy())
                 else:
                     label = stage.label(nets, photo, present, saliency)
+                    if earlier is not None:
+                        other = read_mask(mask_file(earlier, sample), (photo.shape[-2], photo.shape[-1]))
+                        label = agreed(
+                            label.cpu(), torch.from_numpy(other.astype(np.int32)), len(collection.classes)
+                        )
                 write(write_mask, mask_file(folder, sample), label.cpu().numpy())
                 done += 1
                 advance(done, sample.name)

@@ -13,12 +13,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from getam.data.collection import Collection
-from getam.label_numbers import ignore_label
 from getam.nets.build import FROM_NOTHING
 from getam.pipeline import LABEL_SCALES, Pipeline
 from getam.pipeline_text import parse_pipeline
@@ -78,31 +76,26 @@ class AgreementRecipe:
         teacher = SEGMENTER
         for number in range(2, config.rounds + 2):
             labels, student = f"{LABELS}-{number}", f"{SEGMENTER}-{number}"
-            rule = partial(agreed_label, teacher, config, pipeline)
-            decided = {"labelled_by": str(pipeline), **label_options(config)}
-            found.append(LabelStage(labels, (teacher, CLASSIFIER), rule, decided))
+            rule = partial(told_without_saliency, teacher, config)
+            found.append(LabelStage(labels, (teacher,), rule, label_options(config), agrees_with=LABELS))
             found.append(TrainStage(student, SupervisedRecipe(), later, labels=labels, start=teacher))
             teacher = student
         return tuple(found)
 
 
-def agreed_label(
+def told_without_saliency(
     teacher: str,
     config: AgreementConfig,
-    pipeline: Pipeline,
     nets: Networks,
     photo: Tensor,
     present: list[int],
     saliency: Tensor | None,
 ) -> Tensor:
-    """The rule of stage `labels-2`, after its first three arguments: undecided where the two networks differ.
+    """The rule of stage `labels-2`, after its first two arguments: what the segmenter says, told the tags.
 
-    The classifier's label is made again, as in stage `labels`. A photo without a tag is background, all of it.
+    Saliency maps are not used where there are any. A photo without a tag is background, all of it.
     """
-    told = told_by(teacher, config, nets, photo, present, None)
-    mapped = pipeline.label(nets[CLASSIFIER], photo, present, None).to(told.device)
-    undecided = torch.full_like(told, ignore_label(len(nets[teacher].classes)))
-    return torch.where(told == mapped, told, undecided)
+    return told_by(teacher, config, nets, photo, present, None)
 
 
 def _try(config: AgreementConfig, pipeline: Pipeline, collection: Collection) -> None:

@@ -58,12 +58,14 @@ class LabelStage:
         needs: names of the stages whose networks label.
         label: how.
         options: all that decides what the labels look like, besides the networks: kept in the stage's record.
+        agrees_with: name of an earlier stage of labels: a pixel is undecided where that says otherwise; "" for none.
     """
 
     name: str
     needs: tuple[str, ...]
     label: LabelRule
     options: Mapping[str, Any] = field(default_factory=dict)
+    agrees_with: str = ""
 
 
 @dataclass(frozen=True)
