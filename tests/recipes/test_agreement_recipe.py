@@ -19,6 +19,7 @@ from getam.data.masks import read_mask
 from getam.data.photos import as_tensor, read_photo
 from getam.engine.model import load_model
 from getam.errors import InputError, WeightsError
+from getam.labels.agreed import agreed
 from getam.nets.segmenter import Segmenter
 from getam.pipeline import Pipeline
 from getam.recipes import find_recipe
@@ -119,6 +120,23 @@ def test_each_labelling_asks_its_own_network_whatever_is_salient() -> None:
     assert torch.equal(others[1].label(nets, photo(), [2, 0], None), mapped)
 
 
+def test_labels_of_more_classes_than_8_bits_hold() -> None:
+    classes = tuple(f"c{n:03}" for n in range(260))
+    torch.manual_seed(0)
+    nets: dict[str, Any] = {
+        "classifier": tiny.awake(ClassifierConfig(**CNN).build(classes)).eval(),
+        "segmenter": tiny.awake(
+            SupervisedConfig(backbone="small-hybrid", size=32, channels=(8, 8, 8, 8), width=8).build(classes)
+        ).eval(),
+    }
+    stages = RECIPE.stages(AgreementConfig(label_scales=(32, 64), label_crf=0, label_flip=False), NOTHING)
+    mapped, told = (stages[place].label(nets, photo(), [255, 3], None) for place in (1, 3))
+    found = agreed(told, mapped, len(classes))
+    assert found.dtype == torch.int32
+    assert set(found.unique().tolist()) <= {0, 4, 256, 65535}
+    assert 65535 in found
+
+
 def test_what_cannot_be_learned_is_refused_before_any_training() -> None:
     config = AgreementConfig(**CNN)
     with pytest.raises(
@@ -173,10 +191,10 @@ def test_from_photos_and_tags_to_masks(scenes: Path, tmp_path: Path) -> None:
     config = AgreementConfig(label_scales=(64,), label_flip=False)
     known = load_collection(scenes / "photos", scenes / "tags.csv")
     for sample in known.samples:
-        mapped, agreed = (read_mask(folder / f"{sample.name}.png") for folder in (first, second))
+        mapped, kept = (read_mask(folder / f"{sample.name}.png") for folder in (first, second))
         present = [known.classes.index(tag) for tag in sample.tags]
         told = told_by("segmenter", config, nets, as_tensor(read_photo(sample.photo)), present, None).numpy()
-        assert np.array_equal(agreed, np.where(told == mapped, told, 255))
+        assert np.array_equal(kept, np.where(told == mapped, told, 255))
     # none done twice
     before = (tmp_path / "run" / "model.safetensors").stat().st_mtime_ns
     getam.train(**options)
