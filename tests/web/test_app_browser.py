@@ -1,5 +1,6 @@
 """The app where a user would use it: a Chromium drops, chooses, moves, paints, downloads and keeps; then trains."""
 
+import io
 import json
 import shutil
 import time
@@ -20,6 +21,7 @@ from getam.web.kept import KeptSet
 from getam.web.limits import Limits
 from getam.web.look import open_photo
 from getam.web.models import EMBEDDED, Models
+from getam.web.pictures import brushes
 from getam.web.server import own_cache, start
 from getam.web.visit import App
 
@@ -114,20 +116,36 @@ class Page:
         self.driver.execute_script("window.scrollTo(0, 0)")
         self.driver.find_elements("css selector", "button[role=tab]")[number].click()
 
-    def paint(self, name: str, dx: int, dy: int) -> None:
-        """A horizontal stroke of 60 pixels that begins beside the middle of the editor."""
+    def paint(self, name: str, colour: tuple[int, int, int], dx: int, dy: int) -> None:
+        """A horizontal stroke of 60 pixels that begins beside the middle of the editor, until it is seen there.
+
+        The editor's brush learns late that it is over the picture, and a hand as fast as Selenium's may have begun
+        its stroke before: the editor then draws nothing. A person would see that, and paint again.
+        """
         from selenium.webdriver import ActionChains
 
         labels = self.driver.find_elements("css selector", "#paint label")
         next(label for label in labels if label.text.strip() == name).click()
-        time.sleep(3)  # the editor takes the colour
+        brush = f"rgba({', '.join(map(str, colour))}, 1)"
+        self.until(lambda: self.one("#editor [aria-label=Color]").value_of_css_property("color") == brush)
         canvas = self.one("#editor canvas")
         self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
-        hand = ActionChains(self.driver).move_to_element_with_offset(canvas, dx, dy).click_and_hold()
-        for _ in range(6):
-            hand = hand.move_by_offset(10, 0)
-        hand.release().perform()
-        time.sleep(0.5)
+
+        def looks() -> Image.Image:
+            return Image.open(io.BytesIO(canvas.screenshot_as_png)).convert("RGB")
+
+        self.until(lambda: looks().tobytes() == looks().tobytes())  # the picture slides into its place
+
+        def stroke() -> bool:
+            hand = ActionChains(self.driver).move_to_element_with_offset(canvas, dx, dy).click_and_hold()
+            for _ in range(6):
+                hand = hand.move_by_offset(10, 0)
+            hand.release().perform()
+            time.sleep(0.5)
+            seen = looks()
+            return seen.getpixel((seen.width // 2 + dx + 30, seen.height // 2 + dy)) == colour
+
+        self.until(stroke)
 
 
 class Asked(list[tuple[str, ...]]):
@@ -208,9 +226,9 @@ def test_a_photo_is_dropped_looked_at_mended_kept_and_learned_from(
 
     page.tab(1)
     page.until(lambda: len(page.driver.find_elements("css selector", "#paint label")) == 4)
-    time.sleep(3)  # the editor draws itself
-    page.paint("dog", -100, -60)
-    page.paint("background", 90, -130)  # over what is left of the cat
+    colours = {name: colour for name, (_, colour) in brushes(("cat", "dog")).items()}
+    page.paint("dog", colours["dog"], -100, -60)
+    page.paint("background", colours["background"], 90, -130)  # over what is left of the cat
     page.click("#put")
     page.until(lambda: "painted or kept before" in page.one("#note").text)
 
