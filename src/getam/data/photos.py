@@ -238,10 +238,10 @@ def _load(
             f"photo {path} is a TIFF of 16 bits that keeps its channels apart (planar), which is not read: save it "
             "interleaved, or as PNG."
         )
-    wide = bits is None and file is not None and is_wide(image)
+    again = file if bits is None and is_wide(image) else None
     image.load()  # before the orientation: a PNG may carry its EXIF after the pixels
     turn, photo = _orientation(image), _as_rgb(image, path, bits)
-    return turn, bits_of_wide(photo, file) if wide and file is not None else photo
+    return turn, photo if again is None else bits_of_wide(photo, again)
 
 
 def _orientation(image: Image.Image) -> int:

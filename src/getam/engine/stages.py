@@ -209,13 +209,16 @@ def _label(
                 else:
                     label = stage.label(nets, photo, present, saliency)
                     if earlier is not None:
-                        other = read_mask(mask_file(earlier, sample), (photo.shape[-2], photo.shape[-1]))
-                        label = agreed(
-                            label.cpu(), torch.from_numpy(other.astype(np.int32)), len(collection.classes)
-                        )
+                        label = _agreed(label.cpu(), earlier, sample, len(collection.classes))
                 write(write_mask, mask_file(folder, sample), label.cpu().numpy())
                 done += 1
                 advance(done, sample.name)
+
+
+def _agreed(label: Tensor, folder: Path, sample: Sample, count: int) -> Tensor:
+    """A photo's label where the stage of labels in `folder` says the same, undecided elsewhere."""
+    other = read_mask(mask_file(folder, sample), (label.shape[-2], label.shape[-1]))
+    return agreed(label, torch.from_numpy(other.astype(np.int32)), count)
 
 
 def _beliefs(collection: Collection) -> dict[str, str]:
